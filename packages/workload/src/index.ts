@@ -1,1 +1,4 @@
-export {};
+export * from "./document-lengths.ts";
+export * from "./input-error.ts";
+export * from "./packed-batch.ts";
+export * from "./seeded-random.ts";
