@@ -1,1 +1,10 @@
-export {};
+export * from "./block.ts";
+export * from "./builder.ts";
+export * from "./layout.ts";
+export * from "./lowered.ts";
+export * from "./op.ts";
+export * from "./problem.ts";
+export * from "./schedule.ts";
+export * from "./strategy.ts";
+export * from "./tensor.ts";
+export * from "./tiles.ts";
