@@ -1,2 +1,4 @@
 export * from "./cluster.ts";
+export * from "./cluster-file.ts";
 export * from "./device-profile.ts";
+export * from "./presets.ts";
