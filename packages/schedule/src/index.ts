@@ -8,3 +8,4 @@ export * from "./schedule.ts";
 export * from "./strategy.ts";
 export * from "./tensor.ts";
 export * from "./tiles.ts";
+export * from "./trace.ts";
