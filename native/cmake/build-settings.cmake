@@ -1,0 +1,24 @@
+# Settings every target shares: the language, the build type, warnings and sanitizers.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, RelWithDebInfo or Debug" FORCE)
+endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+
+add_compile_options(-Wall -Wextra -Wshadow)
+
+# A comma-separated list for -fsanitize=, as `address,undefined` or `thread`.
+set(HSAP_SANITIZE "" CACHE STRING "sanitizers to build with")
+if(HSAP_SANITIZE)
+  add_compile_options(-fsanitize=${HSAP_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=${HSAP_SANITIZE})
+endif()
+
+find_package(Threads REQUIRED)
