@@ -1,3 +1,4 @@
+export * from "./accounting.ts";
 export * from "./block.ts";
 export * from "./builder.ts";
 export * from "./layout.ts";
