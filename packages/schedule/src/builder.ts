@@ -58,7 +58,9 @@ export class ScheduleBuilder {
 
   finish(): Schedule {
     const { problem, strategy, degrees, layout, tensors } = this;
-    return { problem, strategy, degrees, layout, tensors, ...concatenate(this.#programs) };
+    const resident = this.#programs.map(({ held }) => held);
+    const kept = resident.some(({ length }) => length > 0) ? { resident } : {};
+    return { problem, strategy, degrees, layout, ...kept, tensors, ...concatenate(this.#programs) };
   }
 }
 
@@ -69,6 +71,7 @@ export class ProgramBuilder {
   readonly #backward: boolean;
   readonly #heads: number;
   #groups = 0;
+  readonly held: Block[] = [];
   readonly tensor = new GrowingColumn(Uint8Array);
   readonly part = new GrowingColumn(Int32Array);
   readonly tokenBegin = new GrowingColumn(Int32Array);
@@ -87,6 +90,11 @@ export class ProgramBuilder {
     this.#groupSize = groupSizeOf(problem.shape);
     this.#backward = problem.pass === "backward";
     this.#heads = problem.shape.heads;
+  }
+
+  /** Declares input blocks that the rank holds before its first op, besides the rows it owns (see `Schedule.resident`). */
+  hold(...blocks: readonly Block[]): void {
+    this.held.push(...blocks);
   }
 
   /** One group of transfers that start together. Transfers without blocks are left out, and so is an empty group. */

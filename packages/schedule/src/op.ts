@@ -47,7 +47,10 @@ export interface Merge {
   readonly blocks: readonly Block[];
 }
 
-/** Adds sources to a target, in order: blocks are target, then sources. A source with more heads is summed in groups of heads. */
+/**
+ * Adds sources to a target, in order: blocks are target, then sources. A source with more heads is summed in groups of heads.
+ * Without sources it makes a target that may be absent: rows absent so far start empty (0), the others stay as they are.
+ */
 export interface Reduce {
   readonly kind: "reduce";
   readonly blocks: readonly Block[];
@@ -59,7 +62,10 @@ export interface Copy {
   readonly blocks: readonly Block[];
 }
 
-/** Unfused scores: blocks are q, k, s. s = scale * q k' with masked pairs -inf; column j of s is key j of the k block. */
+/**
+ * Unfused scores: blocks are q, k, s. s = scale * q k' with masked pairs -inf; column j of s is key j of the k block. Where the
+ * k block has fewer keys than s has columns, the columns left over are -inf.
+ */
 export interface Score {
   readonly kind: "score";
   readonly mask: TileMask;

@@ -55,6 +55,14 @@ export interface Schedule {
   readonly strategy: string;
   readonly degrees: Degrees;
   readonly layout: Layout;
+  /**
+   * What each rank holds before the first op besides the rows it owns: blocks of input tensors (part 0), by rank; nothing
+   * where left out. A backward schedule uses it for what the published system kept from its forward pass (Ulysses keeps q, k,
+   * v and lse in the head-sharded form in which it attended). They are available from the start, never travel unless sent, and
+   * count in memory from the first op that uses them to the last, like owned inputs. A block is filled by whole regions:
+   * it spans the heads of every block the program uses of those rows.
+   */
+  readonly resident?: readonly (readonly Block[])[];
   readonly tensors: readonly TensorSpec[];
   readonly blocks: BlockTable;
   readonly ops: OpTable;
