@@ -1,0 +1,60 @@
+/**
+ * Makes the checkout ready to run: installs the locked packages and builds the native and the TypeScript part, each when,
+ * and only when, it is missing or stale. Needs nothing but Node; progress goes to standard error.
+ *
+ *     node scripts/setup.mjs
+ *
+ * Each step leaves a stamp when it is done, so an interrupted set-up goes on with the step it was in, and two that run at
+ * once take turns.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { withLock } from "./setup/lock.mjs";
+import { native } from "./setup/native.mjs";
+import { packages } from "./setup/packages.mjs";
+import { SetupError } from "./setup/setup-error.mjs";
+import { checkNode } from "./setup/toolchain.mjs";
+import { typescript } from "./setup/typescript.mjs";
+
+/**
+ * Brings the checkout at `root` up to date.
+ *
+ * @throws SetupError if something is missing or a step fails.
+ */
+export async function setUp(root, say = (line) => process.stderr.write(`setup: ${line}\n`)) {
+  const { engines } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+  checkNode(engines.node);
+  const steps = [packages, native, typescript].filter((step) => step !== native || hasNative(root, say));
+  const stale = () => steps.filter((step) => !step.isFresh(root));
+  if (stale().length === 0) return;
+  const bringUpToDate = () => {
+    const todo = stale();
+    // What is missing on the machine is said before anything slow is done.
+    for (const step of todo) step.check?.(root);
+    for (const step of todo) runTimed(step, root, say);
+  };
+  await withLock(path.join(root, ".setup/lock"), bringUpToDate, (pid) => say(`waiting for the set-up in process ${pid}`));
+}
+
+function runTimed(step, root, say) {
+  const start = performance.now();
+  step.make(root, say);
+  say(`${step.name} ready (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+}
+
+function hasNative(root, say) {
+  const found = existsSync(path.join(root, "native/CMakeLists.txt"));
+  if (!found) say("no native/CMakeLists.txt, so the native engine is not built");
+  return found;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await setUp(fileURLToPath(new URL("..", import.meta.url)));
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stderr.write(`setup: ${error.message}\n`);
+    process.exitCode ||= 1;
+  }
+}

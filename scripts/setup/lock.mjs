@@ -1,0 +1,89 @@
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/**
+ * Runs `work` while no other process holds the lock `file`; waits for it if one does. A lock whose process is gone, as
+ * after an interrupt, is taken over. `onWait(pid)` is called once if there is somebody to wait for.
+ */
+export async function withLock(file, work, onWait) {
+  let waited = false;
+  while (!acquire(file)) {
+    if (!waited) onWait(holder(file)?.pid);
+    waited = true;
+    await sleep(200);
+  }
+  const release = () => rmSync(file, { force: true });
+  process.once("exit", release);
+  try {
+    return await work();
+  } finally {
+    process.off("exit", release);
+    release();
+  }
+}
+
+/** Takes the lock and returns true, or returns false if a living process holds it. */
+function acquire(file) {
+  mkdirSync(path.dirname(file), { recursive: true });
+  const own = `${file}.${process.pid}`;
+  writeFileSync(own, JSON.stringify({ pid: process.pid, started: startOf(process.pid) }));
+  try {
+    // A link appears with its content or not at all, so nobody ever reads a lock that is half written.
+    linkSync(own, file);
+    return true;
+  } catch (error) {
+    if (error.code !== "EEXIST") throw error;
+  } finally {
+    rmSync(own, { force: true });
+  }
+  const held = holder(file);
+  if (held && !isAlive(held)) removeStale(file, held);
+  return false;
+}
+
+/** Moves the lock aside first: of several processes that found it stale only one succeeds, and it checks what it moved. */
+function removeStale(file, stale) {
+  const aside = `${file}.stale.${process.pid}`;
+  try {
+    renameSync(file, aside);
+  } catch (error) {
+    if (error.code === "ENOENT") return;
+    throw error;
+  }
+  const moved = holder(aside);
+  if (moved && (moved.pid !== stale.pid || moved.started !== stale.started)) {
+    // Somebody took the lock over in between; it is theirs and goes back.
+    renameSync(aside, file);
+  } else {
+    rmSync(aside, { force: true });
+  }
+}
+
+function holder(file) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive({ pid, started }) {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+  // Process ids are used again; one that started at another time is somebody else.
+  return startOf(pid) === started;
+}
+
+/** When the process started, in clock ticks since boot, on Linux; elsewhere null, and the id alone has to do. */
+function startOf(pid) {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return null;
+  }
+}
