@@ -1,0 +1,130 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { InputError } from "@hsap/workload";
+import { z } from "zod";
+import { workspacePath } from "../workspace.ts";
+
+const environmentSchema = z.strictObject({
+  /** Digest of all that decides a time: everything below up to `code`. */
+  id: z.string(),
+  cpu: z.string(),
+  cores: z.int(),
+  memoryGiB: z.number(),
+  system: z.string(),
+  node: z.string(),
+  compiler: z.string(),
+  isa: z.string(),
+  /** Digest of the built packages and the native library that a trial runs through. */
+  code: z.string(),
+  /** The commit checked out, and whether files differed from it; null where there is no git. */
+  commit: z.string().nullable(),
+  dirty: z.boolean().nullable(),
+  /** When this environment first wrote here, ISO 8601, and with which arguments. */
+  date: z.string(),
+  arguments: z.array(z.string()),
+});
+
+const environmentFileSchema = z.strictObject({
+  schema: z.literal("hsap-environments/1"),
+  environments: z.array(environmentSchema),
+});
+
+/** The machine, the tools and the code that trials ran with. */
+export type Environment = Readonly<z.infer<typeof environmentSchema>>;
+
+export interface EnvironmentOptions {
+  readonly compiler: string;
+  readonly isa: string;
+  readonly arguments: readonly string[];
+}
+
+/** Describes this machine and checkout. Trials of environments with equal ids may be compared. */
+export function currentEnvironment(options: EnvironmentOptions): Environment {
+  const processors = cpus();
+  const deciding = {
+    cpu: processors[0]?.model.trim() ?? "unknown",
+    cores: processors.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${process.platform} ${release()} ${process.arch}`,
+    node: process.version,
+    compiler: options.compiler,
+    isa: options.isa,
+    code: codeDigest(),
+  };
+  const id = createHash("sha256").update(JSON.stringify(deciding)).digest("hex").slice(0, 12);
+  const status = git("status", "--porcelain");
+  return {
+    id,
+    ...deciding,
+    commit: git("rev-parse", "HEAD"),
+    dirty: status === null ? null : status !== "",
+    date: new Date().toISOString(),
+    arguments: [...options.arguments],
+  };
+}
+
+/**
+ * The environments recorded in a results folder's `environment.json`; none where there is no such file.
+ *
+ * @throws InputError if the file holds anything else.
+ */
+export function readEnvironments(file: string): readonly Environment[] {
+  if (!existsSync(file)) return [];
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    throw new InputError(`invalid JSON: ${file} (remove it, or choose another results folder)`);
+  }
+  const parsed = environmentFileSchema.safeParse(value);
+  if (!parsed.success) {
+    const [{ path, message }] = parsed.error.issues;
+    throw new InputError(`invalid environment file: ${file} at ${path.join(".")} (${message})`);
+  }
+  return parsed.data.environments;
+}
+
+/** Adds the environment to the file unless one of the same id is there. The file is replaced in one step. */
+export function recordEnvironment(file: string, environment: Environment): void {
+  const known = readEnvironments(file);
+  if (known.some(({ id }) => id === environment.id)) return;
+  const content = { schema: "hsap-environments/1", environments: [...known, environment] };
+  writeFileSync(`${file}.new`, `${JSON.stringify(content, null, 2)}\n`);
+  renameSync(`${file}.new`, file);
+}
+
+/** The packages whose code runs inside a trial. Tables and figures may change without making trials incomparable. */
+const measuredPackages = ["workload", "cluster", "schedule", "baselines", "compiler", "engine"];
+
+function codeDigest(): string {
+  const hash = createHash("sha256");
+  const files = [
+    ...measuredPackages.flatMap((name) => filesBelow(workspacePath(`packages/${name}/dist`), ".js")),
+    ...filesBelow(workspacePath("native/build"), ".node"),
+  ];
+  for (const file of files.sort()) hash.update(readFileSync(file));
+  return hash.digest("hex").slice(0, 16);
+}
+
+function filesBelow(folder: string, ending: string): string[] {
+  if (!existsSync(folder)) return [];
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+function git(...args: string[]): string | null {
+  try {
+    return execFileSync("git", args, {
+      cwd: workspacePath(""),
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
+  } catch {
+    return null;
+  }
+}

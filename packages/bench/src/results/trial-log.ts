@@ -1,0 +1,76 @@
+import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import { InputError } from "@hsap/workload";
+import { type Trial, trialSchema, trialSchemaVersion } from "../trial.ts";
+
+export interface TrialLog {
+  readonly trials: readonly Trial[];
+  /** Lines that a killed run left unfinished, counted from 1. They are no data. */
+  readonly truncatedLines: readonly number[];
+}
+
+/**
+ * Reads the trials of a JSONL file, none where the file does not exist. A run that was killed may have left its last line
+ * unfinished; a later run then begins a new one, so such a line can stand anywhere.
+ *
+ * @throws InputError if a complete line is not a trial of this schema version.
+ */
+export function readTrials(file: string): TrialLog {
+  if (!existsSync(file)) return { trials: [], truncatedLines: [] };
+  const trials: Trial[] = [];
+  const truncatedLines: number[] = [];
+  for (const [index, line] of readFileSync(file, "utf8").split("\n").entries()) {
+    if (line === "") continue;
+    const value = parsed(line);
+    if (value === undefined) truncatedLines.push(index + 1);
+    else trials.push(checkedTrial(value, `${file} line ${index + 1}`));
+  }
+  return { trials, truncatedLines };
+}
+
+/** Appends trials, each as one line that is on the disk when `append` returns. Nothing already written is touched. */
+export class TrialWriter {
+  readonly #file: number;
+
+  constructor(path: string) {
+    this.#file = openSync(path, "a+");
+    // A line left unfinished by a killed run is closed, so that it cannot swallow the next.
+    if (!endsWithNewline(this.#file)) writeSync(this.#file, "\n");
+  }
+
+  append(trial: Trial): void {
+    writeSync(this.#file, `${JSON.stringify(trial)}\n`);
+    fsyncSync(this.#file);
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    // A prefix of a JSON object is never JSON itself, so what does not parse was cut off.
+    return undefined;
+  }
+}
+
+function checkedTrial(value: unknown, where: string): Trial {
+  const result = trialSchema.safeParse(value);
+  if (result.success) return result.data;
+  const schema = (value as { schema?: unknown } | null)?.schema;
+  if (schema !== trialSchemaVersion) {
+    throw new InputError(`unknown trial schema: ${JSON.stringify(schema)} at ${where} (must be ${trialSchemaVersion})`);
+  }
+  const [{ path, message }] = result.error.issues;
+  throw new InputError(`invalid trial: ${path.join(".")} at ${where} (${message})`);
+}
+
+function endsWithNewline(file: number): boolean {
+  const { size } = fstatSync(file);
+  if (size === 0) return true;
+  const last = Buffer.alloc(1);
+  readSync(file, last, 0, 1, size - 1);
+  return last[0] === 0x0a;
+}
