@@ -33,7 +33,9 @@ export const packageOrder = [
 export async function boundaryViolations(root) {
   const names = packagesIn(root);
   const sources = names.flatMap((name) =>
-    ["src", "test", "bin"].map((part) => `packages/${name}/${part}`).filter((part) => existsSync(path.join(root, part))),
+    ["src", "test", "bin"]
+      .map((part) => `packages/${name}/${part}`)
+      .filter((part) => existsSync(path.join(root, part))),
   );
   const { output } = await cruise(sources, {
     baseDir: root,
@@ -98,6 +100,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = path.resolve(process.argv[2] ?? path.join(import.meta.dirname, ".."));
   const violations = await boundaryViolations(root);
   for (const line of violations) console.log(line);
-  console.log(violations.length === 0 ? "boundaries: no forbidden import" : `boundaries: ${violations.length} forbidden`);
+  console.log(
+    violations.length === 0 ? "boundaries: no forbidden import" : `boundaries: ${violations.length} forbidden`,
+  );
   process.exitCode = violations.length === 0 ? 0 : 1;
 }

@@ -34,7 +34,9 @@ export async function setUp(root, say = (line) => process.stderr.write(`setup: $
     for (const step of todo) step.check?.(root);
     for (const step of todo) runTimed(step, root, say);
   };
-  await withLock(path.join(root, ".setup/lock"), bringUpToDate, (pid) => say(`waiting for the set-up in process ${pid}`));
+  await withLock(path.join(root, ".setup/lock"), bringUpToDate, (pid) =>
+    say(`waiting for the set-up in process ${pid}`),
+  );
 }
 
 function runTimed(step, root, say) {

@@ -31,7 +31,7 @@ export function configureNative(root, build, buildType, ...more) {
   // A folder that is configured keeps its generator; naming another would fail.
   const generator = !existsSync(path.join(build, "CMakeCache.txt")) && hasNinja() ? ["-G", "Ninja"] : [];
   const options = [
-    ...["-S", path.join(root, "native"), "-B", build, ...generator, "--no-warn-unused-cli", "--log-level=WARNING"],
+    ...["-S", path.join(root, "native"), "-B", build, ...generator, "--log-level=WARNING"],
     `-DCMAKE_BUILD_TYPE=${buildType}`,
     `-DNODE_ADDON_API_INCLUDE_DIR=${path.join(root, "node_modules/node-addon-api")}`,
     `-DNODE_API_HEADERS_INCLUDE_DIR=${path.join(root, "node_modules/node-api-headers/include")}`,

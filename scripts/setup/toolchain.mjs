@@ -20,14 +20,20 @@ export function checkNode(engines, version = process.versions.node) {
  */
 export function findCompiler(environment = process.env) {
   const candidates = environment.CXX ? [environment.CXX] : ["c++", "g++", "clang++"];
-  const probe = "#include <concepts>\n#include <semaphore>\ntemplate <std::integral T> T f(T x) { return x; }\nint main() { return f(0); }\n";
+  const probe =
+    "#include <concepts>\n#include <semaphore>\ntemplate <std::integral T> T f(T x) { return x; }\nint main() { return f(0); }\n";
   const found = candidates.find((command) => {
     const [program, ...options] = command.split(" ");
-    const run = spawnSync(program, [...options, "-std=c++20", "-fsyntax-only", "-x", "c++", "-"], { input: probe, env: environment });
+    const run = spawnSync(program, [...options, "-std=c++20", "-fsyntax-only", "-x", "c++", "-"], {
+      input: probe,
+      env: environment,
+    });
     return run.status === 0;
   });
   if (found) return found;
-  throw new SetupError(`no C++20 compiler among ${candidates.join(", ")} (install one: apt-get install g++, or set CXX)`);
+  throw new SetupError(
+    `no C++20 compiler among ${candidates.join(", ")} (install one: apt-get install g++, or set CXX)`,
+  );
 }
 
 /**

@@ -7,7 +7,8 @@ import { readStamp, writeStamp } from "./stamp.mjs";
 /** The packages' JavaScript, in packages/NAME/dist. */
 export const typescript = {
   name: "TypeScript",
-  isFresh: (root) => packageNames(root).every((name) => hasOutput(root, name)) && readStamp(stampFile(root)) === wantedStamp(root),
+  isFresh: (root) =>
+    packageNames(root).every((name) => hasOutput(root, name)) && readStamp(stampFile(root)) === wantedStamp(root),
   make(root, say) {
     say("building the TypeScript packages");
     const wanted = wantedStamp(root);

@@ -10,7 +10,11 @@ describe("the boundary check", () => {
     root = mkdtempSync(path.join(tmpdir(), "hsap-boundaries-"));
     addPackage("workload", { "index.ts": "export const a = 1;", "inner.ts": "export const b = 2;" });
     addPackage("cluster", { "index.ts": "export const c = 3;" }, { "@hsap/workload": "0.1.0" });
-    addPackage("schedule", { "index.ts": 'import { a } from "@hsap/workload";\nexport const d = a;' }, { "@hsap/workload": "0.1.0" });
+    addPackage(
+      "schedule",
+      { "index.ts": 'import { a } from "@hsap/workload";\nexport const d = a;' },
+      { "@hsap/workload": "0.1.0" },
+    );
   });
   afterEach(() => rmSync(root, { recursive: true }));
 
@@ -35,12 +39,18 @@ describe("the boundary check", () => {
 
   it("rejects a relative import into another package", async () => {
     addFile("schedule", "src/bad.ts", 'import { a } from "../../workload/src/index.ts";\nexport const x = a;');
-    await expectViolation("packages/schedule/src/bad.ts", "another package is imported by its name, not by a file inside it");
+    await expectViolation(
+      "packages/schedule/src/bad.ts",
+      "another package is imported by its name, not by a file inside it",
+    );
   });
 
   it("rejects a relative import of a file that another package does not export", async () => {
     addFile("schedule", "src/bad.ts", 'import { b } from "../../workload/src/inner.ts";\nexport const x = b;');
-    await expectViolation("packages/schedule/src/bad.ts", "another package is imported by its name, not by a file inside it");
+    await expectViolation(
+      "packages/schedule/src/bad.ts",
+      "another package is imported by its name, not by a file inside it",
+    );
   });
 
   it("rejects a package to the left that the package.json does not declare", async () => {
@@ -50,7 +60,10 @@ describe("the boundary check", () => {
 
   it("rejects an npm package that the package.json does not declare", async () => {
     mkdirSync(path.join(root, "node_modules/leftpad"), { recursive: true });
-    writeFileSync(path.join(root, "node_modules/leftpad/package.json"), '{"name":"leftpad","version":"1.0.0","main":"i.js"}');
+    writeFileSync(
+      path.join(root, "node_modules/leftpad/package.json"),
+      '{"name":"leftpad","version":"1.0.0","main":"i.js"}',
+    );
     writeFileSync(path.join(root, "node_modules/leftpad/i.js"), "module.exports = 1;");
     addFile("schedule", "src/bad.ts", 'import pad from "leftpad";\nexport const x = pad;');
     await expectViolation("packages/schedule/src/bad.ts", "the package.json does not declare it");

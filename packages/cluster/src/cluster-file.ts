@@ -103,7 +103,10 @@ function schemaMessage(issue: z.core.$ZodIssue, raw: unknown, file: string): str
 
 function pathText(path: readonly PropertyKey[]): string {
   if (path.length === 0) return "cluster";
-  return path.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("").replace(/^\./, "");
+  return path
+    .map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`))
+    .join("")
+    .replace(/^\./, "");
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -9,7 +9,13 @@ export interface BatchStatistics {
   /** (query, key) pairs of full attention inside documents: the sum of n^2. */
   readonly fullArea: number;
   /** Tokens per document, nearest rank. */
-  readonly percentiles: { readonly p0: number; readonly p50: number; readonly p90: number; readonly p99: number; readonly p100: number };
+  readonly percentiles: {
+    readonly p0: number;
+    readonly p50: number;
+    readonly p90: number;
+    readonly p99: number;
+    readonly p100: number;
+  };
   /** The share, 0 to 1, of the causal area and of the tokens in the longest 1 % and 10 % of documents (rounded up). */
   readonly longest: { readonly percent1: LongestShare; readonly percent10: LongestShare };
 }

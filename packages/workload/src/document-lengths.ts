@@ -36,14 +36,18 @@ export function readLengths(file: string): number[] {
  */
 export function lengthsFromCsv(text: string, file: string): number[] {
   const rows = csvRows(text, file);
-  if (rows.length === 0) throw new InputError(`invalid lengths file: ${file} is empty (needs a header and one line per document)`);
+  if (rows.length === 0)
+    throw new InputError(`invalid lengths file: ${file} is empty (needs a header and one line per document)`);
   const [{ record: header }, ...body] = rows;
   const column = header.length === 1 ? 0 : header.indexOf("tokens");
   if (column < 0) throw new InputError(`missing column: tokens in ${file} (found ${header.join(", ")})`);
   if (header.length === 1 && /^[-+.\d\s]+$/.test(header[0])) {
-    throw new InputError(`missing header: ${file} line 1 is ${header[0]} (the first line names the column, such as tokens)`);
+    throw new InputError(
+      `missing header: ${file} line 1 is ${header[0]} (the first line names the column, such as tokens)`,
+    );
   }
-  if (body.length === 0) throw new InputError(`invalid lengths file: ${file} has no documents (one line each below the header)`);
+  if (body.length === 0)
+    throw new InputError(`invalid lengths file: ${file} has no documents (one line each below the header)`);
   return body.map(({ record, info }) => wholeNumber(record[column], `${file} line ${info.lines}`));
 }
 
@@ -82,7 +86,9 @@ function csvRows(text: string, file: string): CsvRow[] {
 
 function wholeNumber(text: string, where: string): number {
   if (!/^\s*[0-9]+\s*$/.test(text)) {
-    throw new InputError(`invalid length: ${JSON.stringify(text)} at ${where} (must be a whole number from 1 to ${maxTokens})`);
+    throw new InputError(
+      `invalid length: ${JSON.stringify(text)} at ${where} (must be a whole number from 1 to ${maxTokens})`,
+    );
   }
   return checkedLength(Number(text), where);
 }

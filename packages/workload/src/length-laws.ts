@@ -1,6 +1,6 @@
 import { InputError } from "./input-error.ts";
 import { checkedLength } from "./packed-batch.ts";
-import { type Random, randomInteger, randomNormal } from "./seeded-random.ts";
+import { type Random, randomIndex, randomInteger, randomNormal } from "./seeded-random.ts";
 
 /** A law that document lengths (tokens) follow. */
 export type LengthLaw = FixedLaw | UniformLaw | LognormalParetoLaw | BinsLaw;
@@ -140,14 +140,18 @@ function drawFromBins({ bins, within }: BinsLaw, random: Random): number {
   let total = 0;
   for (const [index, bin] of bins.entries()) {
     checkRange(bin, `law bins ${index}`);
-    if (!(bin.share >= 0)) throw new InputError(`invalid share: ${bin.share} at law bins ${index} (must be at least 0)`);
+    if (!(bin.share >= 0))
+      throw new InputError(`invalid share: ${bin.share} at law bins ${index} (must be at least 0)`);
     total += bin.share;
   }
   if (!(total > 0)) throw new InputError(`invalid law bins: shares sum to ${total} (must be above 0)`);
-  let left = random() * total;
-  // Rounding may leave a crumb after the last bin with a share; that bin takes it.
-  const likely = bins.filter(({ share }) => share > 0);
-  const bin = likely.find(({ share }) => (left -= share) < 0) ?? likely[likely.length - 1];
+  const bin =
+    bins[
+      randomIndex(
+        random,
+        bins.map(({ share }) => share),
+      )
+    ];
   return within === "midpoint" ? Math.floor((bin.min + bin.max) / 2) : randomInteger(random, bin.min, bin.max);
 }
 

@@ -1,6 +1,6 @@
 import { InputError } from "./input-error.ts";
 import { drawLength, type LengthLaw } from "./length-laws.ts";
-import { type Random, shuffled } from "./seeded-random.ts";
+import { type Random, randomIndex, shuffled } from "./seeded-random.ts";
 
 /** Gives the length (tokens) of one document after another, without end. */
 export type LengthStream = () => number;
@@ -36,15 +36,10 @@ export interface WeightedStream {
  * @throws InputError if a weight is negative or not a number, or all are 0.
  */
 export function mixedStream(parts: readonly WeightedStream[], random: Random): LengthStream {
-  const likely = parts.filter(({ weight }) => {
+  const weights = parts.map(({ weight }) => weight);
+  for (const weight of weights) {
     if (!(weight >= 0 && weight < Infinity)) throw new InputError(`invalid weight: ${weight} (must be at least 0)`);
-    return weight > 0;
-  });
-  if (likely.length === 0) throw new InputError("invalid mix: no part has a weight above 0");
-  const total = likely.reduce((sum, { weight }) => sum + weight, 0);
-  return () => {
-    let left = random() * total;
-    const part = likely.find(({ weight }) => (left -= weight) < 0) ?? likely[likely.length - 1];
-    return part.stream();
-  };
+  }
+  if (!weights.some((weight) => weight > 0)) throw new InputError("invalid mix: no part has a weight above 0");
+  return () => parts[randomIndex(random, weights)].stream();
 }

@@ -39,7 +39,9 @@ export function packedBatch(lengths: ArrayLike<number>): PackedBatch {
  */
 export function checkedLength(length: unknown, where: string): number {
   if (typeof length !== "number" || !Number.isInteger(length) || length < 1 || length > maxTokens) {
-    throw new InputError(`invalid length: ${shown(length)} at ${where} (must be a whole number from 1 to ${maxTokens})`);
+    throw new InputError(
+      `invalid length: ${shown(length)} at ${where} (must be a whole number from 1 to ${maxTokens})`,
+    );
   }
   return length;
 }

@@ -1,5 +1,5 @@
-import { checkedLength, type PackedBatch, packedBatch } from "./packed-batch.ts";
 import { InputError } from "./input-error.ts";
+import { checkedLength, type PackedBatch, packedBatch } from "./packed-batch.ts";
 
 /** One batch, and for each of its documents where it comes from. */
 export interface Pack {

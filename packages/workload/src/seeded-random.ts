@@ -34,6 +34,17 @@ export function randomNormal(random: Random): number {
   return radius * Math.cos(2 * Math.PI * random());
 }
 
+/** An index of `weights`, each with probability weight / sum of weights. At least one weight is above 0, none below. */
+export function randomIndex(random: Random, weights: readonly number[]): number {
+  let left = random() * weights.reduce((sum, weight) => sum + weight, 0);
+  for (const [index, weight] of weights.entries()) {
+    left -= weight;
+    if (left < 0) return index;
+  }
+  // Rounding may leave a crumb after the last index with a weight; that one takes it.
+  return weights.findLastIndex((weight) => weight > 0);
+}
+
 /** The values in an order drawn by the Fisher-Yates shuffle; the argument is left as it is. */
 export function shuffled(values: ArrayLike<number>, random: Random): number[] {
   const result = Array.from(values);

@@ -1,0 +1,42 @@
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import path from "node:path";
+import { $ } from "zx";
+
+/** The tests of the native engine in the build folder, `native/build` where it is left out. */
+export async function nativeTests(root, build = "native/build") {
+  if (!existsSync(path.join(root, "native/CMakeLists.txt"))) {
+    return { passed: 0, failed: 0, skipped: [{ name: "native tests", reason: "there is no native/CMakeLists.txt" }] };
+  }
+  const file = path.join(root, build, "junit.xml");
+  rmSync(file, { force: true });
+  const options = [
+    "--test-dir",
+    build,
+    "--output-on-failure",
+    "--no-tests=error",
+    "--timeout",
+    "300",
+    "--output-junit",
+    file,
+  ];
+  const run = await $({ cwd: root, stdio: "inherit", nothrow: true })`ctest ${options}`;
+  return nativeOutcome(existsSync(file) ? readFileSync(file, "utf8") : "", run.exitCode);
+}
+
+/**
+ * The outcome of a ctest run, from its JUnit report and exit code. A test that could not be run counts as failed, and so
+ * does a run that failed without a failed test, or had no test.
+ */
+export function nativeOutcome(junit, exitCode) {
+  const tests = [...junit.matchAll(/<testcase name="([^"]*)"[^>]*? status="([^"]*)"/g)];
+  const inState = (state) => tests.filter(([, , status]) => status === state);
+  const passed = inState("run").length;
+  const disabled = inState("disabled");
+  let failed = tests.length - passed - disabled.length;
+  if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
+  return {
+    passed,
+    failed,
+    skipped: disabled.map(([, name]) => ({ name: `native ${name}`, reason: "disabled in CMake" })),
+  };
+}
