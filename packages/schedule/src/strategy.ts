@@ -15,7 +15,7 @@ export interface Strategy {
   readonly degreeNames: readonly string[];
   /** Degrees for a problem when the user gives none; they multiply to the world size. */
   defaultDegrees(problem: Problem): Degrees;
-  /** Other degrees worth trying for this problem, the default among them. */
+  /** Other degrees worth trying for this problem, the default among them; none if the strategy cannot run it at all. */
   candidateDegrees(problem: Problem): readonly Degrees[];
   /** Options it takes, with their meaning and default. */
   readonly options?: Readonly<

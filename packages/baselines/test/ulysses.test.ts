@@ -1,0 +1,105 @@
+import { accountOf, bytesPerElement, kvBytesOf, type Problem, programOf, qoBytesOf, ranksOf } from "@hsap/schedule";
+import { tokensOf } from "@hsap/workload";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ulysses } from "../src/index.ts";
+import { anyProblem, problemOf, receivedBytes, sizesOf } from "./problems.ts";
+
+const compile = (problem: Problem) => ulysses.compile(problem, ulysses.defaultDegrees(problem));
+
+/** What the schedule moves beside the published system: lse goes home to the owner in the forward pass. */
+const lseBytesOf = ({ batch, shape, pass }: Problem) => (pass === "forward" ? 4 * tokensOf(batch) * shape.heads : 0);
+
+describe("ulysses", () => {
+  it("receives (P-1)/P * (QO + KV) / P, and lse in the forward pass", () => {
+    for (const ranks of [1, 2, 3, 4, 6, 12]) {
+      for (const pass of ["forward", "backward"] as const) {
+        const problem = problemOf({ lengths: [ranks * 5, ranks], ranks, heads: 24, kvHeads: 12, pass });
+        const moved = qoBytesOf(problem) + kvBytesOf(problem) + lseBytesOf(problem);
+        expect(receivedBytes(compile(problem))).toEqual(Array(ranks).fill(((ranks - 1) * moved) / ranks ** 2));
+      }
+    }
+  });
+
+  it("counts KV P/kvHeads times where kv heads are replicated", () => {
+    for (const [ranks, kvHeads] of [
+      [4, 2],
+      [8, 1],
+      [8, 4],
+      [12, 3],
+    ]) {
+      for (const pass of ["forward", "backward"] as const) {
+        const problem = problemOf({ lengths: [ranks * 4], ranks, heads: 24, kvHeads, pass });
+        const moved = qoBytesOf(problem) + (kvBytesOf(problem) * ranks) / kvHeads + lseBytesOf(problem);
+        expect(receivedBytes(compile(problem))).toEqual(Array(ranks).fill(((ranks - 1) * moved) / ranks ** 2));
+      }
+    }
+  });
+
+  it("receives its heads of what others own and others' heads of what it owns, also if shards differ", () => {
+    fc.assert(
+      fc.property(anyProblem(), (problem) => {
+        const ranks = ranksOf(problem);
+        fc.pre(ulysses.candidateDegrees(problem).length > 0);
+        const { heads, kvHeads, headDim, dtype } = problem.shape;
+        const schedule = compile(problem);
+        const row = headDim * bytesPerElement[dtype];
+        const kvPerRank = Math.max(1, kvHeads / ranks);
+        const expected = sizesOf(schedule.layout).map((own) => {
+          const others = tokensOf(problem.batch) - own;
+          const otherHeads = ((ranks - 1) * heads) / ranks;
+          const into = problem.pass === "forward" ? heads / ranks + 2 * kvPerRank : heads / ranks;
+          const out = problem.pass === "forward" ? otherHeads : otherHeads + 2 * (ranks - 1) * kvPerRank;
+          return others * into * row + own * out * row + (problem.pass === "forward" ? own * otherHeads * 4 : 0);
+        });
+        expect(receivedBytes(schedule)).toEqual(expected);
+      }),
+    );
+  });
+
+  it("holds q, k, v, lse and delta as heads in the backward pass: only what it held as heads in the forward pass", () => {
+    const sketch = { lengths: [9, 3], ranks: 2, heads: 4, kvHeads: 2 };
+    const { resident } = compile(problemOf({ ...sketch, pass: "backward" }));
+    expect(compile(problemOf(sketch)).resident).toBeUndefined();
+    expect(resident).toEqual(
+      [0, 1].map((rank) =>
+        (["q", "k", "v", "lse", "delta"] as const).map((tensor) => {
+          const heads = tensor === "k" || tensor === "v" ? 1 : 2;
+          const range = { headBegin: rank * heads, headEnd: (rank + 1) * heads };
+          return { tensor, part: 0, tokenBegin: 0, tokenEnd: 12, ...range };
+        }),
+      ),
+    );
+  });
+
+  it("is balanced exactly, whatever the documents", () => {
+    for (const lengths of [[24], [1, 2, 3, 40], Array(24).fill(1)]) {
+      expect(accountOf(compile(problemOf({ lengths, ranks: 4, heads: 8, kvHeads: 4 }))).area.balance).toBe(1);
+    }
+  });
+
+  it("moves everything in two groups", () => {
+    for (const pass of ["forward", "backward"] as const) {
+      const schedule = compile(problemOf({ lengths: [16], ranks: 4, heads: 8, kvHeads: 4, pass }));
+      const groups = [...programOf(schedule, 1)].flatMap((op) => ("groupKind" in op ? [op] : []));
+      expect(new Set(groups.map(({ group }) => group))).toEqual(new Set([0, 1]));
+      expect(new Set(groups.map(({ groupKind }) => groupKind))).toEqual(new Set(["allToAll"]));
+    }
+  });
+
+  it("refuses ranks that do not divide the heads", () => {
+    expect(() => compile(problemOf({ lengths: [8], ranks: 3, heads: 4, kvHeads: 4 }))).toThrow(
+      "invalid degree: ulysses=3 (ulysses splits heads: must divide 4 heads)",
+    );
+  });
+
+  it("refuses ranks that neither divide the kv heads nor are a multiple of them", () => {
+    expect(() => compile(problemOf({ lengths: [8], ranks: 6, heads: 12, kvHeads: 4 }))).toThrow(
+      "invalid degree: ulysses=6 (ulysses splits heads: must divide 4 kv heads or be a multiple of them)",
+    );
+  });
+
+  it("has no candidate degrees where it cannot run", () => {
+    expect(ulysses.candidateDegrees(problemOf({ lengths: [8], ranks: 3, heads: 4, kvHeads: 4 }))).toEqual([]);
+  });
+});
