@@ -1,4 +1,4 @@
-import { $ } from "zx";
+import { $, glob } from "zx";
 import { oneOutcome } from "./outcome.mjs";
 
 /** The clang-format whose output counts: other versions break lines elsewhere. It is Debian 12's. */
@@ -38,7 +38,6 @@ async function whyNoClangFormat() {
   return undefined;
 }
 
-async function nativeFiles(root) {
-  const { glob } = await import("zx");
+function nativeFiles(root) {
   return glob(["native/**/*.{h,cpp}", "!native/build*/**"], { cwd: root });
 }

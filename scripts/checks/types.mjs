@@ -1,12 +1,13 @@
 import { $ } from "zx";
 import { oneOutcome } from "./outcome.mjs";
 
-/** The type check of the packages and, beside them, of their tests. */
+/** The packages' types; builds them on the way. */
 export async function types(root) {
   const run = await $({ cwd: root, stdio: "inherit", nothrow: true })`node_modules/.bin/tsc -b`;
   return oneOutcome(run.exitCode === 0);
 }
 
+/** The types of the packages' tests, against the packages' sources. */
 export async function testTypes(root) {
   const run = await $({ cwd: root, stdio: "inherit", nothrow: true })`node_modules/.bin/tsc -p tsconfig.test.json`;
   return oneOutcome(run.exitCode === 0);

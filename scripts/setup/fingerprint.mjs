@@ -12,7 +12,9 @@ const ignored = new Set(["node_modules", "dist", "build", ".nx"]);
 export function fingerprint(root, paths, extra = "") {
   const hash = createHash("sha256").update(extra);
   for (const file of paths.flatMap((name) => filesBelow(root, name))) {
-    hash.update(`\0${file}\0`).update(readFileSync(path.join(root, file)));
+    const content = readFileSync(path.join(root, file));
+    // With its length said first, no content can pass for the next file.
+    hash.update(`\0${file}\0${content.length}\0`).update(content);
   }
   return hash.digest("hex");
 }
