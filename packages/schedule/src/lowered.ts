@@ -15,7 +15,7 @@ export interface LoweredSchedule {
     readonly arenaBytes: Float64Array;
   };
   readonly tensor: {
-    /** Index into `tensorNames` (see below), or its length + i for a strategy's own tensor i. */
+    /** Index into `tensorNames` (see below), or its length + i for a strategy's own tensor in row i of this table. */
     readonly code: Int32Array;
     readonly heads: Int32Array;
     readonly width: Int32Array;
@@ -37,7 +37,10 @@ export interface LoweredSchedule {
     readonly offset: Float64Array;
     /** Sum of the flags in `regionFlags`. */
     readonly flags: Int32Array;
-    /** The op (row) before which an accumulator is set empty (0, or -inf for lse), or -1 if before the first op of the program. */
+    /**
+     * The op (row) before which an accumulator is set empty (0, or -inf for lse), -1 if before the first op of the program,
+     * -2 if never: it does not accumulate, or its first op is a receive that fills it whole.
+     */
     readonly initOp: Int32Array;
   };
   /** Rows (rank, region, tokens) of the layout: the blocks of input regions that the rank fills, of output regions that are results. */
@@ -88,5 +91,8 @@ export const tensorNames = [
   "dvx",
 ] as const;
 
-/** `handedOver`: filled by exactly one receive that covers it, of an input tensor nobody writes: an engine in one address space may alias it. */
+/**
+ * `handedOver`: a piece of an input tensor, written by nothing but one receive that covers it, from memory that never
+ * changes (its owner's, or another such region): an engine in one address space may alias it instead of copying.
+ */
 export const regionFlags = { input: 1, output: 2, handedOver: 4 } as const;

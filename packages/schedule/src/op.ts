@@ -142,3 +142,13 @@ export function writtenBlocks(kind: OpKind, blocks: number, backward: boolean): 
       return [3, 4];
   }
 }
+
+/**
+ * `writtenBlocks` for passes over columns: bit i of entry `kind` (an index into `opKinds`) says that position i is
+ * written; bit 31 stands for every position from 31 on.
+ */
+export function writtenMasks(backward: boolean): Int32Array {
+  return Int32Array.from(opKinds, (kind) =>
+    writtenBlocks(kind, 32, backward).reduce((mask, position) => mask | (1 << position), 0),
+  );
+}

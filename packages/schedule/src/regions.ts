@@ -1,0 +1,260 @@
+import { type Schedule, worldSizeOf } from "./schedule.ts";
+
+/**
+ * The resident pieces of one rank: bounding boxes of the blocks of one (tensor, part) that overlap one another. Every
+ * operand lies in exactly one region, and two regions of one (tensor, part) never overlap.
+ */
+export interface RankRegions {
+  readonly rank: number;
+  readonly count: number;
+  readonly tensor: Int32Array;
+  readonly part: Int32Array;
+  readonly tokenBegin: Int32Array;
+  readonly tokenEnd: Int32Array;
+  readonly headBegin: Int32Array;
+  readonly headEnd: Int32Array;
+  /** Region of each operand of the rank's ops, in the order of the schedule's `operands` column. */
+  readonly ofOperand: Int32Array;
+  /** The layout's ranges of every input and output tensor, each with its region. */
+  readonly owned: readonly OwnedRange[];
+}
+
+export interface OwnedRange {
+  readonly region: number;
+  readonly tensor: number;
+  readonly tokenBegin: number;
+  readonly tokenEnd: number;
+}
+
+/** Position in the schedule's `operands` column of the first operand of `rank`. */
+export const firstOperandOf = ({ ops, opBegin }: Schedule, rank: number): number => ops.operandBegin[opBegin[rank]];
+
+/** Makes the regions of one rank after another, with scratch space that they share. */
+export function regionMaker(schedule: Schedule): (rank: number) => RankRegions {
+  const { blocks, ops, opBegin, tensors, layout } = schedule;
+  const rectangleOfBlock = new Int32Array(blocks.tensor.length).fill(-1);
+
+  return (rank) => {
+    if (!(rank >= 0 && rank < worldSizeOf(schedule))) throw new RangeError(`invalid rank: ${rank}`);
+    const rectangles = new RectangleSet();
+    const operandBegin = ops.operandBegin[opBegin[rank]];
+    const operandEnd = ops.operandBegin[opBegin[rank + 1]];
+    const seen: number[] = [];
+    for (let i = operandBegin; i < operandEnd; i++) {
+      const id = ops.operands[i];
+      if (rectangleOfBlock[id] >= 0) continue;
+      seen.push(id);
+      rectangleOfBlock[id] = rectangles.add(
+        blocks.tensor[id],
+        blocks.part[id],
+        blocks.tokenBegin[id],
+        blocks.tokenEnd[id],
+        blocks.headBegin[id],
+        blocks.headEnd[id],
+      );
+    }
+    const owned: { rectangle: number; tensor: number; tokenBegin: number; tokenEnd: number }[] = [];
+    tensors.forEach(({ role, heads }, tensor) => {
+      if (role === "internal") return;
+      for (const { begin, end } of layout[rank]) {
+        const rectangle = rectangles.add(tensor, 0, begin, end, 0, heads);
+        owned.push({ rectangle, tensor, tokenBegin: begin, tokenEnd: end });
+      }
+    });
+    const { boxOf, ...boxes } = rectangles.boxes();
+    const ofOperand = new Int32Array(operandEnd - operandBegin);
+    for (let i = operandBegin; i < operandEnd; i++)
+      ofOperand[i - operandBegin] = boxOf[rectangleOfBlock[ops.operands[i]]];
+    // Programs written by a builder share no blocks between ranks, but nothing forbids it.
+    for (const id of seen) rectangleOfBlock[id] = -1;
+    const ownedRanges = owned.map(({ rectangle, ...range }) => ({ region: boxOf[rectangle], ...range }));
+    return { rank, ...boxes, ofOperand, owned: ownedRanges };
+  };
+}
+
+// Token begins are below 2^31, so a position below 2^22 can share an exact double with one and be sorted natively.
+const positionsPerKey = 2 ** 22;
+
+/** Rectangles (tokens by heads) of many (tensor, part) families, and the bounding boxes of those that overlap. */
+class RectangleSet {
+  readonly #families = new Map<number, number[]>();
+  readonly #tokenBegin: number[] = [];
+  readonly #tokenEnd: number[] = [];
+  readonly #headBegin: number[] = [];
+  readonly #headEnd: number[] = [];
+
+  add(tensor: number, part: number, tokenBegin: number, tokenEnd: number, headBegin: number, headEnd: number): number {
+    const key = part * 256 + tensor;
+    const id = this.#tokenBegin.length;
+    const family = this.#families.get(key);
+    if (family === undefined) this.#families.set(key, [id]);
+    else family.push(id);
+    this.#tokenBegin.push(tokenBegin);
+    this.#tokenEnd.push(tokenEnd);
+    this.#headBegin.push(headBegin);
+    this.#headEnd.push(headEnd);
+    return id;
+  }
+
+  boxes(): Omit<RankRegions, "rank" | "ofOperand" | "owned"> & { boxOf: Int32Array } {
+    const boxOf = new Int32Array(this.#tokenBegin.length);
+    const found = new Boxes();
+    for (const key of [...this.#families.keys()].sort((a, b) => (a % 256) - (b % 256) || a - b)) {
+      const family = this.#families.get(key) as number[];
+      const ordered = this.#byTokenBegin(family);
+      const first = found.begin(key % 256, Math.floor(key / 256));
+      for (const id of ordered) {
+        boxOf[id] = found.include(this.#tokenBegin[id], this.#tokenEnd[id], this.#headBegin[id], this.#headEnd[id]);
+      }
+      const renumbered = found.settle(first);
+      for (const id of ordered) boxOf[id] = renumbered[boxOf[id] - first];
+    }
+    return { boxOf, ...found.columns() };
+  }
+
+  #byTokenBegin(family: number[]): number[] | Int32Array {
+    const begins = this.#tokenBegin;
+    let sorted = true;
+    for (let i = 1; i < family.length && sorted; i++) sorted = begins[family[i - 1]] <= begins[family[i]];
+    if (sorted) return family;
+    if (family.length >= positionsPerKey) return family.sort((a, b) => begins[a] - begins[b]);
+    const keys = Float64Array.from(family, (id, position) => begins[id] * positionsPerKey + position).sort();
+    return Int32Array.from(keys, (key) => family[key % positionsPerKey]);
+  }
+}
+
+/**
+ * Bounding boxes found by a sweep over tokens. The boxes that still reach the sweep's position are `active`; a new
+ * rectangle can overlap only those. When a box grows in heads it may come to overlap one that the sweep has left behind,
+ * so the sweep then runs again over the boxes themselves, until none grows.
+ */
+class Boxes {
+  readonly #tensor: number[] = [];
+  readonly #part: number[] = [];
+  readonly #tokenBegin: number[] = [];
+  readonly #tokenEnd: number[] = [];
+  readonly #headBegin: number[] = [];
+  readonly #headEnd: number[] = [];
+  /** The box that has swallowed this one, or itself. Always the earliest of them, so boxes stay ordered by tokenBegin. */
+  #parent: number[] = [];
+  #active: number[] = [];
+  #grewInHeads = false;
+  #family = { tensor: 0, part: 0 };
+
+  /** Starts a new (tensor, part); returns the number of its first box. */
+  begin(tensor: number, part: number): number {
+    this.#family = { tensor, part };
+    this.#active = [];
+    this.#grewInHeads = false;
+    return this.#tensor.length;
+  }
+
+  /** Adds a rectangle that begins no earlier than any before it; returns its box for now. */
+  include(tokenBegin: number, tokenEnd: number, headBegin: number, headEnd: number): number {
+    const box = this.#tensor.length;
+    this.#tensor.push(this.#family.tensor);
+    this.#part.push(this.#family.part);
+    this.#tokenBegin.push(tokenBegin);
+    this.#tokenEnd.push(tokenEnd);
+    this.#headBegin.push(headBegin);
+    this.#headEnd.push(headEnd);
+    this.#parent.push(box);
+    const joined = this.#join(box);
+    // A rectangle that went into another box leaves no row behind.
+    if (joined !== box) this.#dropLast();
+    return joined;
+  }
+
+  /** Ends the family that began with box `first`: returns the final box of each box handed out by `include`. */
+  settle(first: number): Int32Array {
+    const end = this.#tensor.length;
+    while (this.#grewInHeads) {
+      this.#grewInHeads = false;
+      this.#active = [];
+      for (let box = first; box < end; box++) if (this.#parent[box] === box) this.#join(box);
+    }
+    const renumbered = new Int32Array(end - first);
+    let next = first;
+    for (let box = first; box < end; box++) {
+      if (this.#parent[box] === box) {
+        this.#move(box, next);
+        renumbered[box - first] = next++;
+      } else renumbered[box - first] = renumbered[this.#root(box) - first];
+    }
+    while (this.#tensor.length > next) this.#dropLast();
+    for (let box = first; box < next; box++) this.#parent[box] = box;
+    return renumbered;
+  }
+
+  columns(): Omit<RankRegions, "rank" | "ofOperand" | "owned"> {
+    return {
+      count: this.#tensor.length,
+      tensor: Int32Array.from(this.#tensor),
+      part: Int32Array.from(this.#part),
+      tokenBegin: Int32Array.from(this.#tokenBegin),
+      tokenEnd: Int32Array.from(this.#tokenEnd),
+      headBegin: Int32Array.from(this.#headBegin),
+      headEnd: Int32Array.from(this.#headEnd),
+    };
+  }
+
+  /** Joins `box` with every active box that it overlaps; returns the one that remains. */
+  #join(box: number): number {
+    const position = this.#tokenBegin[box];
+    let joined = box;
+    let kept = 0;
+    for (const other of this.#active) if (this.#tokenEnd[other] > position) this.#active[kept++] = other;
+    this.#active.length = kept;
+    for (let i = 0; i < this.#active.length; ) {
+      const other = this.#active[i];
+      if (this.#headBegin[joined] >= this.#headEnd[other] || this.#headBegin[other] >= this.#headEnd[joined]) {
+        i++;
+        continue;
+      }
+      this.#active.splice(i, 1);
+      const grew = this.#swallow(Math.min(joined, other), Math.max(joined, other));
+      joined = Math.min(joined, other);
+      // With more heads it may overlap active boxes that were passed over.
+      if (grew) i = 0;
+    }
+    this.#active.push(joined);
+    return joined;
+  }
+
+  #swallow(into: number, box: number): boolean {
+    const headBegin = Math.min(this.#headBegin[into], this.#headBegin[box]);
+    const headEnd = Math.max(this.#headEnd[into], this.#headEnd[box]);
+    const grew = headBegin !== this.#headBegin[into] || headEnd !== this.#headEnd[into];
+    this.#grewInHeads ||= grew;
+    this.#headBegin[into] = headBegin;
+    this.#headEnd[into] = headEnd;
+    this.#tokenBegin[into] = Math.min(this.#tokenBegin[into], this.#tokenBegin[box]);
+    this.#tokenEnd[into] = Math.max(this.#tokenEnd[into], this.#tokenEnd[box]);
+    this.#parent[box] = into;
+    return grew;
+  }
+
+  #root(box: number): number {
+    let root = box;
+    while (this.#parent[root] !== root) root = this.#parent[root];
+    this.#parent[box] = root;
+    return root;
+  }
+
+  #move(from: number, to: number): void {
+    this.#tokenBegin[to] = this.#tokenBegin[from];
+    this.#tokenEnd[to] = this.#tokenEnd[from];
+    this.#headBegin[to] = this.#headBegin[from];
+    this.#headEnd[to] = this.#headEnd[from];
+  }
+
+  #dropLast(): void {
+    this.#tensor.pop();
+    this.#part.pop();
+    this.#tokenBegin.pop();
+    this.#tokenEnd.pop();
+    this.#headBegin.pop();
+    this.#headEnd.pop();
+    this.#parent.pop();
+  }
+}
