@@ -1,113 +1,14 @@
-// Portable kernels: plain loops, correct everywhere.
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
-#include "hsap/scratch.h"
+#include "backward.h"
+#include "exp2.h"
+#include "forward.h"
 #include "kernel_sets.h"
+#include "merge.h"
+#include "simd_portable.h"
 
 namespace hsap {
 
-namespace {
-
-constexpr float negativeInfinity = -std::numeric_limits<float>::infinity();
-
-float* row(const View& view, std::int64_t token, std::int64_t head) {
-  return view.data + head * view.headStride + token * view.tokenStride;
-}
-
-std::int64_t visibleKeys(const Tile& tile, std::int64_t query) {
-  if (tile.mask == Mask::full) return tile.kTokens;
-  return std::clamp<std::int64_t>(query + tile.causalOffset + 1, 0, tile.kTokens);
-}
-
-float dot(const float* a, const float* b, std::int32_t count) {
-  float sum = 0;
-  for (std::int32_t c = 0; c < count; ++c) sum += a[c] * b[c];
-  return sum;
-}
-
-void addScaled(float* target, float factor, const float* source, std::int32_t count) {
-  for (std::int32_t c = 0; c < count; ++c) target[c] += factor * source[c];
-}
-
-// Scores of one query are computed twice (maximum, then sum), so no buffer is needed.
-void forwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
-  const std::int64_t kvHead = (head + tile.groupOffset) / tile.groupSize, keys = visibleKeys(tile, query);
-  if (keys == 0) return;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(tile.headDim));
-  const float* q = row(tile.q, query, head);
-  float* o = row(tile.o, query, head);
-  float& lse = *row(tile.lse, query, head);
-  float largest = lse;
-  for (std::int64_t j = 0; j < keys; ++j) largest = std::max(largest, scale * dot(q, row(tile.k, j, kvHead), tile.headDim));
-  float sum = std::exp(lse - largest);
-  for (std::int32_t c = 0; c < tile.headDim; ++c) o[c] *= sum;
-  for (std::int64_t j = 0; j < keys; ++j) {
-    const float p = std::exp(scale * dot(q, row(tile.k, j, kvHead), tile.headDim) - largest);
-    sum += p;
-    addScaled(o, p, row(tile.v, j, kvHead), tile.headDim);
-  }
-  for (std::int32_t c = 0; c < tile.headDim; ++c) o[c] /= sum;
-  lse = largest + std::log(sum);
-}
-
-void backwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
-  const std::int64_t kvHead = (head + tile.groupOffset) / tile.groupSize;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(tile.headDim));
-  const float *q = row(tile.q, query, head), *dO = row(tile.dO, query, head);
-  const float lse = *row(tile.lse, query, head), delta = *row(tile.delta, query, head);
-  if (lse == negativeInfinity) return;
-  for (std::int64_t j = 0; j < visibleKeys(tile, query); ++j) {
-    const float* k = row(tile.k, j, kvHead);
-    const float p = std::exp(scale * dot(q, k, tile.headDim) - lse);
-    const float ds = scale * p * (dot(dO, row(tile.v, j, kvHead), tile.headDim) - delta);
-    addScaled(row(tile.dv, j, kvHead), p, dO, tile.headDim);
-    addScaled(row(tile.dq, query, head), ds, k, tile.headDim);
-    addScaled(row(tile.dk, j, kvHead), ds, q, tile.headDim);
-  }
-}
-
-void forward(const Tile* tiles, std::size_t count, Scratch&) {
-  for (const Tile* tile = tiles; tile != tiles + count; ++tile) {
-    for (std::int32_t head = 0; head < tile->heads; ++head) {
-      for (std::int32_t query = 0; query < tile->qTokens; ++query) forwardRow(*tile, query, head);
-    }
-  }
-}
-
-void backward(const Tile* tiles, std::size_t count, Scratch&) {
-  for (const Tile* tile = tiles; tile != tiles + count; ++tile) {
-    for (std::int32_t head = 0; head < tile->heads; ++head) {
-      for (std::int32_t query = 0; query < tile->qTokens; ++query) backwardRow(*tile, query, head);
-    }
-  }
-}
-
-void merge(const View& o, const View& lse, const View& oFrom, const View& lseFrom, std::int32_t tokens, std::int32_t heads,
-           std::int32_t headDim) {
-  for (std::int32_t head = 0; head < heads; ++head) {
-    for (std::int32_t token = 0; token < tokens; ++token) {
-      float& into = *row(lse, token, head);
-      const float from = *row(lseFrom, token, head);
-      if (from == negativeInfinity) continue;
-      const float delta = from - into, weight = 1.0f / (1.0f + std::exp(-delta));
-      float* target = row(o, token, head);
-      const float* source = row(oFrom, token, head);
-      for (std::int32_t c = 0; c < headDim; ++c) target[c] += weight * (source[c] - target[c]);
-      into = std::max(into, from) + std::log1p(std::exp(-std::abs(delta)));
-    }
-  }
-}
-
-void reduce(const View& target, const View& source, std::int32_t tokens, std::int32_t heads, std::int32_t width) {
-  for (std::int32_t head = 0; head < heads; ++head) {
-    for (std::int32_t token = 0; token < tokens; ++token) addScaled(row(target, token, head), 1.0f, row(source, token, head), width);
-  }
-}
-
-}  // namespace
-
-extern const Kernels scalarKernels{Isa::scalar, forward, backward, merge, reduce};
+const Kernels scalarKernels{
+    Isa::scalar, forwardTiles<Portable>, backwardTiles<Portable>, mergeRows<Portable>, reduceRows<Portable>, exp2Array<Portable>,
+};
 
 }  // namespace hsap

@@ -1,0 +1,272 @@
+// Backward tiles: five products per block of queries and block of keys.
+//
+// Per kv head and block of keys, k and v are packed once (both transposed as right factors of the scores and of dp, and k as it is
+// as right factor of dq). Rows come in blocks: their probabilities p and score gradients ds are computed strip by strip and kept
+// for the whole row block, because dv += p' dO and dk += ds' q run along its rows. dq, dk and dv are added to where they lie.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "group_rows.h"
+#include "hsap/scratch.h"
+#include "panels.h"
+#include "plain.h"
+#include "register_tile.h"
+
+namespace hsap {
+
+// A block of rows against a block of keys.
+template <class Simd>
+struct BackwardBlock {
+  // Rows of a block: a multiple of tileRows for every instruction set.
+  static constexpr int blockRows = 192;
+  static_assert(blockRows % Simd::tileRows == 0);
+
+  int headDim, blockKeys, rowCount;
+  float scale;
+  const float* keysTransposed;    // panels [headDim][blockKeys], times scale * log2 e
+  const float* valuesTransposed;  // panels [headDim][blockKeys]
+  const float* keys;              // panels [blockKeys][headDim]
+  float* queries;                 // panels [blockRows][headDim]
+  float* dO;                      // panels [blockRows][headDim]
+  float* p;                       // panels [blockRows][blockKeys]
+  float* ds;                      // panels [blockRows][blockKeys]
+  float lse[blockRows];           // infinity for a row that saw no key, so that its p is 0
+  float delta[blockRows];
+  int visible[blockRows];         // keys of this block that each row sees, ascending
+  float* dq[blockRows];           // the rows' gradients
+};
+
+// p and ds of the rows row .. row + rows.
+template <class Simd, int rows>
+void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
+  using F = typename Simd::F;
+  constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  constexpr std::ptrdiff_t panelStride = std::ptrdiff_t{BackwardBlock<Simd>::blockRows} * stride;
+  const int keyCount = block.visible[row + rows - 1];
+  for (int key = 0; key < keyCount; key += stride) {
+    float* p = block.p + key / stride * panelStride + row * stride;
+    float* ds = block.ds + key / stride * panelStride + row * stride;
+    const std::ptrdiff_t rightOffset = std::ptrdiff_t{key} * block.headDim;
+    const auto compute = [&]<int vectors>() {
+      RegisterTile<Simd, rows, vectors> tile;
+      tile.clear();
+      tile.addRows(block.queries + row * stride, panelStride, block.keysTransposed + rightOffset, block.headDim);
+      const bool masked = key + vectors * width > block.visible[row];
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) {
+        const F lse = Simd::set1(block.lse[row + r]);
+#pragma GCC unroll 2
+        for (int n = 0; n < vectors; ++n) {
+          F x = Simd::exp2(Simd::fnma(lse, Simd::set1(log2e), tile.sum[r][n]));
+          if (masked) x = Simd::selectBelow(block.visible[row + r] - key - n * width, x, Simd::zero());
+          Simd::store(p + r * stride + n * width, x);
+        }
+      }
+      tile.clear();
+      tile.addRows(block.dO + row * stride, panelStride, block.valuesTransposed + rightOffset, block.headDim);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) {
+        const F delta = Simd::set1(block.delta[row + r]);
+#pragma GCC unroll 2
+        for (int n = 0; n < vectors; ++n) {
+          const F x = Simd::load(p + r * stride + n * width);
+          Simd::store(ds + r * stride + n * width, Simd::mul(x, Simd::sub(tile.sum[r][n], delta)));
+        }
+      }
+    };
+    if (keyCount - key > width) {
+      compute.template operator()<2>();
+    } else {
+      compute.template operator()<1>();
+      // The products along the rows read whole panels.
+      for (int r = 0; r < rows; ++r) {
+        Simd::store(p + r * stride + width, Simd::zero());
+        Simd::store(ds + r * stride + width, Simd::zero());
+      }
+    }
+  }
+}
+
+// target[0 .. columns) += tile row r * factor, the columns being those of the tile.
+template <class Simd, int rows, int vectors>
+[[gnu::always_inline]] inline void addTo(float* target, const RegisterTile<Simd, rows, vectors>& tile, int r, float factor,
+                                         int columns) {
+  using F = typename Simd::F;
+  const F factors = Simd::set1(factor);
+#pragma GCC unroll 2
+  for (int n = 0; n < vectors; ++n) {
+    float* to = target + n * Simd::width;
+    const int left = columns - n * Simd::width;
+    if (n + 1 < vectors || left >= Simd::width) {
+      Simd::store(to, Simd::fma(tile.sum[r][n], factors, Simd::load(to)));
+    } else {
+      Simd::storePartial(to, Simd::fma(tile.sum[r][n], factors, Simd::loadPartial(to, left)), left);
+    }
+  }
+}
+
+// dq += scale * ds k for the rows row .. row + rows.
+template <class Simd, int rows>
+void addQueryGradients(const BackwardBlock<Simd>& block, int row) {
+  constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  constexpr std::ptrdiff_t panelStride = std::ptrdiff_t{BackwardBlock<Simd>::blockRows} * stride;
+  const float* keys = block.keys;
+  for (int column = 0; column < block.headDim; column += stride, keys += block.blockKeys * stride) {
+    const int columns = block.headDim - column;
+    const auto compute = [&]<int vectors>() {
+      RegisterTile<Simd, rows, vectors> tile;
+      tile.clear();
+      tile.addRows(block.ds + row * stride, panelStride, keys, block.visible[row + rows - 1]);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) addTo(block.dq[row + r] + column, tile, r, block.scale, columns);
+    };
+    if (columns > width) {
+      compute.template operator()<2>();
+    } else {
+      compute.template operator()<1>();
+    }
+  }
+}
+
+// target rows key .. key + keys += factor * left' right, where left is p or ds and right is dO or q, along the block's rows from
+// firstRow on, one panel of right's columns at a time.
+template <class Simd, int keys>
+void addKeyGradients(const BackwardBlock<Simd>& block, const float* left, const float* right, float factor, int firstRow,
+                     float* target, std::ptrdiff_t targetStride, int columns) {
+  constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  const auto compute = [&]<int vectors>() {
+    RegisterTile<Simd, keys, vectors> tile;
+    tile.clear();
+    tile.addColumns(left + firstRow * stride, right + firstRow * stride, block.rowCount - firstRow);
+#pragma GCC unroll 16
+    for (int r = 0; r < keys; ++r) addTo(target + r * targetStride, tile, r, factor, columns);
+  };
+  if (columns > width) {
+    compute.template operator()<2>();
+  } else {
+    compute.template operator()<1>();
+  }
+}
+
+// Adds left' right to the gradient rows of all keys that the block's rows see.
+template <class Simd>
+void addGradientsOfKeys(const GroupRows& group, const BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey,
+                        const float* left, const float* right, float factor, const View& view) {
+  constexpr int stride = panelWidth<Simd>;
+  constexpr std::ptrdiff_t panelStride = std::ptrdiff_t{BackwardBlock<Simd>::blockRows} * stride;
+  const int keyCount = block.visible[block.rowCount - 1];
+  for (int column = 0; column < block.headDim; column += stride, right += panelStride) {
+    for (int panel = 0; panel < keyCount; panel += stride) {
+      // A panel's keys are cut into register tiles of at most tileRows.
+      for (int inPanel = 0; inPanel < stride && panel + inPanel < keyCount; inPanel += Simd::tileRows) {
+        const int key = panel + inPanel;
+        const int keys = least(least(Simd::tileRows, stride - inPanel), keyCount - key);
+        const std::int64_t firstRow = most<std::int64_t>(group.firstRowThatSees(blockKey + key) - blockRow, 0);
+        float* target = at(view, blockKey + key, group.kvHead) + column;
+        const float* leftKeys = left + panel / stride * panelStride + inPanel;
+        withRows<Simd::tileRows>(keys, [&]<int count>() {
+          addKeyGradients<Simd, count>(block, leftKeys, right, factor, static_cast<int>(firstRow), target, view.tokenStride,
+                                       block.headDim - column);
+        });
+      }
+    }
+  }
+}
+
+// How scratch is divided for a tile.
+template <class Simd>
+struct BackwardPlan {
+  static constexpr int largestHeadDim = 512;
+
+  int blockKeys;
+  float *keysTransposed, *valuesTransposed, *keys, *queries, *dO, *p, *ds;
+
+  BackwardPlan(const Tile& tile, Scratch& scratch) {
+    constexpr int stride = panelWidth<Simd>, blockRows = BackwardBlock<Simd>::blockRows;
+    const int paddedDim = panelCount<Simd>(tile.headDim) * stride;
+    blockKeys = least(most(16384 / paddedDim / stride * stride, stride), 256);
+    blockKeys = least(blockKeys, panelCount<Simd>(tile.kTokens) * stride);
+    const std::ptrdiff_t keyFloats = std::ptrdiff_t{blockKeys} * paddedDim, rowFloats = std::ptrdiff_t{blockRows} * paddedDim,
+                         scoreFloats = std::ptrdiff_t{blockRows} * blockKeys;
+    const std::ptrdiff_t floats = 3 * keyFloats + 2 * rowFloats + 2 * scoreFloats;
+    keysTransposed = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
+    valuesTransposed = keysTransposed + keyFloats;
+    keys = valuesTransposed + keyFloats;
+    queries = keys + keyFloats;
+    dO = queries + rowFloats;
+    p = dO + rowFloats;
+    ds = p + scoreFloats;
+  }
+};
+
+template <class Simd>
+void loadBackwardRows(const GroupRows& group, BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey, int keys) {
+  const Tile& tile = group.tile;
+  group.forRows(blockRow, block.rowCount, [&](int i, std::int64_t token, int head) {
+    packRow<Simd>(at(tile.q, token, head), tile.headDim, block.queries, i, BackwardBlock<Simd>::blockRows);
+    packRow<Simd>(at(tile.dO, token, head), tile.headDim, block.dO, i, BackwardBlock<Simd>::blockRows);
+    const float lse = *at(tile.lse, token, head);
+    const bool seen = lse != -INFINITY;
+    block.lse[i] = seen ? lse : INFINITY;
+    block.delta[i] = seen ? *at(tile.delta, token, head) : 0.0f;
+    block.dq[i] = at(tile.dq, token, head);
+    block.visible[i] = most(least(group.visibleKeys(blockRow + i) - blockKey, keys), 0);
+  });
+}
+
+template <class Simd>
+void backwardGroup(const GroupRows& group, const BackwardPlan<Simd>& plan) {
+  constexpr int tileRows = Simd::tileRows, blockRows = BackwardBlock<Simd>::blockRows;
+  const Tile& tile = group.tile;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(tile.headDim));
+  const std::int64_t rowCount = group.count();
+  BackwardBlock<Simd> block;
+  block.headDim = tile.headDim;
+  block.scale = static_cast<float>(scale);
+  block.keysTransposed = plan.keysTransposed;
+  block.valuesTransposed = plan.valuesTransposed;
+  block.keys = plan.keys;
+  block.queries = plan.queries;
+  block.dO = plan.dO;
+  block.p = plan.p;
+  block.ds = plan.ds;
+
+  const int groupKeys = rowCount > 0 ? group.visibleKeys(rowCount - 1) : 0;
+  for (int key = 0; key < groupKeys; key += plan.blockKeys) {
+    const int keys = least(plan.blockKeys, groupKeys - key);
+    const float *k = at(tile.k, key, group.kvHead), *v = at(tile.v, key, group.kvHead);
+    packTransposed<Simd>(k, tile.k.tokenStride, keys, tile.headDim, static_cast<float>(scale * 1.4426950408889634), plan.keysTransposed);
+    packTransposed<Simd>(v, tile.v.tokenStride, keys, tile.headDim, 1.0f, plan.valuesTransposed);
+    packRows<Simd>(k, tile.k.tokenStride, keys, tile.headDim, plan.keys);
+    block.blockKeys = keys;
+
+    for (std::int64_t row = group.firstRowThatSees(key); row < rowCount; row += blockRows) {
+      block.rowCount = static_cast<int>(least<std::int64_t>(blockRows, rowCount - row));
+      loadBackwardRows<Simd>(group, block, row, key, keys);
+      for (int strip = 0; strip < block.rowCount; strip += tileRows) {
+        withRows<tileRows>(least(tileRows, block.rowCount - strip), [&]<int rows>() {
+          computeGradientsOfScores<Simd, rows>(block, strip);
+          addQueryGradients<Simd, rows>(block, strip);
+        });
+      }
+      addGradientsOfKeys<Simd>(group, block, row, key, block.p, block.dO, 1.0f, tile.dv);
+      addGradientsOfKeys<Simd>(group, block, row, key, block.ds, block.queries, block.scale, tile.dk);
+    }
+  }
+}
+
+template <class Simd>
+void backwardTiles(const Tile* tiles, std::size_t count, Scratch& scratch) {
+  for (const Tile* tile = tiles; tile != tiles + count; ++tile) {
+    if (tile->headDim > BackwardPlan<Simd>::largestHeadDim) {
+      plainBackward(*tile);
+      continue;
+    }
+    const BackwardPlan<Simd> plan(*tile, scratch);
+    GroupRows::forEach(*tile, [&](const GroupRows& group) { backwardGroup<Simd>(group, plan); });
+  }
+}
+
+}  // namespace hsap

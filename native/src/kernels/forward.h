@@ -1,0 +1,284 @@
+// Forward tiles: scores, online softmax and weighted values of register-tile rows against blocks of packed keys and values.
+//
+// Per kv head, keys (transposed, times scale * log2 e) and values are packed one block at a time; every row that sees the block
+// then takes it in a strip of tileRows rows whose scores stay in the first-level cache. Between blocks a row's state is its
+// unnormalised output in o, and its largest score and sum of exponentials (in base 2) in scratch.
+#pragma once
+
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+
+#include "group_rows.h"
+#include "hsap/scratch.h"
+#include "panels.h"
+#include "plain.h"
+#include "register_tile.h"
+
+namespace hsap {
+
+// A strip of rows against one block of keys: what forwardStrip needs to know.
+template <class Simd>
+struct ForwardStrip {
+  int headDim, blockKeys;
+  const float* keys;         // panels [headDim][blockKeys], scaled
+  const float* values;       // panels [blockKeys][headDim]
+  const float* queries;      // panels [tileRows][headDim]
+  float* scores;             // panels [tileRows][blockKeys]
+  float *largest, *sum;      // state of the rows, used between blocks
+  float* o[Simd::tileRows];  // the rows' outputs
+  float* lse[Simd::tileRows];
+  int visible[Simd::tileRows];  // keys of this block that each row sees, ascending
+  bool first, last;             // of the blocks that these rows see
+
+  int keyCount(int rows) const { return visible[rows - 1]; }
+};
+
+template <class Simd, int rows>
+void computeScores(const ForwardStrip<Simd>& strip) {
+  constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  const int keyCount = strip.keyCount(rows);
+  const float* keys = strip.keys;
+  float* scores = strip.scores;
+  for (int key = 0; key < keyCount; key += stride, keys += strip.headDim * stride, scores += Simd::tileRows * stride) {
+    const auto compute = [&]<int vectors>() {
+      RegisterTile<Simd, rows, vectors> tile;
+      tile.clear();
+      tile.addRows(strip.queries, Simd::tileRows * stride, keys, strip.headDim);
+      const bool masked = key + vectors * width > strip.visible[0];
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+        for (int n = 0; n < vectors; ++n) {
+          if (masked) {
+            tile.sum[r][n] = Simd::selectBelow(strip.visible[r] - key - n * width, tile.sum[r][n], Simd::set1(-INFINITY));
+          }
+          Simd::store(scores + r * stride + n * width, tile.sum[r][n]);
+        }
+      }
+    };
+    if (keyCount - key > width) {
+      compute.template operator()<2>();
+    } else {
+      compute.template operator()<1>();
+    }
+  }
+}
+
+// Turns scores into 2^(score - largest), and brings largest and sum up to date. Afterwards the rows' outputs are to become
+// o * keep + (weighted values) * gain.
+template <class Simd, int rows>
+void applySoftmax(const ForwardStrip<Simd>& strip, float* keep, float* gain) {
+  using F = typename Simd::F;
+  constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  const int vectors = (strip.keyCount(rows) + width - 1) / width;
+  const auto scoresAt = [&](int r, int vector) {
+    return strip.scores + std::ptrdiff_t{vector / 2} * Simd::tileRows * stride + r * stride + vector % 2 * width;
+  };
+
+  // A row that has seen no key has largest = -FLT_MAX, not -inf, so that differences stay numbers.
+  float lanes[width];
+  F largestBefore, sumBefore;
+  if (strip.first) {
+    const F lse = [&] {
+      for (int r = 0; r < width; ++r) lanes[r] = r < rows ? *strip.lse[r] : -INFINITY;
+      return Simd::load(lanes);
+    }();
+    largestBefore = Simd::max(Simd::mul(lse, Simd::set1(log2e)), Simd::set1(-FLT_MAX));
+    // What rounding lse * log2(e) lost goes into the sum: 2^rest = 1 + rest * ln 2.
+    const F lost = Simd::fma(lse, Simd::set1(log2eRest), Simd::sub(Simd::zero(), Simd::fnma(lse, Simd::set1(log2e), largestBefore)));
+    const F seen = Simd::fma(lost, Simd::set1(ln2), Simd::set1(1));
+    sumBefore = Simd::selectPositive(Simd::add(largestBefore, Simd::set1(FLT_MAX)), seen, Simd::zero());
+  } else {
+    largestBefore = Simd::loadPartial(strip.largest, rows);
+    sumBefore = Simd::loadPartial(strip.sum, rows);
+  }
+
+  for (int r = 0; r < width; ++r) lanes[r] = -INFINITY;
+#pragma GCC unroll 1
+  for (int r = 0; r < rows; ++r) {
+    F a = Simd::load(scoresAt(r, 0)), b = a;
+    int vector = 1;
+    for (; vector + 2 <= vectors; vector += 2) {
+      a = Simd::max(a, Simd::load(scoresAt(r, vector)));
+      b = Simd::max(b, Simd::load(scoresAt(r, vector + 1)));
+    }
+    if (vector < vectors) a = Simd::max(a, Simd::load(scoresAt(r, vector)));
+    lanes[r] = Simd::maxLanes(Simd::max(a, b));
+  }
+  const F largest = Simd::max(largestBefore, Simd::load(lanes));
+  const F decay = Simd::exp2(Simd::sub(largestBefore, largest));
+  float largestLanes[width];
+  Simd::store(largestLanes, largest);
+
+  for (int r = 0; r < width; ++r) lanes[r] = 0;
+#pragma GCC unroll 1
+  for (int r = 0; r < rows; ++r) {
+    const F offset = Simd::set1(largestLanes[r]);
+    F a = Simd::zero(), b = Simd::zero();
+    int vector = 0;
+    for (; vector + 2 <= vectors; vector += 2) {
+      float* scores = scoresAt(r, vector);
+      const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset));
+      const F pb = Simd::exp2(Simd::sub(Simd::load(scores + width), offset));
+      Simd::store(scores, pa);
+      Simd::store(scores + width, pb);
+      a = Simd::add(a, pa);
+      b = Simd::add(b, pb);
+    }
+    if (vector < vectors) {
+      float* scores = scoresAt(r, vector);
+      const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset));
+      Simd::store(scores, pa);
+      a = Simd::add(a, pa);
+    }
+    lanes[r] = Simd::sumLanes(Simd::add(a, b));
+  }
+  const F sum = Simd::fma(sumBefore, decay, Simd::load(lanes));
+
+  if (!strip.last) {
+    Simd::storePartial(strip.largest, largest, rows);
+    Simd::storePartial(strip.sum, sum, rows);
+    Simd::store(keep, decay);
+    Simd::store(gain, Simd::set1(1));
+    return;
+  }
+  const F inverse = Simd::selectPositive(sum, Simd::div(Simd::set1(1), sum), Simd::set1(1));
+  Simd::store(keep, Simd::mul(decay, inverse));
+  Simd::store(gain, inverse);
+  const F logSum = Simd::log(Simd::selectPositive(sum, sum, Simd::set1(1)));
+  const F lse = Simd::fma(largest, Simd::set1(ln2), Simd::fma(largest, Simd::set1(ln2Rest), logSum));
+  Simd::store(lanes, lse);
+  for (int r = 0; r < rows; ++r) {
+    // Only the first rows of a causal tile can see none of its keys; then this block is also the last of their strip.
+    if (strip.visible[r] == 0 && strip.first) {
+      keep[r] = gain[r] = 1;
+    } else {
+      *strip.lse[r] = lanes[r];
+    }
+  }
+}
+
+template <class Simd, int rows>
+void addWeightedValues(const ForwardStrip<Simd>& strip, const float* keep, const float* gain) {
+  using F = typename Simd::F;
+  constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  const float* values = strip.values;
+  for (int column = 0; column < strip.headDim; column += stride, values += strip.blockKeys * stride) {
+    const auto compute = [&]<int vectors>() {
+      RegisterTile<Simd, rows, vectors> tile;
+      tile.clear();
+      tile.addRows(strip.scores, Simd::tileRows * stride, values, strip.keyCount(rows));
+      const int tail = strip.headDim - column - (vectors - 1) * width;
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) {
+        const F kept = Simd::set1(keep[r]), gained = Simd::set1(gain[r]);
+#pragma GCC unroll 2
+        for (int n = 0; n < vectors; ++n) {
+          float* o = strip.o[r] + column + n * width;
+          const F fresh = Simd::mul(tile.sum[r][n], gained);
+          if (n + 1 < vectors || tail >= width) {
+            Simd::store(o, Simd::fma(Simd::load(o), kept, fresh));
+          } else {
+            Simd::storePartial(o, Simd::fma(Simd::loadPartial(o, tail), kept, fresh), tail);
+          }
+        }
+      }
+    };
+    if (strip.headDim - column > width) {
+      compute.template operator()<2>();
+    } else {
+      compute.template operator()<1>();
+    }
+  }
+}
+
+template <class Simd, int rows>
+void forwardStrip(const ForwardStrip<Simd>& strip) {
+  alignas(64) float keep[Simd::width], gain[Simd::width];
+  computeScores<Simd, rows>(strip);
+  applySoftmax<Simd, rows>(strip, keep, gain);
+  addWeightedValues<Simd, rows>(strip, keep, gain);
+}
+
+// How scratch is divided for a tile.
+template <class Simd>
+struct ForwardPlan {
+  // Rows whose state is kept at once; more rows than this see the keys packed anew.
+  static constexpr int stateRows = 8192;
+  static constexpr int largestHeadDim = 1024;
+
+  int blockKeys;
+  float *keys, *values, *queries, *scores, *largest, *sum;
+
+  ForwardPlan(const Tile& tile, Scratch& scratch) {
+    constexpr int stride = panelWidth<Simd>;
+    const int paddedDim = panelCount<Simd>(tile.headDim) * stride;
+    // Keys and values of a block take at most half of a second-level cache of 1 MiB.
+    blockKeys = least(most(65536 / paddedDim / stride * stride, stride), 256);
+    blockKeys = least(blockKeys, panelCount<Simd>(tile.kTokens) * stride);
+    const std::ptrdiff_t block = std::ptrdiff_t{blockKeys} * paddedDim;
+    const std::ptrdiff_t floats = 2 * block + Simd::tileRows * (paddedDim + blockKeys) + 2 * (stateRows + Simd::width);
+    keys = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
+    values = keys + block;
+    queries = values + block;
+    scores = queries + Simd::tileRows * paddedDim;
+    largest = scores + Simd::tileRows * blockKeys;
+    sum = largest + stateRows + Simd::width;
+  }
+};
+
+template <class Simd>
+void forwardGroup(const GroupRows& group, const ForwardPlan<Simd>& plan) {
+  constexpr int tileRows = Simd::tileRows, stateRows = ForwardPlan<Simd>::stateRows / tileRows * tileRows;
+  const Tile& tile = group.tile;
+  const float scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(tile.headDim)));
+  const std::int64_t rowCount = group.count();
+  ForwardStrip<Simd> strip{};
+  strip.headDim = tile.headDim;
+  strip.keys = plan.keys;
+  strip.values = plan.values;
+  strip.queries = plan.queries;
+  strip.scores = plan.scores;
+
+  for (std::int64_t chunk = 0; chunk < rowCount; chunk += stateRows) {
+    const std::int64_t chunkEnd = least<std::int64_t>(chunk + stateRows, rowCount);
+    const int chunkKeys = group.visibleKeys(chunkEnd - 1);
+    for (int key = 0; key < chunkKeys; key += plan.blockKeys) {
+      const int keys = least(plan.blockKeys, chunkKeys - key);
+      packTransposed<Simd>(at(tile.k, key, group.kvHead), tile.k.tokenStride, keys, tile.headDim, scale, plan.keys);
+      packRows<Simd>(at(tile.v, key, group.kvHead), tile.v.tokenStride, keys, tile.headDim, plan.values);
+      strip.blockKeys = keys;
+      strip.first = key == 0;
+
+      const std::int64_t firstRow = most<std::int64_t>(group.firstRowThatSees(key) - chunk, 0) / tileRows * tileRows + chunk;
+      for (std::int64_t row = firstRow; row < chunkEnd; row += tileRows) {
+        const int rows = static_cast<int>(least<std::int64_t>(tileRows, chunkEnd - row));
+        group.forRows(row, rows, [&](int i, std::int64_t token, int head) {
+          packRow<Simd>(at(tile.q, token, head), tile.headDim, plan.queries, i, tileRows);
+          strip.o[i] = at(tile.o, token, head);
+          strip.lse[i] = at(tile.lse, token, head);
+          strip.visible[i] = most(least(group.visibleKeys(row + i) - key, keys), 0);
+        });
+        strip.largest = plan.largest + (row - chunk);
+        strip.sum = plan.sum + (row - chunk);
+        strip.last = group.visibleKeys(row + rows - 1) <= key + keys;
+        withRows<tileRows>(rows, [&]<int count>() { forwardStrip<Simd, count>(strip); });
+      }
+    }
+  }
+}
+
+template <class Simd>
+void forwardTiles(const Tile* tiles, std::size_t count, Scratch& scratch) {
+  for (const Tile* tile = tiles; tile != tiles + count; ++tile) {
+    if (tile->headDim > ForwardPlan<Simd>::largestHeadDim) {
+      plainForward(*tile);
+      continue;
+    }
+    const ForwardPlan<Simd> plan(*tile, scratch);
+    GroupRows::forEach(*tile, [&](const GroupRows& group) { forwardGroup<Simd>(group, plan); });
+  }
+}
+
+}  // namespace hsap

@@ -1,0 +1,14 @@
+#include "backward.h"
+#include "exp2.h"
+#include "forward.h"
+#include "kernel_sets.h"
+#include "merge.h"
+#include "simd_avx2.h"
+
+namespace hsap {
+
+const Kernels avx2Kernels{
+    Isa::avx2, forwardTiles<Avx2>, backwardTiles<Avx2>, mergeRows<Avx2>, reduceRows<Avx2>, exp2Array<Avx2>,
+};
+
+}  // namespace hsap

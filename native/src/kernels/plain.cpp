@@ -1,0 +1,83 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "plain.h"
+
+namespace hsap {
+
+namespace {
+
+constexpr float negativeInfinity = -std::numeric_limits<float>::infinity();
+
+float* row(const View& view, std::int64_t token, std::int64_t head) {
+  return view.data + head * view.headStride + token * view.tokenStride;
+}
+
+std::int64_t visibleKeys(const Tile& tile, std::int64_t query) {
+  if (tile.mask == Mask::full) return tile.kTokens;
+  return std::clamp<std::int64_t>(query + tile.causalOffset + 1, 0, tile.kTokens);
+}
+
+float dot(const float* a, const float* b, std::int32_t count) {
+  float sum = 0;
+  for (std::int32_t c = 0; c < count; ++c) sum += a[c] * b[c];
+  return sum;
+}
+
+void addScaled(float* target, float factor, const float* source, std::int32_t count) {
+  for (std::int32_t c = 0; c < count; ++c) target[c] += factor * source[c];
+}
+
+// Scores of one query are computed twice (maximum, then sum), so no buffer is needed.
+void forwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
+  const std::int64_t kvHead = (head + tile.groupOffset) / tile.groupSize, keys = visibleKeys(tile, query);
+  if (keys == 0) return;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(tile.headDim));
+  const float* q = row(tile.q, query, head);
+  float* o = row(tile.o, query, head);
+  float& lse = *row(tile.lse, query, head);
+  float largest = lse;
+  for (std::int64_t j = 0; j < keys; ++j) largest = std::max(largest, scale * dot(q, row(tile.k, j, kvHead), tile.headDim));
+  float sum = std::exp(lse - largest);
+  for (std::int32_t c = 0; c < tile.headDim; ++c) o[c] *= sum;
+  for (std::int64_t j = 0; j < keys; ++j) {
+    const float p = std::exp(scale * dot(q, row(tile.k, j, kvHead), tile.headDim) - largest);
+    sum += p;
+    addScaled(o, p, row(tile.v, j, kvHead), tile.headDim);
+  }
+  for (std::int32_t c = 0; c < tile.headDim; ++c) o[c] /= sum;
+  lse = largest + std::log(sum);
+}
+
+void backwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
+  const std::int64_t kvHead = (head + tile.groupOffset) / tile.groupSize;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(tile.headDim));
+  const float *q = row(tile.q, query, head), *dO = row(tile.dO, query, head);
+  const float lse = *row(tile.lse, query, head), delta = *row(tile.delta, query, head);
+  if (lse == negativeInfinity) return;
+  for (std::int64_t j = 0; j < visibleKeys(tile, query); ++j) {
+    const float* k = row(tile.k, j, kvHead);
+    const float p = std::exp(scale * dot(q, k, tile.headDim) - lse);
+    const float ds = scale * p * (dot(dO, row(tile.v, j, kvHead), tile.headDim) - delta);
+    addScaled(row(tile.dv, j, kvHead), p, dO, tile.headDim);
+    addScaled(row(tile.dq, query, head), ds, k, tile.headDim);
+    addScaled(row(tile.dk, j, kvHead), ds, q, tile.headDim);
+  }
+}
+
+}  // namespace
+
+void plainForward(const Tile& tile) {
+  for (std::int32_t head = 0; head < tile.heads; ++head) {
+    for (std::int32_t query = 0; query < tile.qTokens; ++query) forwardRow(tile, query, head);
+  }
+}
+
+void plainBackward(const Tile& tile) {
+  for (std::int32_t head = 0; head < tile.heads; ++head) {
+    for (std::int32_t query = 0; query < tile.qTokens; ++query) backwardRow(tile, query, head);
+  }
+}
+
+}  // namespace hsap

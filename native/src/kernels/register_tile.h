@@ -1,0 +1,78 @@
+// The one micro-kernel of all matrix products: an outer-product update of a block of accumulators that stays in registers.
+#pragma once
+
+#include <cstddef>
+
+#include "panels.h"
+
+namespace hsap {
+
+// `rows` x `vectors` accumulators. Every loop over them has constant bounds and is unrolled, so they live in registers.
+template <class Simd, int rows, int vectors>
+struct RegisterTile {
+  using F = typename Simd::F;
+  static constexpr int stride = panelWidth<Simd>;
+  F sum[rows][vectors];
+
+  [[gnu::always_inline]] void clear() {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+      for (int n = 0; n < vectors; ++n) sum[r][n] = Simd::zero();
+    }
+  }
+
+  // sum[r] += a[r * aStride] * b[0 .. vectors)
+  template <int aStride>
+  [[gnu::always_inline]] void update(const float* a, const float* b) {
+    F right[vectors];
+#pragma GCC unroll 2
+    for (int n = 0; n < vectors; ++n) right[n] = Simd::load(b + n * Simd::width);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+      const F left = Simd::set1(a[r * aStride]);
+#pragma GCC unroll 2
+      for (int n = 0; n < vectors; ++n) sum[r][n] = Simd::fma(left, right[n], sum[r][n]);
+    }
+  }
+
+  // Left factor by rows: sum[r] += sum over l < inner of a(r, l) * b(l), where a points to `rows` consecutive rows inside panels
+  // that lie aPanelStride floats apart.
+  [[gnu::always_inline]] void addRows(const float* a, std::ptrdiff_t aPanelStride, const float* b, int inner) {
+    for (; inner >= stride; inner -= stride, a += aPanelStride) {
+#pragma GCC unroll 1
+      for (int l = 0; l < stride; l += 4, b += 4 * stride) {
+        update<stride>(a + l, b);
+        update<stride>(a + l + 1, b + stride);
+        update<stride>(a + l + 2, b + 2 * stride);
+        update<stride>(a + l + 3, b + 3 * stride);
+      }
+    }
+#pragma GCC unroll 1
+    for (int l = 0; l < inner; ++l, b += stride) update<stride>(a + l, b);
+  }
+
+  // Left factor by columns: sum[r] += sum over l < inner of a(l, r) * b(l), where a points to `rows` consecutive columns inside one panel.
+  [[gnu::always_inline]] void addColumns(const float* a, const float* b, int inner) {
+#pragma GCC unroll 1
+    for (; inner >= 4; inner -= 4, a += 4 * stride, b += 4 * stride) {
+      update<1>(a, b);
+      update<1>(a + stride, b + stride);
+      update<1>(a + 2 * stride, b + 2 * stride);
+      update<1>(a + 3 * stride, b + 3 * stride);
+    }
+#pragma GCC unroll 1
+    for (; inner > 0; --inner, a += stride, b += stride) update<1>(a, b);
+  }
+};
+
+// Calls body.template operator()<rows>() with rows = `rows`, which must lie in 1..most.
+template <int most, class Body>
+[[gnu::always_inline]] inline void withRows(int rows, const Body& body) {
+  if constexpr (most > 1) {
+    if (rows != most) return withRows<most - 1>(rows, body);
+  }
+  body.template operator()<most>();
+}
+
+}  // namespace hsap
