@@ -35,7 +35,7 @@ struct Tile {
   Mask mask = Mask::full;
 };
 
-// Working memory of one thread. Grows on first use, is kept between calls, never exceeds 2 MiB, and is never needed elsewhere.
+// Working memory of one thread (hsap/scratch.h). Grows on first use, is kept between calls, and never exceeds 2 MiB.
 class Scratch;
 
 // Forward: for each tile in order, softmax-weighted values are *merged exactly* into (o, lse), which hold a normalised
@@ -54,6 +54,8 @@ struct Kernels {
                 std::int32_t headDim);
   // target += source.
   void (*reduce)(const View& target, const View& source, std::int32_t tokens, std::int32_t heads, std::int32_t width);
+  // result[i] = 2^t[i], t <= 63: the exponential of all of the above (softmax is taken in base 2), within 2 ulp.
+  void (*exp2)(const float* t, float* result, std::size_t count);
 };
 
 // The best instruction set of this processor, and the kernels of a given one (null if this processor lacks it or the build left it out).
