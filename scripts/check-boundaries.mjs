@@ -43,7 +43,7 @@ export async function boundaryViolations(root) {
     ruleSet: { forbidden: names.flatMap((name) => rulesFor(name, names, declaredBy(root, name))) },
     tsPreCompilationDeps: true,
     combinedDependencies: false,
-    doNotFollow: { path: "node_modules" },
+    doNotFollow: { path: ["node_modules", "/dist/"] },
     // Workspace packages resolve to their sources, as in the tests, so nothing has to be built first.
     enhancedResolveOptions: {
       exportsFields: ["exports"],

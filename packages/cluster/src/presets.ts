@@ -21,11 +21,18 @@ export function presetNames(): string[] {
  * @throws InputError if there is none.
  */
 export function presetCluster(name: string): Cluster {
+  const known = read.get(name);
+  if (known) return known;
   if (!presetNames().includes(name)) {
     throw new InputError(`unknown cluster: ${name} (known: ${presetNames().join(", ")}, or a .yaml file)`);
   }
-  return readCluster(`${presetDirectory}${name}.yaml`);
+  const cluster = readCluster(`${presetDirectory}${name}.yaml`);
+  read.set(name, cluster);
+  return cluster;
 }
+
+// The files come with this package and do not change while it runs.
+const read = new Map<string, Cluster>();
 
 /**
  * The cluster that a user names: a preset, or a file that ends in .yaml or .yml.
