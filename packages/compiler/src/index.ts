@@ -1,1 +1,1 @@
-export {};
+export * from "./hsap.ts";
