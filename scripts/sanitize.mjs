@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { nativeTests } from "./checks/native-tests.mjs";
 import { totalOutcome } from "./checks/outcome.mjs";
 import { buildNative, configureNative } from "./setup/native.mjs";
+import { stepRunner } from "./setup/run-step.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -23,12 +24,13 @@ process.env.ASAN_OPTIONS ??= "abort_on_error=0:detect_leaks=1";
 process.env.UBSAN_OPTIONS ??= "halt_on_error=1:print_stacktrace=1";
 process.env.TSAN_OPTIONS ??= "halt_on_error=1:second_deadlock_stack=1";
 
+const run = stepRunner(root);
 const outcomes = [];
 for (const { build, sanitize } of builds) {
   console.log(`\n== ${sanitize}`);
   const folder = path.join(root, build);
-  configureNative(root, folder, "RelWithDebInfo", `-DHSAP_SANITIZE=${sanitize}`, "-DHSAP_ADDON=OFF");
-  buildNative(root, folder);
+  await configureNative(root, folder, "RelWithDebInfo", run, `-DHSAP_SANITIZE=${sanitize}`);
+  await buildNative(folder, run);
   const outcome = await nativeTests(root, build);
   console.log(`== ${sanitize}: ${outcome.passed} passed, ${outcome.failed} failed`);
   outcomes.push(outcome);

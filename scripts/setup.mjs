@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { withLock } from "./setup/lock.mjs";
 import { native } from "./setup/native.mjs";
 import { packages } from "./setup/packages.mjs";
+import { stepRunner } from "./setup/run-step.mjs";
 import { SetupError } from "./setup/setup-error.mjs";
 import { checkNode } from "./setup/toolchain.mjs";
 import { typescript } from "./setup/typescript.mjs";
@@ -28,20 +29,20 @@ export async function setUp(root, say = (line) => process.stderr.write(`setup: $
   const steps = [packages, native, typescript].filter((step) => step !== native || hasNative(root, say));
   const stale = () => steps.filter((step) => !step.isFresh(root));
   if (stale().length === 0) return;
-  const bringUpToDate = () => {
+  const bringUpToDate = async (noteGroup) => {
     const todo = stale();
     // What is missing on the machine is said before anything slow is done.
     for (const step of todo) step.check?.(root);
-    for (const step of todo) runTimed(step, root, say);
+    for (const step of todo) await runTimed(step, root, say, stepRunner(root, noteGroup));
   };
   await withLock(path.join(root, ".setup/lock"), bringUpToDate, (pid) =>
     say(`waiting for the set-up in process ${pid}`),
   );
 }
 
-function runTimed(step, root, say) {
+async function runTimed(step, root, say, run) {
   const start = performance.now();
-  step.make(root, say);
+  await step.make(root, say, run);
   say(`${step.name} ready (${((performance.now() - start) / 1000).toFixed(1)} s)`);
 }
 

@@ -4,19 +4,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 /**
  * Runs `work` while no other process holds the lock `file`; waits for it if one does. A lock whose process is gone, as
- * after an interrupt, is taken over. `onWait(pid)` is called once if there is somebody to wait for.
+ * after an interrupt, is taken over, but not before the process group is gone that `work` last named by the function it is
+ * given: a killed process may leave a program running that still writes. `onWait(pid)` is called once if there is somebody
+ * to wait for.
  */
 export async function withLock(file, work, onWait) {
   let waited = false;
   while (!acquire(file)) {
-    if (!waited) onWait(holder(file)?.pid);
-    waited = true;
-    await sleep(200);
+    const held = holder(file);
+    if (held && !waited) onWait(held.pid);
+    waited ||= Boolean(held);
+    await sleep(100);
   }
   const release = () => rmSync(file, { force: true });
   process.once("exit", release);
   try {
-    return await work();
+    return await work((group) => writeWhole(file, ownEntry(group)));
   } finally {
     process.off("exit", release);
     release();
@@ -27,7 +30,7 @@ export async function withLock(file, work, onWait) {
 function acquire(file) {
   mkdirSync(path.dirname(file), { recursive: true });
   const own = `${file}.${process.pid}`;
-  writeFileSync(own, JSON.stringify({ pid: process.pid, started: startOf(process.pid) }));
+  writeFileSync(own, JSON.stringify(ownEntry()));
   try {
     // A link appears with its content or not at all, so nobody ever reads a lock that is half written.
     linkSync(own, file);
@@ -60,6 +63,15 @@ function removeStale(file, stale) {
   }
 }
 
+function ownEntry(group) {
+  return { pid: process.pid, started: startOf(process.pid), group };
+}
+
+function writeWhole(file, entry) {
+  writeFileSync(`${file}.${process.pid}`, JSON.stringify(entry));
+  renameSync(`${file}.${process.pid}`, file);
+}
+
 function holder(file) {
   try {
     return JSON.parse(readFileSync(file, "utf8"));
@@ -68,14 +80,19 @@ function holder(file) {
   }
 }
 
-function isAlive({ pid, started }) {
+function isAlive({ pid, started, group }) {
+  // Process ids are used again; one that started at another time is somebody else.
+  return (exists(pid) && startOf(pid) === started) || (group !== undefined && exists(-group));
+}
+
+/** Whether there is a process of that id, or with a negative id a process in that group. */
+function exists(pid) {
   try {
     process.kill(pid, 0);
+    return true;
   } catch (error) {
     return error.code === "EPERM";
   }
-  // Process ids are used again; one that started at another time is somebody else.
-  return startOf(pid) === started;
 }
 
 /** When the process started, in clock ticks since boot, on Linux; elsewhere null, and the id alone has to do. */

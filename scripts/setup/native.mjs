@@ -2,7 +2,6 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fingerprint } from "./fingerprint.mjs";
-import { runStep } from "./run-step.mjs";
 import { readStamp, writeStamp } from "./stamp.mjs";
 import { checkCMake, findCompiler, hasNinja } from "./toolchain.mjs";
 
@@ -15,19 +14,19 @@ export const native = {
     checkCMake(cmakeLists.match(/cmake_minimum_required\(VERSION (\d+\.\d+)/)[1]);
     findCompiler();
   },
-  make(root, say) {
+  async make(root, say, run) {
     say("building the native engine");
     const wanted = wantedStamp(root);
     const build = path.join(root, "native/build");
     removeForeignBuild(root, build);
-    configureNative(root, build, "Release");
-    buildNative(root, build);
+    await configureNative(root, build, "Release", run);
+    await buildNative(build, run);
     writeStamp(stampFile(root), wanted);
   },
 };
 
-/** Configures the native project in the folder `build`; `more` are further options of cmake. */
-export function configureNative(root, build, buildType, ...more) {
+/** Configures the native project in the folder `build`, by `run` of a step runner; `more` are further options of cmake. */
+export async function configureNative(root, build, buildType, run, ...more) {
   // A folder that is configured keeps its generator; naming another would fail.
   const generator = !existsSync(path.join(build, "CMakeCache.txt")) && hasNinja() ? ["-G", "Ninja"] : [];
   const options = [
@@ -37,12 +36,12 @@ export function configureNative(root, build, buildType, ...more) {
     `-DNODE_API_HEADERS_INCLUDE_DIR=${path.join(root, "node_modules/node-api-headers/include")}`,
     ...more,
   ];
-  runStep(root, "cmake", options, { ...process.env, CXX: findCompiler() });
+  await run("cmake", options, { ...process.env, CXX: findCompiler() });
 }
 
 /** Builds what is configured in the folder `build`. */
-export function buildNative(root, build) {
-  runStep(root, "cmake", ["--build", build, "-j", String(os.availableParallelism())]);
+export async function buildNative(build, run) {
+  await run("cmake", ["--build", build, "-j", String(os.availableParallelism())]);
 }
 
 /** A build folder that came along with a copied checkout names the old place, and CMake refuses it. */

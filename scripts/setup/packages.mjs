@@ -1,17 +1,16 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fingerprint } from "./fingerprint.mjs";
-import { runStep } from "./run-step.mjs";
 import { readStamp, writeStamp } from "./stamp.mjs";
 
 /** The locked npm packages, in node_modules. */
 export const packages = {
   name: "packages",
   isFresh: (root) => readStamp(stampFile(root)) === wantedStamp(root) || adoptInstalled(root),
-  make(root, say) {
+  async make(root, say, run) {
     say("installing the locked packages");
     // No package of ours needs its install script, and some are slow or reach out of the registry.
-    runStep(root, ...npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"));
+    await run(...npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"));
     writeStamp(stampFile(root), wantedStamp(root));
   },
 };

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { fingerprint } from "./fingerprint.mjs";
-import { runStep } from "./run-step.mjs";
 import { readStamp, writeStamp } from "./stamp.mjs";
 
 /** The packages' JavaScript, in packages/NAME/dist. */
@@ -9,11 +8,11 @@ export const typescript = {
   name: "TypeScript",
   isFresh: (root) =>
     packageNames(root).every((name) => hasOutput(root, name)) && readStamp(stampFile(root)) === wantedStamp(root),
-  make(root, say) {
+  async make(root, say, run) {
     say("building the TypeScript packages");
     const wanted = wantedStamp(root);
     // One compiler for all packages is faster here than one process for each.
-    runStep(root, process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-b"]);
+    await run(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-b"]);
     writeStamp(stampFile(root), wanted);
   },
 };

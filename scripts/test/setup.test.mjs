@@ -1,5 +1,14 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,6 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { fingerprint } from "../setup/fingerprint.mjs";
 import { withLock } from "../setup/lock.mjs";
 import { packages } from "../setup/packages.mjs";
+import { stepRunner } from "../setup/run-step.mjs";
 import { readStamp, writeStamp } from "../setup/stamp.mjs";
 import { checkCMake, checkNode, findCompiler } from "../setup/toolchain.mjs";
 
@@ -92,6 +102,24 @@ describe("the lock", () => {
     expect(readdirSync(root)).toEqual([]);
   });
 
+  it("is not taken over while a program that a killed process started still runs", async () => {
+    const script = `
+      import { spawn } from "node:child_process";
+      import { withLock } from ${JSON.stringify(lockModule)};
+      await withLock("lock", (noteGroup) => {
+        const program = "setTimeout(() => require('node:fs').appendFileSync('log', 'program ended\\n'), 400)";
+        noteGroup(spawn(process.execPath, ["-e", program], { detached: true, stdio: "ignore" }).pid);
+        process.kill(process.pid, "SIGKILL");
+      }, () => {});`;
+    await run(script);
+    await withLock(
+      path.join(root, "lock"),
+      () => appendFileSync(path.join(root, "log"), "taken over\n"),
+      () => {},
+    );
+    expect(readFileSync(path.join(root, "log"), "utf8")).toBe("program ended\ntaken over\n");
+  });
+
   it("is given back when the work throws", async () => {
     const failing = withLock(
       path.join(root, "lock"),
@@ -113,6 +141,38 @@ describe("the lock", () => {
       );
     });
   }
+});
+
+describe("a step", () => {
+  const nodeStep = (script) => stepRunner(root)(process.execPath, ["-e", script]);
+
+  it("fails in one line with the program's exit code", async () => {
+    await expect(nodeStep("process.exit(3)")).rejects.toThrow(/^failed with exit code 3: [^\n]+$/);
+  });
+
+  it("fails in one line if there is no such program", async () => {
+    await expect(stepRunner(root)("no-such-program", [])).rejects.toThrow(/^cannot start no-such-program \([^\n]+\)$/);
+  });
+
+  it("says that a signal ended the program", async () => {
+    await expect(nodeStep("process.kill(process.pid, 'SIGKILL')")).rejects.toThrow(/^ended by SIGKILL: /);
+  });
+
+  it("ends the program when set-up itself is interrupted, and says so", async () => {
+    const stepModule = fileURLToPath(new URL("../setup/run-step.mjs", import.meta.url));
+    const script = `
+      import { stepRunner } from ${JSON.stringify(stepModule)};
+      const run = stepRunner(".", () => setTimeout(() => process.kill(process.pid, "SIGTERM"), 300));
+      await run(process.execPath, ["-e", "setTimeout(() => {}, 60_000)"]).catch((error) => console.error(error.message));`;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+    const said = [];
+    child.stderr.on("data", (chunk) => said.push(chunk));
+    const status = await new Promise((resolve) => child.on("close", resolve));
+    expect(status).toBe(128 + 15);
+    expect(Buffer.concat(said).toString()).toMatch(
+      /^interrupted by SIGTERM: [^\n]+\(the next set-up goes on from here\)\n$/,
+    );
+  });
 });
 
 describe("the packages that are installed", () => {
