@@ -92,7 +92,7 @@ export class ProgramBuilder {
     this.#heads = problem.shape.heads;
   }
 
-  /** Declares input blocks that the rank holds before its first op, besides the rows it owns (see `Schedule.resident`). */
+  /** Declares input or output blocks that lie with this rank although it does not own their rows (see `Schedule.resident`). */
   hold(...blocks: readonly Block[]): void {
     this.held.push(...blocks);
   }

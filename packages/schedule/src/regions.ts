@@ -1,4 +1,5 @@
-import { type Schedule, worldSizeOf } from "./schedule.ts";
+import { type Block, formatBlock } from "./block.ts";
+import { homeBlocks, type Schedule, worldSizeOf } from "./schedule.ts";
 
 /**
  * The resident pieces of one rank: bounding boxes of the blocks of one (tensor, part) that overlap one another. Every
@@ -15,7 +16,10 @@ export interface RankRegions {
   readonly headEnd: Int32Array;
   /** Region of each operand of the rank's ops, in the order of the schedule's `operands` column. */
   readonly ofOperand: Int32Array;
-  /** The layout's ranges of every input and output tensor, each with its region. */
+  /**
+   * What lies in each region before the first op (inputs) or after the last (outputs): the layout's ranges and what is
+   * resident. They do not join regions: a rank may use some heads of all rows, and of its own rows the others as well.
+   */
   readonly owned: readonly OwnedRange[];
 }
 
@@ -31,7 +35,7 @@ export const firstOperandOf = ({ ops, opBegin }: Schedule, rank: number): number
 
 /** Makes the regions of one rank after another, with scratch space that they share. */
 export function regionMaker(schedule: Schedule): (rank: number) => RankRegions {
-  const { blocks, ops, opBegin, tensors, layout } = schedule;
+  const { blocks, ops, opBegin } = schedule;
   const rectangleOfBlock = new Int32Array(blocks.tensor.length).fill(-1);
 
   return (rank) => {
@@ -53,24 +57,46 @@ export function regionMaker(schedule: Schedule): (rank: number) => RankRegions {
         blocks.headEnd[id],
       );
     }
-    const owned: { rectangle: number; tensor: number; tokenBegin: number; tokenEnd: number }[] = [];
-    tensors.forEach(({ role, heads }, tensor) => {
-      if (role === "internal") return;
-      for (const { begin, end } of layout[rank]) {
-        const rectangle = rectangles.add(tensor, 0, begin, end, 0, heads);
-        owned.push({ rectangle, tensor, tokenBegin: begin, tokenEnd: end });
-      }
-    });
     const { boxOf, ...boxes } = rectangles.boxes();
     const ofOperand = new Int32Array(operandEnd - operandBegin);
     for (let i = operandBegin; i < operandEnd; i++)
       ofOperand[i - operandBegin] = boxOf[rectangleOfBlock[ops.operands[i]]];
     // Programs written by a builder share no blocks between ranks, but nothing forbids it.
     for (const id of seen) rectangleOfBlock[id] = -1;
-    const ownedRanges = owned.map(({ rectangle, ...range }) => ({ region: boxOf[rectangle], ...range }));
-    return { rank, ...boxes, ofOperand, owned: ownedRanges };
+    return { rank, ...boxes, ofOperand, owned: ownedRanges(schedule, rank, boxes) };
   };
 }
+
+function ownedRanges(
+  schedule: Schedule,
+  rank: number,
+  boxes: Omit<RankRegions, "rank" | "ofOperand" | "owned">,
+): OwnedRange[] {
+  const homes = schedule.tensors.map(({ name }) => [...homeBlocks(schedule, rank, name)].sort(byTokenBegin));
+  // Boxes of one tensor are sorted by tokenBegin too, so what ended before one of them is never looked at again.
+  const passed = new Int32Array(homes.length);
+  const owned: OwnedRange[] = [];
+  for (let region = 0; region < boxes.count; region++) {
+    if (boxes.part[region] !== 0) continue;
+    const tensor = boxes.tensor[region];
+    const there = homes[tensor];
+    while (there[passed[tensor]]?.tokenEnd <= boxes.tokenBegin[region]) passed[tensor]++;
+    for (let i = passed[tensor]; i < there.length && there[i].tokenBegin < boxes.tokenEnd[region]; i++) {
+      const home = there[i];
+      const tokenBegin = Math.max(home.tokenBegin, boxes.tokenBegin[region]);
+      const tokenEnd = Math.min(home.tokenEnd, boxes.tokenEnd[region]);
+      if (tokenBegin >= tokenEnd) continue;
+      if (home.headBegin >= boxes.headEnd[region] || boxes.headBegin[region] >= home.headEnd) continue;
+      if (home.headBegin > boxes.headBegin[region] || home.headEnd < boxes.headEnd[region]) {
+        throw new Error(`rank ${rank} uses more heads than are resident: ${formatBlock(home)}`);
+      }
+      owned.push({ region, tensor, tokenBegin, tokenEnd });
+    }
+  }
+  return owned;
+}
+
+const byTokenBegin = (a: Block, b: Block): number => a.tokenBegin - b.tokenBegin;
 
 // Token begins are below 2^31, so a position below 2^22 can share an exact double with one and be sorted natively.
 const positionsPerKey = 2 ** 22;

@@ -56,11 +56,11 @@ export interface Schedule {
   readonly degrees: Degrees;
   readonly layout: Layout;
   /**
-   * What each rank holds before the first op besides the rows it owns: blocks of input tensors (part 0), by rank; nothing
-   * where left out. A backward schedule uses it for what the published system kept from its forward pass (Ulysses keeps q, k,
-   * v and lse in the head-sharded form in which it attended). They are available from the start, never travel unless sent, and
-   * count in memory from the first op that uses them to the last, like owned inputs. A block is filled by whole regions:
-   * it spans the heads of every block the program uses of those rows.
+   * What lies elsewhere than with the owner of its rows: blocks (part 0) by rank; nothing where left out. Inputs named here are
+   * held from the start besides those of the layout; outputs named here must lie complete here after the last op, and a
+   * tensor of which any rank has such a block need not lie with its owners. It says what the published system keeps
+   * between its forward and backward pass in another form than the layout's: Ulysses keeps q, k, v and lse as heads.
+   * A block has at least the heads of every region that the program uses of those rows.
    */
   readonly resident?: readonly (readonly Block[])[];
   readonly tensors: readonly TensorSpec[];
@@ -71,6 +71,26 @@ export interface Schedule {
 }
 
 export const worldSizeOf = (schedule: Schedule): number => schedule.opBegin.length - 1;
+
+/**
+ * Where `rank` has the rows of `tensor` before the first op (an input) or must have them complete after the last (an output):
+ * its ranges of the layout with all heads, and what is resident. None for an internal tensor.
+ */
+export function homeBlocks(
+  { tensors, layout, resident = [] }: Schedule,
+  rank: number,
+  tensor: string,
+): readonly Block[] {
+  const spec = tensors.find(({ name }) => name === tensor);
+  if (spec === undefined || spec.role === "internal") return [];
+  const kept = (resident[rank] ?? []).filter((block) => block.tensor === tensor);
+  if (spec.role === "output" && resident.some((blocks) => blocks.some((block) => block.tensor === tensor))) return kept;
+  const rows = layout[rank].map(({ begin, end }) => ({
+    ...{ tensor, part: 0, tokenBegin: begin, tokenEnd: end },
+    ...{ headBegin: 0, headEnd: spec.heads },
+  }));
+  return [...rows, ...kept];
+}
 
 /** Block `id` of the table, as people and tests read it. */
 export function blockAt({ blocks, tensors }: Schedule, id: number): Block {

@@ -287,18 +287,7 @@ function lifetimes(schedule: Schedule, lowered: LoweredSchedule): { begin: numbe
 function regionCounts(schedule: Schedule): number[] {
   let total = 0;
   return Array.from({ length: worldSizeOf(schedule) }, (_, rank) => {
-    let boxes: Block[] = schedule.tensors.flatMap(({ name, heads, role }) =>
-      role === "internal"
-        ? []
-        : schedule.layout[rank].map(({ begin, end }) => ({
-            tensor: name,
-            part: 0,
-            tokenBegin: begin,
-            tokenEnd: end,
-            headBegin: 0,
-            headEnd: heads,
-          })),
-    );
+    let boxes: Block[] = [];
     for (let row = schedule.opBegin[rank]; row < schedule.opBegin[rank + 1]; row++)
       boxes.push(...opAt(schedule, row).blocks);
     for (let settled = false; !settled; ) {
