@@ -22,3 +22,12 @@ if(HSAP_SANITIZE)
 endif()
 
 find_package(Threads REQUIRED)
+
+# Options of the files that are compiled for one instruction set. GCC 12 warns about deliberately undefined registers inside of
+# its own AVX-512 header (its bug 105593).
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(HSAP_X86 ON)
+  set(HSAP_AVX2_OPTIONS -mavx2 -mfma)
+  set(HSAP_AVX512_OPTIONS -mavx2 -mfma -mavx512f -mavx512dq -mavx512bw -mavx512vl -mprefer-vector-width=512
+    -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()

@@ -1,0 +1,8 @@
+#include "peak_loop.h"
+#include "simd_avx2.h"
+
+namespace hsap::bench {
+
+double peakLoopAvx2(std::size_t iterations) { return runPeakLoop<Avx2>(iterations); }
+
+}  // namespace hsap::bench

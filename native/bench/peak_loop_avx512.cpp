@@ -1,0 +1,8 @@
+#include "peak_loop.h"
+#include "simd_avx512.h"
+
+namespace hsap::bench {
+
+double peakLoopAvx512(std::size_t iterations) { return runPeakLoop<Avx512>(iterations); }
+
+}  // namespace hsap::bench
