@@ -107,17 +107,17 @@ describe("the lock", () => {
       import { spawn } from "node:child_process";
       import { withLock } from ${JSON.stringify(lockModule)};
       await withLock("lock", (noteGroup) => {
-        const program = "setTimeout(() => require('node:fs').appendFileSync('log', 'program ended\\n'), 400)";
+        const program = "setTimeout(() => require('node:fs').appendFileSync('log', 'program ended, '), 400)";
         noteGroup(spawn(process.execPath, ["-e", program], { detached: true, stdio: "ignore" }).pid);
         process.kill(process.pid, "SIGKILL");
       }, () => {});`;
     await run(script);
     await withLock(
       path.join(root, "lock"),
-      () => appendFileSync(path.join(root, "log"), "taken over\n"),
+      () => appendFileSync(path.join(root, "log"), "taken over"),
       () => {},
     );
-    expect(readFileSync(path.join(root, "log"), "utf8")).toBe("program ended\ntaken over\n");
+    expect(readFileSync(path.join(root, "log"), "utf8")).toBe("program ended, taken over");
   });
 
   it("is given back when the work throws", async () => {
