@@ -1,0 +1,81 @@
+// Runs a lowered schedule: two lanes, hence two threads, for each rank of this process.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+#include "hsap/inputs.h"
+#include "hsap/kernels.h"
+#include "hsap/program.h"
+
+namespace hsap {
+
+// Ends a run from outside, from any thread. A run notices between ops, between pieces of work of well under a second, and
+// wherever it sleeps.
+class Cancellation {
+ public:
+  void request();
+  bool requested() const { return requested_.load(); }
+
+  // Calls `wake` at the request, at once if there was one; `detach` returns only when `wake` is not running.
+  void attach(std::function<void()> wake);
+  void detach();
+
+ private:
+  std::atomic<bool> requested_ = false;
+  std::mutex mutex_;
+  std::function<void()> wake_;
+};
+
+// For tests: the rank throws as it is about to run this op, counted from 0 in its program.
+struct Fault {
+  std::int32_t rank = 0, op = 0;
+};
+
+struct RunOptions {
+  InputSource inputs;
+  Isa isa = Isa::scalar;
+  bool alias = true;              // hand over pointers to what never changes; otherwise every block is copied
+  double linkBytesPerSecond = 0;  // above 0: no link between two ranks is faster
+  std::optional<Fault> fault;
+  // Of the forward pass, needed for a backward pass: o [heads][tokens][headDim] and lse [heads][tokens].
+  const float* savedO = nullptr;
+  const float* savedLse = nullptr;
+};
+
+// Global tensors [head][token][width] into which each rank writes the rows it owns; null where not wanted.
+struct RunOutputs {
+  float *o = nullptr, *lse = nullptr;
+  float *dq = nullptr, *dk = nullptr, *dv = nullptr;
+};
+
+// One row for each op, in microseconds on the steady clock since all ranks were ready.
+// - A send or receive begins and ends with its group. The processor time of the group is split over its receives by bytes
+//   (the receiver copies); in a group without receives, over its sends.
+// - Consecutive tiles run as one batch, in pieces of bounded work; a piece's wall and processor time is split over its tiles by
+//   unmasked pairs, in order.
+// - Processor time is that of the lane's own thread.
+struct RunTrace {
+  std::span<double> beginUs, endUs, busyUs;
+  double durationUs = 0;  // when the last lane ended
+};
+
+class RunError : public std::runtime_error {
+ public:
+  RunError(std::string errorCode, const std::string& message) : std::runtime_error(message), code(std::move(errorCode)) {}
+  const std::string code;  // "unsupported-isa", "invalid-run", "rank-failed" or "aborted"
+};
+
+// Runs a program that checkProgram accepted; the trace has a row for each of its ops. The same program and options give the same
+// bits, with and without aliases. Throws ProgramError when a rank owns rows of an input that the engine cannot make, RunError with
+// the first failure of any rank, naming rank and op, or with code "aborted" after a cancellation.
+void runProgram(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace,
+                Cancellation& cancellation);
+
+}  // namespace hsap

@@ -1,0 +1,92 @@
+// How blocks get from one rank to another. A transport knows blocks and groups, not strategies; it moves bytes and sums nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "hsap/kernels.h"
+
+namespace hsap {
+
+// A block of one tensor to be handed over: tokens x heads x width elements at `view`.
+struct OutgoingBlock {
+  View view;
+  std::int32_t tokens = 0, heads = 0, width = 0;
+  bool bf16 = false;    // travels as bf16: what arrives is rounded to it
+  bool stable = false;  // stays as it is and where it is until the run ends, so that a receiver may keep the pointer
+};
+
+// Where a block is wanted. With mayAlias, the transport may set `view` to the sender's memory instead of filling it, and
+// then sets `aliased`.
+struct IncomingBlock {
+  View view;
+  std::int32_t tokens = 0, heads = 0, width = 0;
+  bool mayAlias = false;
+  bool aliased = false;
+
+  std::int64_t elements() const { return std::int64_t{tokens} * heads * width; }
+};
+
+struct Send {
+  std::int32_t peer = 0;
+  std::vector<OutgoingBlock> blocks;
+};
+
+struct Receive {
+  std::int32_t peer = 0;
+  std::vector<IncomingBlock> blocks;
+};
+
+// Sends and receives that start and end together. Between two ranks the n-th send meets the n-th receive.
+struct Group {
+  std::vector<Send> sends;
+  std::vector<Receive> receives;
+
+  void clear() {
+    sends.clear();
+    receives.clear();
+  }
+};
+
+// Another rank failed, or the run was stopped from outside: this rank has nothing to report of its own.
+class TransportAborted : public std::runtime_error {
+ public:
+  TransportAborted() : std::runtime_error("transport aborted") {}
+};
+
+// One rank's end of a transport, used by one thread at a time. Abort may come from any thread.
+class Endpoint {
+ public:
+  virtual ~Endpoint() = default;
+
+  // Starts a group. The group, and the memory of its blocks, stay untouched by the caller until wait returns; after an
+  // abort, until no rank uses the transport any more.
+  virtual void post(Group& group) = 0;
+
+  // Ends the group posted last: its receives are filled and its sends were taken. The calling thread sleeps meanwhile.
+  // Throws TransportAborted after an abort, and std::runtime_error when partners disagree about a block's size.
+  virtual void wait() = 0;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual Endpoint& endpoint(std::int32_t rank) = 0;
+  // Wakes everybody who waits, now and later, with TransportAborted.
+  virtual void abort() noexcept = 0;
+};
+
+struct LocalTransportOptions {
+  bool alias = true;               // hand over pointers where both sides allow it; otherwise always copy
+  double linkBytesPerSecond = 0;   // above 0: each (source, destination) link is no faster than that
+};
+
+// Ranks are threads of this process: one copy from the sender's memory into the receiver's, or none at all.
+std::unique_ptr<Transport> makeLocalTransport(std::int32_t ranks, const LocalTransportOptions& options);
+
+}  // namespace hsap

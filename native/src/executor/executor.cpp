@@ -1,0 +1,156 @@
+#include "hsap/executor.h"
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "communication_lane.h"
+#include "computation_lane.h"
+#include "program_checks.h"
+
+namespace hsap {
+
+void Cancellation::request() {
+  const std::lock_guard lock(mutex_);
+  requested_.store(true);
+  if (wake_) wake_();
+}
+
+void Cancellation::attach(std::function<void()> wake) {
+  const std::lock_guard lock(mutex_);
+  wake_ = std::move(wake);
+  if (requested_.load()) wake_();
+}
+
+void Cancellation::detach() {
+  const std::lock_guard lock(mutex_);
+  wake_ = nullptr;
+}
+
+namespace {
+
+// Everything one rank needs from its preparation to the end of the run. Lanes live until all threads have ended, as after an
+// abort other ranks may still read what a lane had posted.
+struct RankRun {
+  LanePlan plan;
+  std::unique_ptr<RankMemory> memory;
+  std::unique_ptr<ComputationLane> computation;
+  std::unique_ptr<CommunicationLane> communication;
+  double endUs = 0;
+};
+
+class Run {
+ public:
+  Run(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace, const Kernels& kernels)
+      : program_(program),
+        options_(options),
+        outputs_(outputs),
+        trace_(trace),
+        kernels_(kernels),
+        ownMemory_(regionsWithOwnMemory(program)),
+        transport_(makeLocalTransport(program.ranks(), {options.alias, options.linkBytesPerSecond})),
+        state_(program.ranks(), *transport_),
+        ranks_(program.ranks()) {}
+
+  void run(Cancellation& cancellation) {
+    std::fill(trace_.beginUs.begin(), trace_.beginUs.end(), 0.0);
+    std::fill(trace_.endUs.begin(), trace_.endUs.end(), 0.0);
+    std::fill(trace_.busyUs.begin(), trace_.busyUs.end(), 0.0);
+    cancellation.attach([this] { state_.stop(); });
+    runThreads();
+    cancellation.detach();
+    if (const std::string failure = state_.failure(); !failure.empty()) throw RunError("rank-failed", failure);
+    if (state_.stopped()) throw RunError("aborted", "run aborted");
+    trace_.durationUs = 0;
+    for (const RankRun& rank : ranks_) trace_.durationUs = std::max(trace_.durationUs, rank.endUs);
+  }
+
+ private:
+  void runThreads() {
+    std::vector<std::thread> threads;
+    try {
+      for (std::int32_t rank = 0; rank < program_.ranks(); ++rank) threads.emplace_back([this, rank] { runRank(rank); });
+    } catch (const std::exception& error) {
+      state_.stop(std::string("cannot start a thread for every rank: ") + error.what());
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  // The rank's own thread computes; a second one communicates, if there is anything to say.
+  void runRank(std::int32_t rank) {
+    RankRun& own = ranks_[rank];
+    std::thread communication;
+    guarded(rank, [&] { return own.computation ? own.computation->row() : -1; }, [&] {
+      prepare(rank);
+      if (own.communication) communication = std::thread([this, rank] { runCommunication(rank); });
+      state_.startTogether(program_.ranks());
+      own.computation->run();
+      state_.awaitGroups(rank, static_cast<std::int32_t>(own.plan.groups.size()));
+      own.endUs = state_.nowUs();
+      own.memory->gatherOutputs(outputs_);
+    });
+    if (communication.joinable()) communication.join();
+  }
+
+  void runCommunication(std::int32_t rank) {
+    CommunicationLane& lane = *ranks_[rank].communication;
+    guarded(rank, [&] { return lane.row(); }, [&] {
+      state_.awaitStart();
+      lane.run();
+    });
+  }
+
+  void prepare(std::int32_t rank) {
+    RankRun& own = ranks_[rank];
+    own.plan = planLanes(program_, rank, ownMemory_);
+    own.memory = std::make_unique<RankMemory>(program_, rank, ownMemory_);
+    const LaneContext context{program_, options_, own.plan, rank, *own.memory, state_, trace_};
+    own.computation = std::make_unique<ComputationLane>(context, kernels_);
+    if (!own.plan.groups.empty()) own.communication = std::make_unique<CommunicationLane>(context, transport_->endpoint(rank));
+    own.computation->prepare();
+  }
+
+  // Runs a lane; whatever it throws ends the run for everybody. `row` says at which op it was.
+  template <typename Row, typename Body>
+  void guarded(std::int32_t rank, Row row, Body body) noexcept {
+    try {
+      body();
+    } catch (const Stopped&) {
+    } catch (const TransportAborted&) {
+    } catch (const std::exception& error) {
+      state_.stop((row() < 0 ? "rank " + std::to_string(rank) : opText(program_, row())) + " failed: " + error.what());
+    }
+  }
+
+  const Program& program_;
+  const RunOptions& options_;
+  const RunOutputs& outputs_;
+  RunTrace& trace_;
+  const Kernels& kernels_;
+  const std::vector<bool> ownMemory_;
+  const std::unique_ptr<Transport> transport_;
+  RunState state_;
+  std::vector<RankRun> ranks_;
+};
+
+void checkOptions(const Program& program, const RunOptions& options, const RunTrace& trace) {
+  const auto ops = static_cast<std::size_t>(program.ops());
+  if (trace.beginUs.size() != ops || trace.endUs.size() != ops || trace.busyUs.size() != ops)
+    throw RunError("invalid-run", "the trace has no row for each of " + std::to_string(ops) + " ops");
+  if (program.problem.backward && (options.savedO == nullptr || options.savedLse == nullptr))
+    throw RunError("invalid-run", "a backward pass needs o and lse of the forward pass");
+}
+
+}  // namespace
+
+void runProgram(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace,
+                Cancellation& cancellation) {
+  checkOptions(program, options, trace);
+  const Kernels* kernels = kernelsFor(options.isa);
+  if (kernels == nullptr) throw RunError("unsupported-isa", std::string("this processor or build has no ") + isaName(options.isa) + " kernels");
+  Run(program, options, outputs, trace, *kernels).run(cancellation);
+}
+
+}  // namespace hsap

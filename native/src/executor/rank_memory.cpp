@@ -1,0 +1,162 @@
+#include "rank_memory.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+#include "transport/strided_copy.h"
+
+namespace hsap {
+
+namespace {
+
+// The kernels work on fp32. Where a schedule counts 2 bytes for an element of some tensor, the whole arena is stretched so that 4 fit.
+std::size_t stretchOf(const Program& program) {
+  for (std::size_t i = 0; i < program.tensor.code.size(); ++i) {
+    if (program.tensor.dtype[i] != 0 && program.tensor.accumulates[i] == 0) return 2;
+  }
+  return 1;
+}
+
+// lse and delta hold one number for each row: delta = sum of dO * o over its columns.
+void fillDelta(const InputSource& inputs, const AttentionProblem& problem, const float* savedO, const Box& box, const View& target) {
+  std::vector<float> dO(problem.headDim);
+  const View row{dO.data(), 0, problem.headDim};
+  for (std::int32_t head = box.headBegin; head < box.headEnd; ++head) {
+    for (std::int32_t token = box.tokenBegin; token < box.tokenEnd; ++token) {
+      inputs.fill(InputTensor::dO, row, token, token + 1, head, head + 1, problem.headDim);
+      const float* o = savedO + (head * problem.tokens() + token) * problem.headDim;
+      double sum = 0;
+      for (std::int32_t column = 0; column < problem.headDim; ++column) sum += static_cast<double>(dO[column]) * o[column];
+      target.data[(head - box.headBegin) * target.headStride + (token - box.tokenBegin) * target.tokenStride] = static_cast<float>(sum);
+    }
+  }
+}
+
+// A tensor [head][token][width] of all tokens, seen from the box's first element.
+View globalView(float* data, const AttentionProblem& problem, const Box& box, std::int32_t width) {
+  return {data + (box.headBegin * problem.tokens() + box.tokenBegin) * width, problem.tokens() * width, width};
+}
+
+float* outputOf(const RunOutputs& outputs, TensorCode code) {
+  switch (code) {
+    case TensorCode::o:
+      return outputs.o;
+    case TensorCode::lse:
+      return outputs.lse;
+    case TensorCode::dq:
+      return outputs.dq;
+    case TensorCode::dk:
+      return outputs.dk;
+    case TensorCode::dv:
+      return outputs.dv;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+void RankMemory::Free::operator()(void* memory) const { std::free(memory); }
+
+RankMemory::RankMemory(const Program& program, std::int32_t rank, const std::vector<bool>& ownMemory)
+    : program_(program), firstRegion_(program.rank.regionBegin[rank]) {
+  const std::size_t stretch = stretchOf(program), bytes = stretch * static_cast<std::size_t>(program.rank.arenaBytes[rank]);
+  arena_.reset(std::aligned_alloc(64, (bytes / 64 + 1) * 64));
+  if (arena_ == nullptr) throw std::bad_alloc();
+  for (std::int32_t region = firstRegion_; region < program.rank.regionBegin[rank + 1]; ++region) {
+    const std::int32_t width = program.tensor.width[program.region.tensor[region]];
+    const std::size_t offset = stretch * static_cast<std::size_t>(program.region.offset[region]);
+    auto* data = reinterpret_cast<float*>(static_cast<char*>(arena_.get()) + offset);
+    views_.push_back({data, std::ptrdiff_t{program.regionBox(region).tokens()} * width, width});
+    stable_.push_back(ownMemory[region] && program.tensor.role[program.region.tensor[region]] == 0);
+  }
+  // Only what no op writes stays as it was filled. Of the ops that may write an input, a receive writes all its operands, the
+  // others their first.
+  for (std::int32_t row = program.rank.opBegin[rank]; row < program.rank.opBegin[rank + 1]; ++row) {
+    const OpKind kind = program.kindOf(row);
+    if (kind != OpKind::recv && kind != OpKind::copy && kind != OpKind::reduce) continue;
+    const std::int32_t begin = program.op.operandBegin[row], end = kind == OpKind::recv ? program.op.operandBegin[row + 1] : begin + 1;
+    for (std::int32_t i = begin; i < end; ++i) stable_[program.operand.region[i] - firstRegion_] = false;
+  }
+}
+
+View RankMemory::view(std::int32_t operandRow) const {
+  return viewAt(program_.operand.region[operandRow], program_.operand.tokenBegin[operandRow], program_.operand.headBegin[operandRow]);
+}
+
+View RankMemory::viewAt(std::int32_t region, std::int32_t token, std::int32_t head) const {
+  View view = views_[region - firstRegion_];
+  view.data += (head - program_.region.headBegin[region]) * view.headStride + (token - program_.region.tokenBegin[region]) * view.tokenStride;
+  return view;
+}
+
+void RankMemory::alias(std::int32_t region, const View& view) {
+  views_[region - firstRegion_] = view;
+  stable_[region - firstRegion_] = true;
+}
+
+void RankMemory::setEmpty(std::int32_t region) const {
+  const std::int32_t tensor = program_.region.tensor[region];
+  const bool isLse = program_.tensor.code[tensor] == static_cast<std::int32_t>(TensorCode::lse);
+  const Box box = program_.regionBox(region);
+  const std::size_t count = static_cast<std::size_t>(box.tokens()) * box.heads() * program_.tensor.width[tensor];
+  std::fill_n(views_[region - firstRegion_].data, count, isLse ? -std::numeric_limits<float>::infinity() : 0.0f);
+}
+
+template <typename Visit>
+void RankMemory::eachOwnedBox(std::uint8_t role, Visit visit) const {
+  const auto& owned = program_.owned;
+  for (std::size_t i = 0; i < owned.region.size(); ++i) {
+    const std::int32_t region = owned.region[i];
+    if (region < firstRegion_ || region >= firstRegion_ + static_cast<std::int32_t>(views_.size())) continue;
+    if (program_.tensor.role[program_.region.tensor[region]] != role) continue;
+    visit(region, Box{owned.tokenBegin[i], owned.tokenEnd[i], program_.region.headBegin[region], program_.region.headEnd[region]});
+  }
+}
+
+void RankMemory::fillInputs(const RunOptions& options) const {
+  eachOwnedBox(0, [&](std::int32_t region, const Box& box) { fillInput(region, box, options); });
+}
+
+void RankMemory::fillInput(std::int32_t region, const Box& box, const RunOptions& options) const {
+  const AttentionProblem& problem = program_.problem;
+  const std::int32_t width = program_.tensor.width[program_.region.tensor[region]];
+  const View target = viewAt(region, box.tokenBegin, box.headBegin);
+  const auto generate = [&](InputTensor tensor) {
+    options.inputs.fill(tensor, target, box.tokenBegin, box.tokenEnd, box.headBegin, box.headEnd, width);
+  };
+  switch (static_cast<TensorCode>(program_.tensor.code[program_.region.tensor[region]])) {
+    case TensorCode::q:
+      return generate(InputTensor::q);
+    case TensorCode::k:
+      return generate(InputTensor::k);
+    case TensorCode::v:
+      return generate(InputTensor::v);
+    case TensorCode::dO:
+      return generate(InputTensor::dO);
+    case TensorCode::lse: {
+      // The source is only read: copyBlock takes views, and views do not tell const apart.
+      const View source = globalView(const_cast<float*>(options.savedLse), problem, box, 1);
+      return copyBlock(target, source, box.tokens(), box.heads(), 1, false);
+    }
+    case TensorCode::delta:
+      return fillDelta(options.inputs, problem, options.savedO, box, target);
+    default:
+      throw ProgramError("corrupt program: tensor code " + std::to_string(program_.tensor.code[program_.region.tensor[region]]) +
+                         " is not an input the engine can make");
+  }
+}
+
+void RankMemory::gatherOutputs(const RunOutputs& outputs) const {
+  eachOwnedBox(1, [&](std::int32_t region, const Box& box) {
+    const std::int32_t tensor = program_.region.tensor[region], width = program_.tensor.width[tensor];
+    float* data = outputOf(outputs, static_cast<TensorCode>(program_.tensor.code[tensor]));
+    if (data == nullptr) return;
+    copyBlock(globalView(data, program_.problem, box, width), viewAt(region, box.tokenBegin, box.headBegin), box.tokens(), box.heads(),
+              width, false);
+  });
+}
+
+}  // namespace hsap
