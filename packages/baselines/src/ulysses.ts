@@ -1,7 +1,7 @@
 import { layoutOf, type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
-import { contiguousShards, type HeadRange, type Shard, shardBlocks, shardTiles } from "./shard.ts";
+import { contiguousShards, type HeadRange, otherPlaces, type Shard, shardBlocks, shardTiles } from "./shard.ts";
 
 /**
  * DeepSpeed-Ulysses: Jacobs et al., "DeepSpeed Ulysses: System Optimizations for Enabling Training of Extreme Long
@@ -9,10 +9,9 @@ import { contiguousShards, type HeadRange, type Shard, shardBlocks, shardTiles }
  *
  * Sharding: contiguous pieces of the sequence outside of attention; inside, rank r has the r-th of P equal ranges of heads,
  * of the whole sequence. An all-to-all before and one after change between the two.
- * Forward: q, k and v go in, o comes out. Backward: do goes in, dq, dk and dv come out; q, k, v and lse were kept from the
- * forward pass as heads, and so is delta, which is made of o and do there.
- * Volume: (P-1)/P * (QO + KV) / P, forward and backward alike. The schedule also brings lse, one fp32 number for each token
- * and head, home to its owner in the forward pass, (P-1)/P * 4 * N * H / P more, where the published system leaves it.
+ * Forward: q, k and v go in, o comes out; lse stays as heads. Backward: do goes in, dq, dk and dv come out; q, k, v and lse
+ * were kept as heads from the forward pass, and delta is made of o and do there.
+ * Volume: (P-1)/P * (QO + KV) / P, forward and backward alike.
  * Memory: 1/P of the heads of the whole sequence: as much as 1/P of the sequence.
  * Balance: perfect, whatever the documents.
  * Constraints: P divides the heads, and P divides the kv heads, or is a multiple of them: then every kv head is replicated on
@@ -76,21 +75,22 @@ export function headGroup(
 /** The part in which `rank` gathers dk and dv: replicas of a kv head each have a share of its gradient. */
 export const gradientPart = ({ replicated }: HeadGroup, rank: number): number => (replicated ? 1 + rank : 0);
 
-/** Brings what attention reads from sequence shards to head shards, or holds it where the forward pass left it so. */
+/** Brings what attention reads from sequence shards to head shards, but for what lies there from the forward pass. */
 export function exchangeIn(builder: ScheduleBuilder, group: HeadGroup): void {
   const { ranks, shards, heads, sequence } = group;
   const backward = builder.problem.pass === "backward";
   const names = backward ? ["do"] : ["q", "k", "v"];
   ranks.forEach((rank, place) => {
     const program = builder.rank(rank);
-    if (backward && ranks.length > 1) {
-      program.hold(...shardBlocks(builder, ["q", "k", "v", "lse", "delta"], sequence, { heads: heads[place] }));
+    if (ranks.length > 1) {
+      const kept = backward ? ["q", "k", "v", "lse", "delta"] : ["lse"];
+      program.hold(...shardBlocks(builder, kept, sequence, { heads: heads[place] }));
     }
     program.exchange(
       "allToAll",
-      others(ranks, place).flatMap(([peer, there]) => [
-        { to: peer, blocks: shardBlocks(builder, names, shards[place], { heads: heads[there] }) },
-        { from: peer, blocks: shardBlocks(builder, names, shards[there], { heads: heads[place] }) },
+      otherPlaces(shards, place).flatMap((there) => [
+        { to: ranks[there], blocks: shardBlocks(builder, names, shards[place], { heads: heads[there] }) },
+        { from: ranks[there], blocks: shardBlocks(builder, names, shards[there], { heads: heads[place] }) },
       ]),
     );
   });
@@ -101,7 +101,7 @@ export function exchangeOut(builder: ScheduleBuilder, group: HeadGroup): void {
   const { ranks, shards, heads, replicated } = group;
   const backward = builder.problem.pass === "backward";
   const made = (place: number, shard: Shard) => [
-    ...shardBlocks(builder, backward ? ["dq"] : ["o", "lse"], shard, { heads: heads[place] }),
+    ...shardBlocks(builder, backward ? ["dq"] : ["o"], shard, { heads: heads[place] }),
     ...(backward ? gradients(place, shard) : []),
   ];
   const gradients = (place: number, shard: Shard) =>
@@ -110,9 +110,9 @@ export function exchangeOut(builder: ScheduleBuilder, group: HeadGroup): void {
     const program = builder.rank(rank);
     program.exchange(
       "allToAll",
-      others(ranks, place).flatMap(([peer, there]) => [
-        { to: peer, blocks: made(place, shards[there]) },
-        { from: peer, blocks: made(there, shards[place]) },
+      otherPlaces(shards, place).flatMap((there) => [
+        { to: ranks[there], blocks: made(place, shards[there]) },
+        { from: ranks[there], blocks: made(there, shards[place]) },
       ]),
     );
     if (!backward || !replicated) return;
@@ -136,6 +136,3 @@ export function headSplitRefusal({ shape: { heads, kvHeads } }: Problem, degree:
     return `must divide ${kvHeads} kv heads or be a multiple of them`;
   return undefined;
 }
-
-const others = (ranks: readonly number[], place: number): (readonly [rank: number, place: number])[] =>
-  ranks.map((rank, there) => [rank, there] as const).filter(([, there]) => there !== place);

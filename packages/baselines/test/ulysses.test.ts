@@ -1,4 +1,13 @@
-import { accountOf, bytesPerElement, kvBytesOf, type Problem, programOf, qoBytesOf, ranksOf } from "@hsap/schedule";
+import {
+  accountOf,
+  bytesPerElement,
+  kvBytesOf,
+  type Problem,
+  peakBytesOf,
+  programOf,
+  qoBytesOf,
+  ranksOf,
+} from "@hsap/schedule";
 import { tokensOf } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -7,15 +16,12 @@ import { anyProblem, problemOf, receivedBytes, sizesOf } from "./problems.ts";
 
 const compile = (problem: Problem) => ulysses.compile(problem, ulysses.defaultDegrees(problem));
 
-/** What the schedule moves beside the published system: lse goes home to the owner in the forward pass. */
-const lseBytesOf = ({ batch, shape, pass }: Problem) => (pass === "forward" ? 4 * tokensOf(batch) * shape.heads : 0);
-
 describe("ulysses", () => {
-  it("receives (P-1)/P * (QO + KV) / P, and lse in the forward pass", () => {
+  it("receives (P-1)/P * (QO + KV) / P, forward and backward", () => {
     for (const ranks of [1, 2, 3, 4, 6, 12]) {
       for (const pass of ["forward", "backward"] as const) {
         const problem = problemOf({ lengths: [ranks * 5, ranks], ranks, heads: 24, kvHeads: 12, pass });
-        const moved = qoBytesOf(problem) + kvBytesOf(problem) + lseBytesOf(problem);
+        const moved = qoBytesOf(problem) + kvBytesOf(problem);
         expect(receivedBytes(compile(problem))).toEqual(Array(ranks).fill(((ranks - 1) * moved) / ranks ** 2));
       }
     }
@@ -30,7 +36,7 @@ describe("ulysses", () => {
     ]) {
       for (const pass of ["forward", "backward"] as const) {
         const problem = problemOf({ lengths: [ranks * 4], ranks, heads: 24, kvHeads, pass });
-        const moved = qoBytesOf(problem) + (kvBytesOf(problem) * ranks) / kvHeads + lseBytesOf(problem);
+        const moved = qoBytesOf(problem) + (kvBytesOf(problem) * ranks) / kvHeads;
         expect(receivedBytes(compile(problem))).toEqual(Array(ranks).fill(((ranks - 1) * moved) / ranks ** 2));
       }
     }
@@ -50,26 +56,36 @@ describe("ulysses", () => {
           const otherHeads = ((ranks - 1) * heads) / ranks;
           const into = problem.pass === "forward" ? heads / ranks + 2 * kvPerRank : heads / ranks;
           const out = problem.pass === "forward" ? otherHeads : otherHeads + 2 * (ranks - 1) * kvPerRank;
-          return others * into * row + own * out * row + (problem.pass === "forward" ? own * otherHeads * 4 : 0);
+          return others * into * row + own * out * row;
         });
         expect(receivedBytes(schedule)).toEqual(expected);
       }),
     );
   });
 
-  it("holds q, k, v, lse and delta as heads in the backward pass: only what it held as heads in the forward pass", () => {
+  it("has lse as heads after the forward pass, and before the backward pass what that pass had as heads", () => {
     const sketch = { lengths: [9, 3], ranks: 2, heads: 4, kvHeads: 2 };
-    const { resident } = compile(problemOf({ ...sketch, pass: "backward" }));
-    expect(compile(problemOf(sketch)).resident).toBeUndefined();
-    expect(resident).toEqual(
-      [0, 1].map((rank) =>
-        (["q", "k", "v", "lse", "delta"] as const).map((tensor) => {
-          const heads = tensor === "k" || tensor === "v" ? 1 : 2;
-          const range = { headBegin: rank * heads, headEnd: (rank + 1) * heads };
-          return { tensor, part: 0, tokenBegin: 0, tokenEnd: 12, ...range };
-        }),
-      ),
+    const headsOf = (rank: number, tensor: string) => {
+      const heads = tensor === "k" || tensor === "v" ? 1 : 2;
+      const range = { headBegin: rank * heads, headEnd: (rank + 1) * heads };
+      return { tensor, part: 0, tokenBegin: 0, tokenEnd: 12, ...range };
+    };
+    expect(compile(problemOf(sketch)).resident).toEqual([[headsOf(0, "lse")], [headsOf(1, "lse")]]);
+    expect(compile(problemOf({ ...sketch, pass: "backward" })).resident).toEqual(
+      [0, 1].map((rank) => ["q", "k", "v", "lse", "delta"].map((tensor) => headsOf(rank, tensor))),
     );
+  });
+
+  it("needs 1/P of the memory of one rank, and a part of its own rows of other heads", () => {
+    for (const pass of ["forward", "backward"] as const) {
+      const sketch = { lengths: [64], heads: 8, kvHeads: 8, headDim: 16, pass };
+      const alone = peakBytesOf(compile(problemOf({ ...sketch, ranks: 1 })))[0];
+      const split = peakBytesOf(compile(problemOf({ ...sketch, ranks: 4 })));
+      for (const bytes of split) {
+        expect(bytes).toBeGreaterThan(alone / 4);
+        expect(bytes).toBeLessThan(alone / 2);
+      }
+    }
   });
 
   it("is balanced exactly, whatever the documents", () => {
