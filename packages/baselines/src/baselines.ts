@@ -1,9 +1,25 @@
 import type { Strategy } from "@hsap/schedule";
+import { allgather } from "./allgather.ts";
 import { colaiSp } from "./colai-sp.ts";
+import { loongtrain } from "./loongtrain.ts";
 import { reference } from "./reference.ts";
 import { ring } from "./ring.ts";
+import { striped } from "./striped.ts";
 import { ulysses } from "./ulysses.ts";
+import { usp } from "./usp.ts";
 import { zigzag } from "./zigzag.ts";
+import { zigzagPerDocument } from "./zigzag-per-document.ts";
 
-/** Every published system that HSAP is compared with, and non-parallel attention, in the order of their publication. */
-export const baselines: readonly Strategy[] = [reference, colaiSp, ulysses, ring, zigzag];
+/** Non-parallel attention and every published system that HSAP is compared with. */
+export const baselines: readonly Strategy[] = [
+  reference,
+  colaiSp,
+  ulysses,
+  ring,
+  zigzag,
+  zigzagPerDocument,
+  striped,
+  allgather,
+  usp,
+  loongtrain,
+];

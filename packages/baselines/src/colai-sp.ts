@@ -10,7 +10,7 @@ import {
 } from "@hsap/schedule";
 import { tokensOf } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
-import { contiguousShards, shardBlocks } from "./shard.ts";
+import { contiguousShards, otherPlaces, shardBlocks } from "./shard.ts";
 
 /**
  * Ring Self-Attention: Li et al., "Sequence Parallelism: Long Sequence Training from System Perspective", arXiv 2105.13120
@@ -159,12 +159,12 @@ function goRound(seat: Seat, tensor: string, use: (owner: number) => void): void
 
 /** The first half of an all-reduce: every rank's share of a piece goes to the piece's owner. */
 function reduceScatter(seat: Seat, tensor: string): void {
-  const { program, rank, owners, attends } = seat;
+  const { program, shards, rank, owners, attends } = seat;
   // A rank without queries takes part in the all-reduce with zeros.
   if (!attends) for (const owner of owners) for (const share of seat.share(tensor, owner)) program.reduce(share);
   program.exchange(
     "reduceScatter",
-    otherRanks(seat).flatMap((other) => [
+    otherPlaces(shards, rank).flatMap((other) => [
       { to: other, blocks: seat.share(tensor, other) },
       { from: other, blocks: seat.piece(tensor, rank, 1 + other) },
     ]),
@@ -179,7 +179,7 @@ function sumAndGather(seat: Seat, tensor: string, folded: string): void {
   }
   program.exchange(
     "allGather",
-    otherRanks(seat).flatMap((other) => [
+    otherPlaces(shards, rank).flatMap((other) => [
       { to: other, blocks: seat.piece(tensor) },
       { from: other, blocks: seat.piece(tensor, other) },
     ]),
@@ -188,6 +188,3 @@ function sumAndGather(seat: Seat, tensor: string, folded: string): void {
     program.reduce(target, seat.piece(tensor)[i]);
   });
 }
-
-const otherRanks = ({ shards, rank }: Seat): number[] =>
-  shards.map((_, other) => other).filter((other) => other !== rank);

@@ -1,8 +1,13 @@
+export { allgather } from "./allgather.ts";
 export * from "./baselines.ts";
 export * from "./bounds.ts";
-export * from "./colai-sp.ts";
-export * from "./degrees.ts";
+export { colaiSp } from "./colai-sp.ts";
+export { checkedDegrees } from "./degrees.ts";
+export { loongtrain } from "./loongtrain.ts";
 export { reference } from "./reference.ts";
 export { ring } from "./ring.ts";
+export { striped } from "./striped.ts";
 export { ulysses } from "./ulysses.ts";
+export { usp } from "./usp.ts";
 export { zigzag } from "./zigzag.ts";
+export { paddedToChunks, zigzagPerDocument } from "./zigzag-per-document.ts";

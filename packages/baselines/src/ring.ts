@@ -40,6 +40,8 @@ export interface Ring {
   readonly shards: readonly Shard[];
   /** The query heads that all of them attend with. */
   readonly heads: HeadRange;
+  /** The part in which each place gathers the gradients of its own keys and values: the tensor itself where left out. */
+  readonly homeParts?: readonly number[];
 }
 
 /** The ring of all ranks, with all heads. */
@@ -75,7 +77,7 @@ function attendForward(builder: ScheduleBuilder, { ranks, shards, heads }: Ring,
   }
 }
 
-function attendBackward(builder: ScheduleBuilder, { ranks, shards, heads }: Ring, place: number): void {
+function attendBackward(builder: ScheduleBuilder, { ranks, shards, heads, homeParts }: Ring, place: number): void {
   const program = builder.rank(ranks[place]);
   const { next, previous, heldAt } = neighbours(ranks, place);
   const kv = (held: number) => shardBlocks(builder, ["k", "v"], shards[held], { heads });
@@ -83,6 +85,7 @@ function attendBackward(builder: ScheduleBuilder, { ranks, shards, heads }: Ring
   // A travelling sum is named after the rank where it starts, and a rank's own share after that rank.
   const travelling = (held: number) => 1 + ranks[(held + 1) % ranks.length];
   const own = 1 + ranks[place];
+  const home = homeParts?.[place] ?? 0;
   for (let step = 0; step < ranks.length; step++) {
     const held = heldAt(step);
     if (step + 1 < ranks.length) {
@@ -96,7 +99,7 @@ function attendBackward(builder: ScheduleBuilder, { ranks, shards, heads }: Ring
     // A share that travels is whole even where no tile touches it; at home the gradient is the tensor itself.
     if (step > 0 && (starts || tiles.length > 0)) for (const share of gradients(held, own)) program.reduce(share);
     for (const tile of tiles) {
-      program.attend(tile, { headBegin: heads[0], headEnd: heads[1], kvPart: step === 0 ? 0 : own });
+      program.attend(tile, { headBegin: heads[0], headEnd: heads[1], kvPart: step === 0 ? home : own });
     }
     if (step === 0) continue;
     // Only here is the sum so far awaited: it travelled while the tiles were computed.
@@ -106,7 +109,7 @@ function attendBackward(builder: ScheduleBuilder, { ranks, shards, heads }: Ring
       { from: previous, blocks: gradients(heldAt(step + 1), travelling(heldAt(step + 1))) },
     ]);
   }
-  if (ranks.length > 1) addAll(program, gradients(place, 0), gradients(place, travelling(place)));
+  if (ranks.length > 1) addAll(program, gradients(place, home), gradients(place, travelling(place)));
 }
 
 /** Where a place's pieces come from and go to, and whose piece it holds at a step (its own at step 0 and step P). */
@@ -119,7 +122,7 @@ function neighbours(ranks: readonly number[], place: number) {
   };
 }
 
-function addAll(
+export function addAll(
   program: ReturnType<ScheduleBuilder["rank"]>,
   targets: ReturnType<typeof shardBlocks>,
   sources: ReturnType<typeof shardBlocks>,

@@ -10,7 +10,7 @@ import {
   type TokenRange,
   tilesBetween,
 } from "@hsap/schedule";
-import { tokensOf } from "@hsap/workload";
+import { documentAt, tokensOf } from "@hsap/workload";
 
 /** The tokens that one rank owns: sorted ranges, none if there are fewer tokens than ranks. */
 export type Shard = readonly TokenRange[];
@@ -28,11 +28,40 @@ export function zigzagShards({ batch }: Problem, ranks: number): Layout {
   return layoutOf(Array.from({ length: ranks }, (_, rank) => [chunks[rank], chunks[2 * ranks - 1 - rank]]));
 }
 
-export const tokensOfShard = (shard: Shard): number => shard.reduce((sum, { begin, end }) => sum + end - begin, 0);
+/** Cuts a shard in pieces whose sizes differ by at most one token, in order; a piece may have several ranges. */
+export function dividedShard(shard: Shard, pieces: number): Layout {
+  const tokens = shard.reduce((sum, { begin, end }) => sum + end - begin, 0);
+  return layoutOf(
+    evenRanges(tokens, pieces).map((piece) => {
+      // Where each range begins if the shard's tokens are counted from 0.
+      let first = 0;
+      return shard.map(({ begin, end }) => {
+        const shift = begin - first;
+        first += end - begin;
+        return { begin: Math.max(begin, piece.begin + shift), end: Math.min(end, piece.end + shift) };
+      });
+    }),
+  );
+}
+
+/** The places of all shards but `place`, in order. */
+export const otherPlaces = (shards: readonly Shard[], place: number): number[] =>
+  shards.map((_, other) => other).filter((other) => other !== place);
 
 /** The tiles of the queries of one shard against the keys of another, only those that hold an unmasked pair. */
-export const shardTiles = ({ batch, mask }: Problem, queries: Shard, keys: Shard): Tile[] =>
-  queries.flatMap((q) => keys.flatMap((k) => tilesBetween(batch, mask, q, k)));
+export function shardTiles({ batch, mask }: Problem, queries: Shard, keys: Shard): Tile[] {
+  const { cuSeqlens } = batch;
+  return queries.flatMap((q) => {
+    // Keys outside of the queries' documents need no look: a shard may have a range in each of thousands of documents.
+    const end = cuSeqlens[documentAt(batch, q.end - 1) + 1];
+    const tiles: Tile[] = [];
+    for (let i = firstEndingAfter(keys, cuSeqlens[documentAt(batch, q.begin)]); i < keys.length; i++) {
+      if (keys[i].begin >= end) break;
+      tiles.push(...tilesBetween(batch, mask, q, keys[i]));
+    }
+    return tiles;
+  });
+}
 
 /** One block for each of `tensors` and each range of `shard`, of all heads unless `heads` says otherwise. */
 export function shardBlocks(
@@ -50,4 +79,15 @@ function headsOfTensor({ problem, tensors }: ScheduleBuilder, tensor: string, [b
   if (tensors.find(({ name }) => name === tensor)?.heads === problem.shape.heads) return [begin, end];
   const groupSize = groupSizeOf(problem.shape);
   return [Math.floor(begin / groupSize), Math.ceil(end / groupSize)];
+}
+
+function firstEndingAfter(shard: Shard, token: number): number {
+  let low = 0;
+  let high = shard.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (shard[middle].end <= token) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

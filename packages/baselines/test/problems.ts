@@ -2,13 +2,14 @@ import { clusterOf } from "@hsap/cluster";
 import {
   type AttentionShape,
   accountOf,
+  kvBytesOf,
   type Layout,
   type Mask,
   type Pass,
   type Problem,
   type Schedule,
 } from "@hsap/schedule";
-import { packedBatch } from "@hsap/workload";
+import { packedBatch, tokensOf } from "@hsap/workload";
 import fc from "fast-check";
 
 export interface ProblemSketch {
@@ -39,6 +40,17 @@ export const receivedBytes = (schedule: Schedule): number[] => [...accountOf(sch
 /** Tokens of each rank. */
 export const sizesOf = (layout: Layout): number[] =>
   layout.map((ranges) => ranges.reduce((sum, { begin, end }) => sum + end - begin, 0));
+
+/** What each rank of a ring receives: every shard of keys and values but its own, and every gradient but the one it starts. */
+export function ringBytes({ layout, problem }: Schedule): number[] {
+  const sizes = sizesOf(layout);
+  const tokens = tokensOf(problem.batch);
+  return sizes.map((own, rank) => {
+    const started = sizes[(rank + sizes.length - 1) % sizes.length];
+    const gradients = problem.pass === "forward" || sizes.length === 1 ? 0 : tokens - started;
+    return (kvBytesOf(problem) / tokens) * (tokens - own + gradients);
+  });
+}
 
 /** The packs that systems of this kind have failed on, for P ranks: see the names. */
 export const conformancePacks: Readonly<Record<string, (ranks: number) => readonly number[]>> = {

@@ -1,0 +1,168 @@
+import { ranksPerNode } from "@hsap/cluster";
+import { type Degrees, type ProgramBuilder, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
+import { InputError } from "@hsap/workload";
+import { checkedDegrees } from "./degrees.ts";
+import { addAll, type Ring } from "./ring.ts";
+import { shardBlocks, shardTiles } from "./shard.ts";
+import { checkHeadSplit } from "./ulysses.ts";
+import { attendInGroups, divisorsOf, headGroups, headSplits, layoutOfGroups, widestHeadSplit } from "./usp.ts";
+
+/**
+ * LoongTrain's 2D-Attention with Double-Ring-Attention: Gu et al., "LoongTrain: Efficient Training of Long-Sequence LLMs with
+ * Head-Context Parallelism", arXiv 2406.18485.
+ *
+ * Sharding: as `usp.ts`, P = Pu * Pr, but the ring of Pr places is an outer ring of inner rings, `inner * outer` = Pr.
+ * Placement: `head-first` puts the Pu ranks that split heads beside each other, `context-first` the ranks of one ring.
+ * Forward: an all-to-all turns sequence shards into head shards. Then, `outer` times, keys and values go round each inner ring,
+ * while those that each rank had at first go on to the next inner ring. An all-to-all brings the outputs back.
+ * Backward: keys and values travel likewise, and their gradients the opposite way: summed round each inner ring they come
+ * to the rank with the same inner place as their owner, and those sums travel along the outer ring to the owner.
+ * Volume: as usp; each piece of keys and values, and of gradients, is received once by each other place of the ring.
+ * Memory: as usp, and the piece for the next inner ring.
+ * Balance: as usp.
+ * Constraints: those of `ulysses.ts` for Pu. One communication lane carries both rings, so the outer exchange is issued after
+ * the last exchange of an inner round, where it holds nothing up, instead of beside all of them.
+ */
+export const loongtrain: Strategy = {
+  name: "loongtrain",
+  summary: "Heads split as Ulysses does, and for each range of heads an outer ring of inner zigzag rings.",
+  citation: "Gu et al., LoongTrain, arXiv 2406.18485",
+  degreeNames: ["ulysses", "inner", "outer"],
+  defaultDegrees: (problem) => {
+    const ulysses = widestHeadSplit(problem);
+    const places = ranksOf(problem) / ulysses;
+    const inNode = Math.max(1, Math.floor(ranksPerNode(problem.cluster) / ulysses));
+    const inner = Math.max(...divisorsOf(places).filter((divisor) => divisor <= inNode));
+    return { ulysses, inner, outer: places / inner };
+  },
+  candidateDegrees: (problem) =>
+    headSplits(problem).flatMap((ulysses) => {
+      const places = ranksOf(problem) / ulysses;
+      return divisorsOf(places).map((inner): Degrees => ({ ulysses, inner, outer: places / inner }));
+    }),
+  options: {
+    placement: { summary: "head-first or context-first: which ranks are neighbours", default: "head-first" },
+  },
+
+  compile(problem, degrees, { placement = "head-first" } = {}) {
+    const checked = checkedDegrees(loongtrain, problem, degrees);
+    checkHeadSplit("loongtrain", problem, checked.ulysses);
+    const { ulysses, inner, outer } = checked;
+    const groups = headGroups(problem, inner * outer, (place, member) => {
+      if (placement === "head-first") return place * ulysses + member;
+      if (placement === "context-first") return member * inner * outer + place;
+      throw new InputError(`unknown placement: ${placement} (loongtrain has head-first and context-first)`);
+    });
+    const builder = new ScheduleBuilder(problem, "loongtrain", checked, layoutOfGroups(groups));
+    attendInGroups(builder, groups, (ring) => attendDoubleRound(builder, ring, inner));
+    return builder.finish();
+  },
+};
+
+function attendDoubleRound(builder: ScheduleBuilder, ring: Ring, inner: number): void {
+  const attendFrom = builder.problem.pass === "forward" ? attendForward : attendBackward;
+  ring.ranks.forEach((_, place) => {
+    attendFrom(builder, ring, doubleRing(ring, inner, place), place);
+  });
+}
+
+type DoubleRing = ReturnType<typeof doubleRing>;
+
+/** The places around one place of an outer ring of inner rings, `inner` places each. */
+function doubleRing({ ranks }: Ring, inner: number, place: number) {
+  const outer = ranks.length / inner;
+  const [round, seat] = [Math.floor(place / inner), place % inner];
+  const at = (round: number, seat: number) => ((round + outer) % outer) * inner + ((seat + 2 * inner) % inner);
+  return {
+    inner,
+    outer,
+    next: ranks[at(round, seat + 1)],
+    previous: ranks[at(round, seat - 1)],
+    outerNext: ranks[at(round + 1, seat)],
+    outerPrevious: ranks[at(round - 1, seat)],
+    /** The place whose piece is here at an outer and an inner step. */
+    heldAt: (outerStep: number, step: number) => at(round - outerStep, seat - step),
+    /** The rank of this inner ring where the sum of the gradients of the piece held at an inner step starts. */
+    innerStart: (step: number) => ranks[at(round, seat - step + 1)],
+    /** The rank where the sum over inner rings starts for the piece held at an outer step. */
+    outerStart: (outerStep: number) => ranks[at(round - outerStep + 1, seat)],
+  };
+}
+
+function attendForward(builder: ScheduleBuilder, ring: Ring, around: DoubleRing, place: number): void {
+  const program = builder.rank(ring.ranks[place]);
+  for (let outerStep = 0; outerStep < around.outer; outerStep++) {
+    for (let step = 0; step < around.inner; step++) {
+      passKeysAndValues(builder, ring, around, program, outerStep, step);
+      for (const tile of tilesOf(builder, ring, place, around.heldAt(outerStep, step))) {
+        program.attend(tile, { headBegin: ring.heads[0], headEnd: ring.heads[1] });
+      }
+    }
+  }
+}
+
+function attendBackward(builder: ScheduleBuilder, ring: Ring, around: DoubleRing, place: number): void {
+  const { ranks, shards, heads, homeParts } = ring;
+  const { inner, outer, next, previous, outerNext, outerPrevious, heldAt, innerStart, outerStart } = around;
+  const program = builder.rank(ranks[place]);
+  const gradients = (of: number, part: number) => shardBlocks(builder, ["dk", "dv"], shards[of], { heads, part });
+  const [own, home] = [1 + ranks[place], homeParts?.[place] ?? 0];
+  for (let outerStep = 0; outerStep < outer; outerStep++) {
+    const sum = outerStep === 0 ? home : own;
+    for (let step = 0; step < inner; step++) {
+      const held = heldAt(outerStep, step);
+      passKeysAndValues(builder, ring, around, program, outerStep, step);
+      const tiles = tilesOf(builder, ring, place, held);
+      const kvPart = step === 0 ? sum : own;
+      const starts = step === 1 || (step === 0 && outerStep > 0);
+      if (kvPart === own && (starts || tiles.length > 0))
+        for (const share of gradients(held, own)) program.reduce(share);
+      for (const tile of tiles) program.attend(tile, { headBegin: heads[0], headEnd: heads[1], kvPart });
+      if (step === 0) continue;
+      const travelling = gradients(held, 1 + innerStart(step));
+      if (step > 1 && tiles.length > 0) addAll(program, travelling, gradients(held, own));
+      program.exchange("p2p", [
+        { to: next, blocks: travelling },
+        { from: previous, blocks: gradients(heldAt(outerStep, step + 1), 1 + innerStart(step + 1)) },
+      ]);
+    }
+    // The piece that was here at the round's first step: its sum over this inner ring, then over those before.
+    const first = heldAt(outerStep, 0);
+    if (inner > 1) addAll(program, gradients(first, sum), gradients(first, 1 + innerStart(0)));
+    if (outerStep === 0) continue;
+    const travelling = gradients(first, 1 + outerStart(outerStep));
+    if (outerStep > 1) addAll(program, travelling, gradients(first, own));
+    program.exchange("p2p", [
+      { to: outerNext, blocks: travelling },
+      { from: outerPrevious, blocks: gradients(heldAt(outerStep + 1, 0), 1 + outerStart(outerStep + 1)) },
+    ]);
+  }
+  if (outer > 1) addAll(program, gradients(place, home), gradients(place, 1 + outerStart(0)));
+}
+
+/** Passes on what is here at a step of the inner ring, and once in a round to the next inner ring what was here first. */
+function passKeysAndValues(
+  builder: ScheduleBuilder,
+  { shards, heads }: Ring,
+  { inner, outer, next, previous, outerNext, outerPrevious, heldAt }: DoubleRing,
+  program: ProgramBuilder,
+  outerStep: number,
+  step: number,
+): void {
+  const kv = (of: number) => shardBlocks(builder, ["k", "v"], shards[of], { heads });
+  if (step + 1 < inner) {
+    program.exchange("p2p", [
+      { to: next, blocks: kv(heldAt(outerStep, step)) },
+      { from: previous, blocks: kv(heldAt(outerStep, step + 1)) },
+    ]);
+  }
+  if (step === Math.max(0, inner - 2) && outerStep + 1 < outer) {
+    program.exchange("p2p", [
+      { to: outerNext, blocks: kv(heldAt(outerStep, 0)) },
+      { from: outerPrevious, blocks: kv(heldAt(outerStep + 1, 0)) },
+    ]);
+  }
+}
+
+const tilesOf = ({ problem }: ScheduleBuilder, { shards }: Ring, place: number, held: number) =>
+  shardTiles(problem, shards[place], shards[held]);
