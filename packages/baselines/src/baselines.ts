@@ -1,6 +1,7 @@
 import type { Strategy } from "@hsap/schedule";
 import { allgather } from "./allgather.ts";
 import { colaiSp } from "./colai-sp.ts";
+import { hybridCp } from "./hybrid-cp.ts";
 import { loongtrain } from "./loongtrain.ts";
 import { reference } from "./reference.ts";
 import { ring } from "./ring.ts";
@@ -22,4 +23,5 @@ export const baselines: readonly Strategy[] = [
   allgather,
   usp,
   loongtrain,
+  hybridCp,
 ];
