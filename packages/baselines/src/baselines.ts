@@ -1,6 +1,7 @@
 import type { Strategy } from "@hsap/schedule";
 import { allgather } from "./allgather.ts";
 import { colaiSp } from "./colai-sp.ts";
+import { dispatchGroupcast } from "./dispatch-groupcast.ts";
 import { hybridCp } from "./hybrid-cp.ts";
 import { loongtrain } from "./loongtrain.ts";
 import { reference } from "./reference.ts";
@@ -24,4 +25,5 @@ export const baselines: readonly Strategy[] = [
   usp,
   loongtrain,
   hybridCp,
+  dispatchGroupcast,
 ];

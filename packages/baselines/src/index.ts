@@ -3,6 +3,7 @@ export * from "./baselines.ts";
 export * from "./bounds.ts";
 export { colaiSp } from "./colai-sp.ts";
 export { checkedDegrees } from "./degrees.ts";
+export { dispatchGroupcast } from "./dispatch-groupcast.ts";
 export { hybridCp } from "./hybrid-cp.ts";
 export { loongtrain } from "./loongtrain.ts";
 export { reference } from "./reference.ts";

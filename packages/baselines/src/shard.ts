@@ -45,7 +45,7 @@ export function dividedShard(shard: Shard, pieces: number): Layout {
 }
 
 /** The places of all shards but `place`, in order. */
-export const otherPlaces = (shards: readonly Shard[], place: number): number[] =>
+export const otherPlaces = (shards: readonly unknown[], place: number): number[] =>
   shards.map((_, other) => other).filter((other) => other !== place);
 
 /** The tiles of the queries of one shard against the keys of another, only those that hold an unmasked pair. */
