@@ -22,7 +22,7 @@ export function edgeColouring(edges: readonly Edge[], vertices: number): Int32Ar
     atSender[edges[edge].from * degree + colour] = edge;
     atReceiver[edges[edge].to * degree + colour] = edge;
   };
-  edges.forEach(({ from, to }, edge) => {
+  for (const [edge, { from, to }] of edges.entries()) {
     let freeAtBoth = 0;
     while (
       freeAtBoth < degree &&
@@ -30,7 +30,10 @@ export function edgeColouring(edges: readonly Edge[], vertices: number): Int32Ar
     ) {
       freeAtBoth++;
     }
-    if (freeAtBoth < degree) return paint(edge, freeAtBoth);
+    if (freeAtBoth < degree) {
+      paint(edge, freeAtBoth);
+      continue;
+    }
     const a = firstFree(atSender, from, degree);
     const b = firstFree(atReceiver, to, degree);
     // Colour `a` is taken at the receiver, `b` at the sender. Swapping both along the path that leaves the receiver
@@ -47,7 +50,7 @@ export function edgeColouring(edges: readonly Edge[], vertices: number): Int32Ar
     }
     for (const other of path) paint(other, colours[other] === a ? b : a);
     paint(edge, a);
-  });
+  }
   return colours;
 }
 

@@ -1,4 +1,4 @@
-import { type Line, lineOf } from "./line.ts";
+import { Line, type Small } from "./line.ts";
 import type { Piece } from "./piece.ts";
 import type { RowArea } from "./row-area.ts";
 
@@ -30,22 +30,30 @@ export function fillBins(
   weights: readonly number[],
   tolerance: Tolerance,
 ): Piece[][] {
-  let line = lineOf(work.rowArea, pieces);
-  let weightLeft = weights.reduce((sum, weight) => sum + weight, 0);
-  return weights.map((weight, bin) => {
+  const weightOfAll = weights.reduce((sum, weight) => sum + weight, 0);
+  let line = Line.of(work.rowArea, smallOf(work, pieces, Math.min(...weights) / weightOfAll), pieces);
+  let weightLeft = weightOfAll;
+  return weights.map((weight) => {
     const tokens = Math.round((line.totalTokens * weight) / weightLeft);
     const area = (line.totalArea * weight) / weightLeft;
+    const slack = { tokens: tolerance.tokens * tokens, area: tolerance.area * area };
+    const isLast = weight === weightLeft;
     weightLeft -= weight;
-    if (bin === weights.length - 1) return line.pieces.slice();
-    const taken = takeShare(
-      work,
-      line,
-      { tokens, area },
-      { tokens: tolerance.tokens * tokens, area: tolerance.area * area },
-    );
-    line = lineOf(work.rowArea, taken.left);
-    return taken.taken;
+    const { taken, left } = isLast ? line.cutOut(0, line.totalTokens) : takeShare(work, line, { tokens, area }, slack);
+    line = left;
+    return taken.map(({ document, begin, end }) => ({ document, begin, end }));
   });
+}
+
+/** A piece with at most a 32nd of the tokens and area of the smallest bin is small. */
+function smallOf({ rowArea }: Work, pieces: readonly Piece[], smallestBin: number): Small {
+  let tokens = 0;
+  let area = 0;
+  for (const { document, begin, end } of pieces) {
+    tokens += end - begin;
+    area += rowArea(document, begin, end);
+  }
+  return { tokens: (tokens * smallestBin) / 32, area: (area * smallestBin) / 32 };
 }
 
 interface Amount {
@@ -54,35 +62,36 @@ interface Amount {
 }
 
 interface Taken {
-  readonly taken: Piece[];
-  readonly left: Piece[];
+  readonly taken: readonly Piece[];
+  readonly left: Line;
 }
 
 function takeShare(work: Work, line: Line, share: Amount, slack: Amount): Taken {
-  if (share.tokens === 0) return { taken: [], left: line.pieces.slice() };
-  if (share.tokens >= line.totalTokens) return { taken: line.pieces.slice(), left: [] };
+  if (share.tokens === 0) return { taken: [], left: line };
+  if (share.tokens >= line.totalTokens) return line.cutOut(0, line.totalTokens);
   const whole = wholePieces(line, share, slack);
   if (whole.length === 0) return takeBackAndFronts(line, share, slack);
-  const chosen = new Set(whole);
-  const rest = lineOf(
-    work.rowArea,
-    line.pieces.filter((_, i) => !chosen.has(i)),
-  );
-  const tokens = whole.reduce((sum, i) => sum + line.tokensOf(i), 0);
-  const area = whole.reduce((sum, i) => sum + line.areaOf(i), 0);
-  const window = closingWindow(work, rest, { tokens: share.tokens - tokens, area: share.area - area }, slack);
-  const closed = cutOut(rest, window.begin, window.end);
-  return { taken: [...whole.map((i) => line.pieces[i]), ...closed.taken], left: closed.left };
+  const rest = line.without(new Set(whole));
+  const need = {
+    tokens: share.tokens - (line.totalTokens - rest.totalTokens),
+    area: share.area - (line.totalArea - rest.totalArea),
+  };
+  const window = closingWindow(work, rest, need, slack);
+  const { taken, left } = rest.cutOut(window.begin, window.end);
+  return { taken: [...whole.map((i) => line.pieces[i]), ...taken], left };
 }
 
-/** Pieces to take whole, longest first, each only if what is left of the share can then still be met by the others. */
+/**
+ * Pieces to take whole, longest first, each only if what is left of the share can then still be met by the others. Stops
+ * while there is room for some small pieces, so that closing the share has a choice.
+ */
 function wholePieces(line: Line, share: Amount, slack: Amount): number[] {
   const whole: number[] = [];
   let { tokens, area } = share;
   let longestSkipped = -1;
-  for (let i = line.pieces.length - 1; i >= 0 && tokens > slack.tokens; i--) {
+  for (let i = line.pieces.length - 1; i >= 0 && tokens > slack.tokens + line.small.tokens; i--) {
     const tokensThen = tokens - line.tokensOf(i);
-    const areaThen = area - line.areaOf(i);
+    const areaThen = area - line.pieces[i].area;
     if (fillable(line, i, longestSkipped, tokensThen, areaThen, slack)) {
       whole.push(i);
       tokens = tokensThen;
@@ -102,7 +111,7 @@ function fillable(line: Line, i: number, longestSkipped: number, tokens: number,
   if (tokens <= slack.tokens) return area <= slack.area;
   const before = line.tokensBefore(i);
   if (tokens > before && longestSkipped < 0) return false;
-  const least = line.areaBefore(Math.min(tokens, before)) + Math.max(0, tokens - before) * line.meanOf(i);
+  const least = line.areaBefore(Math.min(tokens, before)) + Math.max(0, tokens - before) * line.pieces[i].mean;
   const most =
     longestSkipped >= 0
       ? tokens * line.maxOf(longestSkipped)
@@ -137,10 +146,8 @@ function takeBackAndFronts(line: Line, share: Amount, slack: Amount): Taken {
       break;
     }
   }
-  const top = cutOut(line, line.totalTokens - back, line.totalTokens);
-  const inner = cutOut(line, fronts, line.totalTokens - back);
-  const front = cutOut(line, 0, fronts);
-  return { taken: [...front.taken, ...top.taken], left: inner.taken };
+  const middle = line.totalTokens - back;
+  return { taken: line.cutOut(fronts, middle).left.pieces, left: line.between(fronts, middle) };
 }
 
 interface Window {
@@ -162,18 +169,24 @@ function closingWindow(work: Work, line: Line, need: Amount, slack: Amount): Win
   }
   let best: Window = { begin: low, end: low + tokens };
   let bestCost = cutCost(work, line, best.begin) + cutCost(work, line, best.end);
+  let bestMiss = Number.POSITIVE_INFINITY;
   const consider = (begin: number, end: number) => {
     if (begin < 0 || end < begin || end > line.totalTokens) return;
-    if (Math.abs(end - begin - need.tokens) > slack.tokens) return;
-    if (Math.abs(areaFrom(begin, end) - need.area) > slack.area) return;
+    const missedTokens = Math.abs(end - begin - need.tokens);
+    if (missedTokens > slack.tokens) return;
+    const missedArea = Math.abs(areaFrom(begin, end) - need.area);
+    if (missedArea > slack.area) return;
     const cost = cutCost(work, line, begin) + cutCost(work, line, end);
-    if (cost >= bestCost) return;
+    const miss = missedTokens * slack.area + missedArea * slack.tokens;
+    if (cost > bestCost || (cost === bestCost && miss >= bestMiss)) return;
     best = { begin, end };
     bestCost = cost;
+    bestMiss = miss;
   };
-  for (let i = 0; i < line.pieces.length && bestCost > 0; i++) {
+  for (let i = 0; i < line.pieces.length; i++) {
     const begin = line.tokensBefore(i);
     for (const end of line.bordersAround(begin + tokens)) consider(begin, end);
+    if (bestCost === 0) continue;
     consider(begin, begin + tokens);
     consider(line.tokensBefore(i + 1) - tokens, line.tokensBefore(i + 1));
   }
@@ -186,23 +199,4 @@ function cutCost({ cuSeqlens }: Work, line: Line, position: number): number {
   if (i >= line.pieces.length || line.tokensBefore(i) === position) return 0;
   const piece = line.pieces[i];
   return piece.begin + (position - line.tokensBefore(i)) - cuSeqlens[piece.document];
-}
-
-/** Splits the line into what lies in [begin, end) and what does not. */
-function cutOut(line: Line, begin: number, end: number): Taken {
-  const taken: Piece[] = [];
-  const left: Piece[] = [];
-  line.pieces.forEach((piece, i) => {
-    const from = Math.max(0, Math.min(begin - line.tokensBefore(i), line.tokensOf(i)));
-    const to = Math.max(from, Math.min(end - line.tokensBefore(i), line.tokensOf(i)));
-    const part = (a: number, b: number) => ({ document: piece.document, begin: piece.begin + a, end: piece.begin + b });
-    if (from === 0 && to === line.tokensOf(i)) taken.push(piece);
-    else if (from === to) left.push(piece);
-    else {
-      taken.push(part(from, to));
-      if (from > 0) left.push(part(0, from));
-      if (to < line.tokensOf(i)) left.push(part(to, line.tokensOf(i)));
-    }
-  });
-  return { taken, left };
 }

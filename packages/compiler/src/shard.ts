@@ -28,50 +28,47 @@ function contiguous({ batch }: Problem, { units, ulysses }: Hierarchy): Sharding
  * Equal tokens and equal area for each unit: first among nodes, where cuts are dear because what they cause travels on
  * slow links, then among the units of each node.
  */
-function balanced(problem: Problem, hierarchy: Hierarchy): Sharding {
+function balanced(problem: Problem, { unitBegin }: Hierarchy): Sharding {
   const work = { cuSeqlens: problem.batch.cuSeqlens, rowArea: rowAreaOf(problem) };
-  let best: Sharding = [];
-  for (const tolerances of tolerancesToTry) {
-    best = balancedWithin(problem, hierarchy, work, tolerances);
-    if (isBalanced(work, best)) break;
-  }
-  return best;
-}
-
-/** Leaving a little imbalance saves cuts. Deviations of nodes and units add up, and the last bin gets all that is left. */
-const tolerancesToTry: readonly { readonly nodes: Tolerance; readonly units: Tolerance }[] = [
-  { nodes: { tokens: 0.003, area: 0.006 }, units: { tokens: 0.004, area: 0.008 } },
-  { nodes: { tokens: 0.001, area: 0.002 }, units: { tokens: 0.002, area: 0.004 } },
-  { nodes: { tokens: 0, area: 0 }, units: { tokens: 0, area: 0 } },
-];
-
-/** What a sharding may be off by and still count as balanced: tokens within 1 %, area at most 1.02 of the mean. */
-const balanceGoal = { tokens: 0.01, area: 0.02 };
-
-function balancedWithin(
-  { batch }: Problem,
-  { unitBegin }: Hierarchy,
-  work: Work,
-  tolerances: (typeof tolerancesToTry)[number],
-): Sharding {
-  const documents = piecesIn(batch, { begin: 0, end: tokensOf(batch) });
+  const documents = piecesIn(problem.batch, { begin: 0, end: tokensOf(problem.batch) });
   const unitsOfNode = unitBegin.slice(1).map((end, node) => end - unitBegin[node]);
-  return fillBins(work, documents, unitsOfNode, tolerances.nodes)
-    .flatMap((pieces, node) => fillBins(work, pieces, new Array(unitsOfNode[node]).fill(1), tolerances.units))
+  return deal(work, documents, unitsOfNode, toleranceOfNodes)
+    .flatMap((pieces, node) => deal(work, pieces, new Array(unitsOfNode[node]).fill(1), toleranceOfUnits))
     .map((pieces) => joined(pieces.sort(byPosition)));
 }
 
-function isBalanced({ rowArea }: Work, sharding: Sharding): boolean {
-  const tokens = sharding.map((pieces) => pieces.reduce((sum, { begin, end }) => sum + end - begin, 0));
-  const area = sharding.map((pieces) =>
+/** What a little imbalance saves in cuts is worth it. Both levels together stay within 1 % of tokens and 1.02 of area. */
+const toleranceOfNodes: Tolerance = { tokens: 0.004, area: 0.008 };
+const toleranceOfUnits: Tolerance = { tokens: 0.005, area: 0.01 };
+
+/** Deals pieces to bins within the tolerance. The last bin gets what is left, so the others may have to keep closer to their shares. */
+function deal(work: Work, pieces: readonly Piece[], weights: readonly number[], tolerance: Tolerance): Piece[][] {
+  let bins: Piece[][] = [];
+  for (const scale of [1, 0.5, 0.25, 0]) {
+    bins = fillBins(work, pieces, weights, { tokens: scale * tolerance.tokens, area: scale * tolerance.area });
+    if (isWithin(work, bins, weights, tolerance)) break;
+  }
+  return bins;
+}
+
+function isWithin(
+  { rowArea }: Work,
+  bins: readonly Piece[][],
+  weights: readonly number[],
+  tolerance: Tolerance,
+): boolean {
+  const tokens = bins.map((pieces) => pieces.reduce((sum, { begin, end }) => sum + end - begin, 0));
+  const area = bins.map((pieces) =>
     pieces.reduce((sum, { document, begin, end }) => sum + rowArea(document, begin, end), 0),
   );
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const meanTokens = mean(tokens);
-  const most = mean(area) * (1 + balanceGoal.area);
-  return (
-    tokens.every((count) => Math.abs(count - meanTokens) <= balanceGoal.tokens * meanTokens) &&
-    area.every((count) => count <= most)
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const unit = sum(weights);
+  const meanTokens = sum(tokens) / unit;
+  const meanArea = sum(area) / unit;
+  return weights.every(
+    (weight, bin) =>
+      Math.abs(tokens[bin] - weight * meanTokens) <= tolerance.tokens * weight * meanTokens &&
+      area[bin] <= (1 + tolerance.area) * weight * meanArea,
   );
 }
 
