@@ -1,0 +1,10 @@
+// reference(problem, options): { promise }
+#pragma once
+
+#include <napi.h>
+
+namespace hsap::addon {
+
+Napi::Value startReference(const Napi::CallbackInfo& info);
+
+}  // namespace hsap::addon

@@ -1,0 +1,122 @@
+#include "run_job.h"
+
+#include <vector>
+
+#include "arguments.h"
+#include "background_job.h"
+#include "hsap/executor.h"
+
+namespace hsap::addon {
+
+namespace {
+
+constexpr double largestArray = 4294967296.0;  // elements of one typed array
+
+class RunJob final : public BackgroundJob {
+ public:
+  RunJob(const Napi::Object& tables, const Napi::Object& problem, const Napi::Object& options) : program_(programFrom(tables, problem)) {
+    for (const Napi::Object& object : {tables, problem, options}) kept_.push_back(keep(object));
+    options_.inputs = inputsFrom(options, program_.problem.bf16);
+    options_.isa = isaAt(options);
+    options_.alias = boolAt(options, "alias");
+    options_.linkBytesPerSecond = numberAt(options, "linkBytesPerSecond");
+    if (options.Has("failAt")) {
+      const Napi::Object fault = objectAt(options, "failAt");
+      options_.fault = Fault{intAt(fault, "rank"), intAt(fault, "op")};
+    }
+    const double rows = double(program_.problem.heads) * double(program_.problem.tokens());
+    if (program_.problem.backward) {
+      options_.savedO = savedAt(options, "savedO", rows * program_.problem.headDim);
+      options_.savedLse = savedAt(options, "savedLse", rows);
+    }
+  }
+
+  // The results lie in JavaScript's memory from the start, so that nothing is copied in the end.
+  void makeResults(Napi::Env env) {
+    results_ = keep(Napi::Object::New(env));
+    const AttentionProblem& problem = program_.problem;
+    const double rows = double(problem.heads) * double(problem.tokens()), kvRows = double(problem.kvHeads) * double(problem.tokens());
+    if (problem.backward) {
+      outputs_.dq = makeOutput(env, "dq", rows * problem.headDim);
+      outputs_.dk = makeOutput(env, "dk", kvRows * problem.headDim);
+      outputs_.dv = makeOutput(env, "dv", kvRows * problem.headDim);
+    } else {
+      outputs_.o = makeOutput(env, "o", rows * problem.headDim);
+      outputs_.lse = makeOutput(env, "lse", rows);
+    }
+    trace_.beginUs = makeTrace(env, "beginUs");
+    trace_.endUs = makeTrace(env, "endUs");
+    trace_.busyUs = makeTrace(env, "busyUs");
+  }
+
+  void cancel() override { cancellation_.request(); }
+
+ protected:
+  void work() override {
+    try {
+      checkProgram(program_);
+      runProgram(program_, options_, outputs_, trace_, cancellation_);
+    } catch (const ProgramError& error) {
+      throw CodedError("corrupt-program", error.what());
+    } catch (const RunError& error) {
+      throw CodedError(error.code, error.what());
+    }
+  }
+
+  Napi::Value result(Napi::Env env) override {
+    results_.Set("durationUs", Napi::Number::New(env, trace_.durationUs));
+    return results_.Value();
+  }
+
+ private:
+  static Isa isaAt(const Napi::Object& options) {
+    const std::string name = options.Get("isa").ToString().Utf8Value();
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+      if (name == isaName(isa)) return isa;
+    }
+    refuseArgument("isa", "scalar, avx2 or avx512");
+  }
+
+  static const float* savedAt(const Napi::Object& options, const char* name, double length) {
+    const std::span<const float> values = columnAt<float>(options, name);
+    if (double(values.size()) != length) refuseArgument(name, std::to_string(std::int64_t(length)) + " elements");
+    return values.data();
+  }
+
+  float* makeOutput(Napi::Env env, const char* name, double length) {
+    if (!(length >= 0 && length < largestArray)) refuseArgument(name, "smaller: it would have " + std::to_string(std::int64_t(length)) + " elements");
+    const Napi::Float32Array array = Napi::Float32Array::New(env, static_cast<std::size_t>(length));
+    results_.Set(name, array);
+    return const_cast<Napi::Float32Array&>(array).Data();
+  }
+
+  std::span<double> makeTrace(Napi::Env env, const char* name) {
+    Napi::Float64Array array = Napi::Float64Array::New(env, program_.op.kind.size());
+    results_.Set(name, array);
+    return {array.Data(), array.ElementLength()};
+  }
+
+  Program program_;
+  RunOptions options_;
+  RunOutputs outputs_;
+  RunTrace trace_;
+  Cancellation cancellation_;
+  std::vector<Napi::ObjectReference> kept_;
+  Napi::ObjectReference results_;
+};
+
+}  // namespace
+
+Napi::Value startRun(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto job = std::make_shared<RunJob>(info[0].As<Napi::Object>(), info[1].As<Napi::Object>(), info[2].As<Napi::Object>());
+  job->makeResults(env);
+  const Napi::Object handle = Napi::Object::New(env);
+  handle.Set("promise", job->start(env, "hsap run"));
+  handle.Set("abort", Napi::Function::New(env, [job = std::weak_ptr(job)](const Napi::CallbackInfo&) {
+    if (const auto running = job.lock()) running->cancel();
+  }));
+  return handle;
+}
+
+}  // namespace hsap::addon
