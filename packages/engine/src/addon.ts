@@ -1,0 +1,93 @@
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import type { LoweredSchedule } from "@hsap/schedule";
+import { EngineError } from "./engine-error.ts";
+
+/** What native/src/addon exports. Arguments are checked in TypeScript; the addon checks again what would crash it. */
+export interface Addon {
+  run(tables: LoweredSchedule, problem: NativeProblem, options: NativeRunOptions): NativeRun;
+  reference(
+    problem: NativeProblem,
+    options: NativeInputs & { readonly threads: number },
+  ): { readonly promise: Promise<Record<"o" | "lse" | "dq" | "dk" | "dv", Float64Array>> };
+  info(): { readonly isas: Isa[]; readonly isa: Isa; readonly compiler: string; readonly buildType: string };
+  /** One element of an input: tensor 0 q, 1 k, 2 v, 3 do. */
+  inputElement(tensor: number, token: number, head: number, column: number, seed: number, bf16: boolean): number;
+}
+
+/** An instruction set that the kernels were built for. */
+export type Isa = "scalar" | "avx2" | "avx512";
+
+export interface NativeProblem {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly bf16: boolean;
+  readonly causal: boolean;
+  readonly backward: boolean;
+  readonly cuSeqlens: Int32Array;
+}
+
+export interface NativeInputs {
+  readonly seed: number;
+  readonly perturb?: Perturbation;
+}
+
+/** The tokens [tokenBegin, tokenEnd) get their inputs from another seed. */
+export interface Perturbation {
+  readonly tokenBegin: number;
+  readonly tokenEnd: number;
+  readonly seed: number;
+}
+
+export interface NativeRunOptions extends NativeInputs {
+  readonly isa: Isa;
+  readonly alias: boolean;
+  readonly linkBytesPerSecond: number;
+  readonly savedO?: Float32Array;
+  readonly savedLse?: Float32Array;
+  readonly failAt?: { readonly rank: number; readonly op: number };
+}
+
+export interface NativeRun {
+  readonly promise: Promise<NativeRunResult>;
+  readonly abort: () => void;
+}
+
+export interface NativeRunResult {
+  readonly beginUs: Float64Array;
+  readonly endUs: Float64Array;
+  readonly busyUs: Float64Array;
+  readonly durationUs: number;
+  readonly o?: Float32Array;
+  readonly lse?: Float32Array;
+  readonly dq?: Float32Array;
+  readonly dk?: Float32Array;
+  readonly dv?: Float32Array;
+}
+
+// Both src and dist are direct children of the package.
+const path = fileURLToPath(new URL("../../../native/build/hsap.node", import.meta.url));
+
+let loaded: Addon | undefined;
+
+/**
+ * The native engine, loaded at first use.
+ *
+ * @throws EngineError with code `addon-missing` that says why it does not load and what to do.
+ */
+export function addon(): Addon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Addon {
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    const cause = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    throw new EngineError("addon-missing", `cannot load ${path}: ${cause} (build it with: npm run setup)`, {
+      cause: error,
+    });
+  }
+}

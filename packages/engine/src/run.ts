@@ -1,0 +1,142 @@
+import { createHash } from "node:crypto";
+import { type LoweredSchedule, lower, type Problem, type Schedule, type Trace } from "@hsap/schedule";
+import { tokensOf } from "@hsap/workload";
+import { addon, type Isa, type NativeRunOptions, type NativeRunResult, type Perturbation } from "./addon.ts";
+import { EngineError, engineErrorOf } from "./engine-error.ts";
+import { nativeInputsOf, nativeProblemOf } from "./native-problem.ts";
+
+export interface RunOptions {
+  /** Seed of the generated inputs; 1 if left out. */
+  readonly seed?: number;
+  /** Instruction set of the kernels; `auto`, the best that this processor has, if left out. */
+  readonly isa?: "auto" | Isa;
+  /** `alias` (the default) gives a receiver the sender's pointer where that never changes; `copy` copies every block. Same bits. */
+  readonly handOver?: "alias" | "copy";
+  /** What a backward pass needs of the forward pass: `o` [heads][tokens][headDim] and `lse` [heads][tokens]. */
+  readonly saved?: { readonly o: Float32Array; readonly lse: Float32Array };
+  /** These tokens get their inputs from another seed. */
+  readonly perturb?: Perturbation;
+  /** Ends the run within a second. */
+  readonly signal?: AbortSignal;
+  /** The lowered schedule, if the caller has it already. */
+  readonly lowered?: LoweredSchedule;
+  /** For experiments: no link between two ranks is faster. */
+  readonly linkBytesPerSecond?: number;
+  /** For tests: this rank throws as it is about to run this op, counted from 0 in its program. */
+  readonly failAt?: { readonly rank: number; readonly op: number };
+}
+
+export type OutputTensor = "o" | "lse" | "dq" | "dk" | "dv";
+
+export interface RunResult {
+  readonly trace: Trace;
+  /** `o` and `lse` of a forward pass, `dq`, `dk` and `dv` of a backward pass; [head][token][width], tokens in global order. */
+  readonly outputs: Readonly<Record<OutputTensor, Float32Array>>;
+  /** SHA-256 over the bits of all outputs, in hexadecimal: equal for equal bits. */
+  readonly digest: string;
+  /** Bytes of each rank's arena as the schedule counts them. */
+  readonly arenaBytes: Float64Array;
+  readonly isa: Isa;
+}
+
+/**
+ * Runs a schedule: every rank is two threads of this process, inputs are generated from the seed, and nothing blocks the
+ * JavaScript thread meanwhile. The tables of `lowered` must not be changed until the promise settles.
+ *
+ * @throws InputError for a problem that no engine could run.
+ * @throws EngineError (see its codes) if the options do not fit, the program is corrupt, or a rank fails.
+ * @throws the signal's reason if it is aborted.
+ */
+export async function run(schedule: Schedule, options: RunOptions = {}): Promise<RunResult> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const problem = nativeProblemOf(schedule.problem);
+  const nativeOptions = nativeOptionsOf(schedule.problem, options);
+  const lowered = options.lowered ?? lower(schedule);
+  const result = await runNative(() => addon().run(lowered, problem, nativeOptions), signal);
+  const { beginUs, endUs, busyUs, durationUs } = result;
+  const outputs = outputsOf(result);
+  return {
+    trace: { origin: "measured", beginUs, endUs, busyUs, durationUs },
+    outputs,
+    digest: digestOf(outputs),
+    arenaBytes: lowered.rank.arenaBytes,
+    isa: nativeOptions.isa,
+  };
+}
+
+async function runNative(
+  start: () => ReturnType<ReturnType<typeof addon>["run"]>,
+  signal: AbortSignal | undefined,
+): Promise<NativeRunResult> {
+  let abort = () => {};
+  try {
+    const started = start();
+    abort = started.abort;
+    signal?.addEventListener("abort", abort, { once: true });
+    return await started.promise;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw engineErrorOf(error);
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+function nativeOptionsOf(problem: Problem, options: RunOptions): NativeRunOptions {
+  const { seed = 1, handOver = "alias", perturb, linkBytesPerSecond = 0, failAt } = options;
+  if (handOver !== "alias" && handOver !== "copy") {
+    throw new EngineError("invalid-argument", `invalid handOver: ${handOver} (must be alias or copy)`);
+  }
+  if (!(Number.isFinite(linkBytesPerSecond) && linkBytesPerSecond >= 0)) {
+    throw new EngineError(
+      "invalid-argument",
+      `invalid linkBytesPerSecond: ${linkBytesPerSecond} (must be a finite rate, or 0 for no limit)`,
+    );
+  }
+  return {
+    ...nativeInputsOf(problem, seed, perturb),
+    ...(problem.pass === "backward" && savedOf(problem, options.saved)),
+    isa: isaOf(options.isa ?? "auto"),
+    alias: handOver === "alias",
+    linkBytesPerSecond,
+    ...(failAt && { failAt }),
+  };
+}
+
+function isaOf(isa: "auto" | Isa): Isa {
+  const { isas, isa: best } = addon().info();
+  if (isa === "auto") return best;
+  if (isas.includes(isa)) return isa;
+  throw new EngineError("unsupported-isa", `unsupported isa: ${isa} (this processor and build have ${isas.join(", ")})`);
+}
+
+function savedOf(
+  { batch, shape: { heads, headDim } }: Problem,
+  saved: RunOptions["saved"],
+): { savedO: Float32Array; savedLse: Float32Array } {
+  if (saved === undefined) {
+    throw new EngineError("invalid-argument", "missing saved: a backward pass needs o and lse of the forward pass");
+  }
+  const rows = heads * tokensOf(batch);
+  if (saved.o.length !== rows * headDim || saved.lse.length !== rows) {
+    throw new EngineError(
+      "invalid-argument",
+      `invalid saved: ${saved.o.length} and ${saved.lse.length} elements (must be ${rows * headDim} of o and ${rows} of lse)`,
+    );
+  }
+  return { savedO: saved.o, savedLse: saved.lse };
+}
+
+function outputsOf({ o, lse, dq, dk, dv }: NativeRunResult): RunResult["outputs"] {
+  const none = new Float32Array(0);
+  return { o: o ?? none, lse: lse ?? none, dq: dq ?? none, dk: dk ?? none, dv: dv ?? none };
+}
+
+function digestOf(outputs: RunResult["outputs"]): string {
+  const hash = createHash("sha256");
+  for (const values of Object.values(outputs)) {
+    hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+  return hash.digest("hex");
+}
