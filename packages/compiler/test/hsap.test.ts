@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, it } from "vitest";
 import { hsap } from "../src/index.ts";
 import { problemOf } from "./problems.ts";
 import { replay } from "./replay.ts";

@@ -1,0 +1,84 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { hierarchyOf } from "../src/hierarchy.ts";
+import { shard } from "../src/shard.ts";
+import { problemOf } from "./problems.ts";
+
+const lengthOf = ({ begin, end }: { begin: number; end: number }) => end - begin;
+const tokensPerUnit = (sharding: readonly (readonly { begin: number; end: number }[])[]) =>
+  sharding.map((pieces) => pieces.reduce((sum, piece) => sum + lengthOf(piece), 0));
+
+const anyProblem = fc
+  .record({
+    lengths: fc.array(fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 20000 })), {
+      minLength: 1,
+      maxLength: 60,
+    }),
+    ranks: fc.integer({ min: 1, max: 40 }),
+    ranksPerNode: fc.integer({ min: 1, max: 8 }),
+    mask: fc.constantFrom("causal" as const, "full" as const),
+  })
+  .map(problemOf);
+
+describe("shard", () => {
+  it("gives every token to exactly one unit, whatever the lengths", () => {
+    fc.assert(
+      fc.property(anyProblem, fc.constantFrom("balanced" as const, "contiguous" as const), (problem, kind) => {
+        const sharding = shard(problem, hierarchyOf(problem, { ulysses: 1, sap: problem.cluster.ranks }), kind);
+        const pieces = sharding.flat().sort((a, b) => a.begin - b.begin);
+        const { cuSeqlens } = problem.batch;
+        let next = 0;
+        for (const { document, begin, end } of pieces) {
+          expect(begin).toBe(next);
+          expect(begin >= cuSeqlens[document] && end <= cuSeqlens[document + 1] && begin < end).toBe(true);
+          next = end;
+        }
+        expect(next).toBe(cuSeqlens[cuSeqlens.length - 1]);
+      }),
+    );
+  });
+
+  it("keeps the tokens of all ranks within 1 % or one token of each other's mean when balanced", () => {
+    fc.assert(
+      fc.property(anyProblem, (problem) => {
+        const sharding = shard(problem, hierarchyOf(problem, { ulysses: 1, sap: problem.cluster.ranks }), "balanced");
+        const tokens = tokensPerUnit(sharding);
+        const mean = tokens.reduce((sum, count) => sum + count, 0) / tokens.length;
+        for (const count of tokens) expect(Math.abs(count - mean)).toBeLessThanOrEqual(Math.max(2, 0.01 * mean));
+      }),
+    );
+  });
+
+  it("cuts one document so that each of 4 ranks gets a front and a back of like area", () => {
+    const problem = problemOf({ lengths: [8000], ranks: 4, ranksPerNode: 4 });
+    const sharding = shard(problem, hierarchyOf(problem, { ulysses: 1, sap: 4 }), "balanced");
+    expect(sharding.map((pieces) => pieces.map(({ begin, end }) => [begin, end]))).toEqual([
+      [
+        [0, 1000],
+        [7000, 8000],
+      ],
+      [
+        [1000, 2000],
+        [6000, 7000],
+      ],
+      [
+        [2000, 3000],
+        [5000, 6000],
+      ],
+      [[3000, 5000]],
+    ]);
+  });
+
+  it("leaves documents whole where they can be dealt evenly", () => {
+    const problem = problemOf({
+      lengths: [300, 100, 500, 100, 300, 500, 300, 100, 500, 100, 300, 500],
+      ranks: 4,
+      ranksPerNode: 2,
+    });
+    const sharding = shard(problem, hierarchyOf(problem, { ulysses: 1, sap: 4 }), "balanced");
+    expect(sharding.flat().length).toBe(12);
+    expect(sharding.map((pieces) => pieces.map(lengthOf).sort((a, b) => a - b))).toEqual(
+      new Array(4).fill([100, 300, 500]),
+    );
+  });
+});
