@@ -12,3 +12,4 @@ export * from "./tensor.ts";
 export * from "./tiles.ts";
 export * from "./trace.ts";
 export * from "./transfers.ts";
+export * from "./verify/index.ts";

@@ -1,0 +1,30 @@
+import { tokensOf } from "@hsap/workload";
+import { type Schedule, worldSizeOf } from "../schedule.ts";
+import type { FindingLog } from "./finding.ts";
+
+/** Part of `ownership`: each token has exactly one owner, and each rank's ranges are sorted. The rest is checked by `checkOutputs`. */
+export function checkLayout(schedule: Schedule, log: FindingLog): void {
+  const ranks = worldSizeOf(schedule);
+  if (schedule.layout.length !== ranks) {
+    log.add("ownership", { rank: 0 }, `the layout has ${schedule.layout.length} ranks (must be ${ranks})`);
+    return;
+  }
+  const tokens = tokensOf(schedule.problem.batch);
+  const owned = schedule.layout.flatMap((ranges, rank) => {
+    ranges.forEach(({ begin, end }, i) => {
+      if (begin >= end || (i > 0 && begin < ranges[i - 1].end))
+        log.add("ownership", { rank }, `range ${begin}:${end} (ranges must not be empty, and in order)`);
+    });
+    return ranges.map((range) => ({ ...range, rank }));
+  });
+  owned.sort((a, b) => a.begin - b.begin);
+  let covered = 0;
+  for (const { begin, end, rank } of owned) {
+    if (begin < covered)
+      log.add("ownership", { rank }, `tokens ${begin}:${Math.min(covered, end)} have another owner too`);
+    if (begin > covered) log.add("ownership", { rank }, `tokens ${covered}:${begin} before its range have no owner`);
+    covered = Math.max(covered, end);
+  }
+  if (covered !== tokens)
+    log.add("ownership", { rank: ranks - 1 }, `the layout ends at token ${covered} (the batch has ${tokens})`);
+}
