@@ -22,7 +22,7 @@ ComputationLane::ComputationLane(const LaneContext& context, const Kernels& kern
 
 void ComputationLane::prepare() const {
   context_.setEmptyBefore({-1});
-  context_.memory.fillInputs(context_.options);
+  context_.memory.fillInputs(context_.options, checkpoint_);
 }
 
 void ComputationLane::run() {

@@ -116,8 +116,14 @@ void RankMemory::eachOwnedBox(std::uint8_t role, Visit visit) const {
   }
 }
 
-void RankMemory::fillInputs(const RunOptions& options) const {
-  eachOwnedBox(0, [&](std::int32_t region, const Box& box) { fillInput(region, box, options); });
+void RankMemory::fillInputs(const RunOptions& options, const std::function<void()>& checkpoint) const {
+  constexpr std::int32_t step = 1024;
+  eachOwnedBox(0, [&](std::int32_t region, const Box& box) {
+    for (std::int32_t begin = box.tokenBegin; begin < box.tokenEnd; begin += step) {
+      checkpoint();
+      fillInput(region, {begin, std::min(box.tokenEnd, begin + step), box.headBegin, box.headEnd}, options);
+    }
+  });
 }
 
 void RankMemory::fillInput(std::int32_t region, const Box& box, const RunOptions& options) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -24,8 +25,9 @@ class RankMemory {
   void alias(std::int32_t region, const View& view);
 
   void setEmpty(std::int32_t region) const;
-  // Fills the rank's rows of the inputs: q, k, v, dO by index, lse and delta from the saved forward pass.
-  void fillInputs(const RunOptions& options) const;
+  // Fills the rank's rows of the inputs: q, k, v, dO by index, lse and delta from the saved forward pass. Calls `checkpoint`,
+  // which may throw, every few thousand rows.
+  void fillInputs(const RunOptions& options, const std::function<void()>& checkpoint) const;
   // Copies the rank's rows of the outputs to their global places.
   void gatherOutputs(const RunOutputs& outputs) const;
 

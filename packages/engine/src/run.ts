@@ -108,7 +108,10 @@ function isaOf(isa: "auto" | Isa): Isa {
   const { isas, isa: best } = addon().info();
   if (isa === "auto") return best;
   if (isas.includes(isa)) return isa;
-  throw new EngineError("unsupported-isa", `unsupported isa: ${isa} (this processor and build have ${isas.join(", ")})`);
+  throw new EngineError(
+    "unsupported-isa",
+    `unsupported isa: ${isa} (this processor and build have ${isas.join(", ")})`,
+  );
 }
 
 function savedOf(
