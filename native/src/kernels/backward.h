@@ -53,17 +53,15 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(block.queries + row * stride, panelStride, block.keysTransposed + rightOffset, block.headDim);
-      const bool masked = key + vectors * width > block.visible[row];
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
         const F lse = Simd::set1(block.lse[row + r]);
 #pragma GCC unroll 2
         for (int n = 0; n < vectors; ++n) {
-          F x = Simd::exp2(Simd::fnma(lse, Simd::set1(log2e), tile.sum[r][n]));
-          if (masked) x = Simd::selectBelow(block.visible[row + r] - key - n * width, x, Simd::zero());
-          Simd::store(p + r * stride + n * width, x);
+          Simd::store(p + r * stride + n * width, Simd::exp2(Simd::fnma(lse, Simd::set1(log2e), tile.sum[r][n])));
         }
       }
+      if (key + vectors * width > block.visible[row]) maskRows<Simd>(p, rows, vectors, block.visible + row, key, 0);
       tile.clear();
       tile.addRows(block.dO + row * stride, panelStride, block.valuesTransposed + rightOffset, block.headDim);
 #pragma GCC unroll 16

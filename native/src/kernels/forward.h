@@ -30,9 +30,23 @@ struct ForwardStrip {
   float* lse[Simd::tileRows];
   int visible[Simd::tileRows];  // keys of this block that each row sees, ascending
   bool first, last;             // of the blocks that these rows see
+  int nextRows;                 // rows of the strip that follows, whose queries and outputs are fetched meanwhile
+  const float *nextQueries[Simd::tileRows], *nextO[Simd::tileRows];
 
   int keyCount(int rows) const { return visible[rows - 1]; }
 };
+
+// Asks for the share of one key panel in the next strip's rows. A strip takes microseconds: time enough for memory, not for a cache.
+template <class Simd>
+[[gnu::always_inline]] inline void fetchAhead(const ForwardStrip<Simd>& strip, int panel, int panels) {
+  constexpr int lineFloats = 16;
+  for (int row = strip.nextRows * panel / panels; row < strip.nextRows * (panel + 1) / panels; ++row) {
+    for (int c = 0; c < strip.headDim; c += lineFloats) {
+      __builtin_prefetch(strip.nextQueries[row] + c, 0, 2);
+      __builtin_prefetch(strip.nextO[row] + c, 1, 2);
+    }
+  }
+}
 
 template <class Simd, int rows>
 void computeScores(const ForwardStrip<Simd>& strip) {
@@ -41,21 +55,17 @@ void computeScores(const ForwardStrip<Simd>& strip) {
   const float* keys = strip.keys;
   float* scores = strip.scores;
   for (int key = 0; key < keyCount; key += stride, keys += strip.headDim * stride, scores += Simd::tileRows * stride) {
+    fetchAhead(strip, key / stride, panelCount<Simd>(keyCount));
     const auto compute = [&]<int vectors>() {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(strip.queries, Simd::tileRows * stride, keys, strip.headDim);
-      const bool masked = key + vectors * width > strip.visible[0];
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 2
-        for (int n = 0; n < vectors; ++n) {
-          if (masked) {
-            tile.sum[r][n] = Simd::selectBelow(strip.visible[r] - key - n * width, tile.sum[r][n], Simd::set1(-INFINITY));
-          }
-          Simd::store(scores + r * stride + n * width, tile.sum[r][n]);
-        }
+        for (int n = 0; n < vectors; ++n) Simd::store(scores + r * stride + n * width, tile.sum[r][n]);
       }
+      if (key + vectors * width > strip.visible[0]) maskRows<Simd>(scores, rows, vectors, strip.visible, key, -INFINITY);
     };
     if (keyCount - key > width) {
       compute.template operator()<2>();
@@ -259,6 +269,11 @@ void forwardGroup(const GroupRows& group, const ForwardPlan<Simd>& plan) {
           strip.o[i] = at(tile.o, token, head);
           strip.lse[i] = at(tile.lse, token, head);
           strip.visible[i] = most(least(group.visibleKeys(row + i) - key, keys), 0);
+        });
+        strip.nextRows = static_cast<int>(most<std::int64_t>(least<std::int64_t>(tileRows, chunkEnd - row - tileRows), 0));
+        group.forRows(row + tileRows, strip.nextRows, [&](int i, std::int64_t token, int head) {
+          strip.nextQueries[i] = at(tile.q, token, head);
+          strip.nextO[i] = at(tile.o, token, head);
         });
         strip.largest = plan.largest + (row - chunk);
         strip.sum = plan.sum + (row - chunk);

@@ -32,7 +32,7 @@ struct RegisterTile {
     for (int r = 0; r < rows; ++r) {
       const F left = Simd::set1(a[r * aStride]);
 #pragma GCC unroll 2
-      for (int n = 0; n < vectors; ++n) sum[r][n] = Simd::fma(left, right[n], sum[r][n]);
+      for (int n = 0; n < vectors; ++n) Simd::accumulate(sum[r][n], left, right[n]);
     }
   }
 

@@ -28,6 +28,9 @@ struct Avx512 {
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   // c - a * b
   static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+  // sum += a * b. Left to itself, GCC also uses the forms of the instruction that overwrite a factor, and then has to move and spill
+  // accumulators; this is the one that overwrites the sum.
+  static void accumulate(F& sum, F a, F b) { asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
   // NaN in b is kept.
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
 

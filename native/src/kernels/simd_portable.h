@@ -40,6 +40,8 @@ struct Portable {
   static F fma(F a, F b, F c) { return a * b + c; }
   // c - a * b
   static F fnma(F a, F b, F c) { return c - a * b; }
+  // sum += a * b
+  static void accumulate(F& sum, F a, F b) { sum = sum + a * b; }
   // NaN in b is kept.
   static F max(F a, F b) { return a > b ? a : b; }
 
