@@ -31,7 +31,8 @@ for (const { build, sanitize } of builds) {
   const folder = path.join(root, build);
   await configureNative(root, folder, "RelWithDebInfo", run, `-DHSAP_SANITIZE=${sanitize}`);
   await buildNative(folder, run);
-  const outcome = await nativeTests(root, build);
+  // Under the sanitizers the tests take up to twenty times as long.
+  const outcome = await nativeTests(root, build, 3600);
   console.log(`== ${sanitize}: ${outcome.passed} passed, ${outcome.failed} failed`);
   outcomes.push(outcome);
 }

@@ -2,8 +2,8 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { $ } from "zx";
 
-/** The tests of the native engine in the build folder, `native/build` where it is left out. */
-export async function nativeTests(root, build = "native/build") {
+/** The tests of the native engine in the build folder, `native/build` where it is left out; each may take `timeoutS`. */
+export async function nativeTests(root, build = "native/build", timeoutS = 300) {
   if (!existsSync(path.join(root, "native/CMakeLists.txt"))) {
     return { passed: 0, failed: 0, skipped: [{ name: "native tests", reason: "there is no native/CMakeLists.txt" }] };
   }
@@ -15,7 +15,7 @@ export async function nativeTests(root, build = "native/build") {
     "--output-on-failure",
     "--no-tests=error",
     "--timeout",
-    "300",
+    String(timeoutS),
     "--output-junit",
     file,
   ];
