@@ -1,0 +1,56 @@
+import {
+  type Account,
+  accountOf,
+  checkProblem,
+  type Degrees,
+  type Finding,
+  type LoweredSchedule,
+  lower,
+  type Problem,
+  type Schedule,
+  type Strategy,
+  type StrategyOptions,
+  verify,
+} from "@hsap/schedule";
+import { checkedOptions, settledDegrees } from "./strategies.ts";
+
+/** A schedule with all that is known of it before it runs. */
+export interface Compiled {
+  readonly schedule: Schedule;
+  readonly lowered: LoweredSchedule;
+  readonly account: Account;
+  /** Rules that the schedule breaks; none if it is right. */
+  readonly findings: readonly Finding[];
+  readonly compileMs: number;
+  readonly verifyMs: number;
+}
+
+export interface CompileOptions {
+  /** The strategy's default for the problem where left out. */
+  readonly degrees?: Degrees | undefined;
+  readonly options?: StrategyOptions | undefined;
+  /** Highest peak that a rank may reach, in bytes; the verifier reports what exceeds it. */
+  readonly memoryCapBytes?: number | undefined;
+}
+
+/**
+ * Compiles, verifies, counts and lowers. `compileMs` is the strategy's own time only.
+ *
+ * @throws InputError if the problem, the degrees or an option is not valid for the strategy.
+ */
+export function compileWith(strategy: Strategy, problem: Problem, given: CompileOptions = {}): Compiled {
+  checkProblem(problem);
+  const degrees = settledDegrees(strategy, problem, given.degrees ?? strategy.defaultDegrees(problem));
+  const options = checkedOptions(strategy, given.options ?? {});
+  const began = performance.now();
+  const schedule = strategy.compile(problem, degrees, options);
+  return inspect(schedule, performance.now() - began, given.memoryCapBytes);
+}
+
+/** Verifies, counts and lowers a schedule that took `compileMs` to make. */
+export function inspect(schedule: Schedule, compileMs: number, memoryCapBytes?: number): Compiled {
+  const began = performance.now();
+  const findings = verify(schedule, memoryCapBytes === undefined ? {} : { memoryCapBytes });
+  const verifyMs = performance.now() - began;
+  return { schedule, account: accountOf(schedule), lowered: lower(schedule), findings, compileMs, verifyMs };
+}

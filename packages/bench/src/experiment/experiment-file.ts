@@ -1,0 +1,110 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { InputError, mixNames } from "@hsap/workload";
+import { parseDocument } from "yaml";
+import { z } from "zod";
+import { workspacePath } from "../workspace.ts";
+
+const count = z.int("must be a whole number of at least 1").min(1, "must be a whole number of at least 1");
+const list = <T extends z.ZodType>(item: T) => z.array(item).min(1, "must have at least 1 entry");
+const scalar = z.union([z.string(), z.number(), z.boolean()]);
+
+const mixSchema = z.enum(mixNames, `must be one of ${mixNames.join(", ")}`);
+
+const variantSchema = z.strictObject({
+  strategy: z.string(),
+  /** The strategy's own choice where left out; `all` that it proposes for the problem are a variant each. */
+  degrees: z.union([z.literal("all"), z.record(z.string(), count)], 'must be "all" or a map of counts').optional(),
+  options: z.record(z.string(), scalar).optional(),
+});
+
+const sweepSchema = z.strictObject({
+  mixes: list(mixSchema),
+  /** Tokens in a pack. */
+  tokens: count,
+  /** One pack is drawn for each seed. */
+  seeds: list(z.int().min(0)),
+  passes: list(z.enum(["forward", "backward"])),
+  ranks: count,
+  ranksPerNode: count,
+  heads: count,
+  kvHeads: count,
+  headDim: count,
+  dtype: z.enum(["fp32", "bf16"]),
+  mask: z.enum(["causal", "full"]),
+  strategies: list(variantSchema),
+  repeats: count,
+});
+
+const experimentSchema = z.strictObject({
+  title: z.string(),
+  /** The claim it tests, in one sentence. */
+  claim: z.string(),
+  /** Ratios are to this strategy. */
+  baseline: z.string(),
+  /** Steps compiled just in time, one pack each, recorded beside the trials. None where left out. */
+  pipeline: z.strictObject({ strategy: z.string(), mix: mixSchema, steps: count }).optional(),
+  sweep: sweepSchema.partial(),
+  /** What each profile changes of the sweep. Together with it a profile gives every value. */
+  profiles: z.record(z.string(), sweepSchema.partial()),
+});
+
+export type ExperimentVariant = Readonly<z.infer<typeof variantSchema>>;
+export type Sweep = Readonly<z.infer<typeof sweepSchema>>;
+
+/** One experiment under one profile. */
+export interface Experiment {
+  readonly name: string;
+  readonly title: string;
+  readonly claim: string;
+  readonly baseline: string;
+  readonly profile: string;
+  readonly pipeline?: Readonly<z.infer<typeof experimentSchema>>["pipeline"];
+  readonly sweep: Sweep;
+}
+
+/** The names of the experiments in `experiments/`. */
+export function experimentNames(): string[] {
+  const root = workspacePath("experiments");
+  return readdirSync(root)
+    .filter((name) => existsSync(`${root}/${name}/experiment.yaml`))
+    .sort();
+}
+
+/**
+ * Reads `experiments/NAME/experiment.yaml` under a profile.
+ *
+ * @throws InputError if there is no such experiment or profile, or the file is not valid.
+ */
+export function readExperiment(name: string, profile: string): Experiment {
+  if (!experimentNames().includes(name)) {
+    throw new InputError(`unknown experiment: ${name} (known: ${experimentNames().join(", ")})`);
+  }
+  const file = workspacePath(`experiments/${name}/experiment.yaml`);
+  return parseExperiment(readFileSync(file, "utf8"), { name, profile, file });
+}
+
+/** As `readExperiment`, from the text of a file; `file` names it in messages. */
+export function parseExperiment(
+  text: string,
+  { name, profile, file }: { readonly name: string; readonly profile: string; readonly file: string },
+): Experiment {
+  const document = parseDocument(text);
+  if (document.errors.length > 0)
+    throw new InputError(`invalid YAML: ${file} (${document.errors[0].message.split("\n")[0]})`);
+  const { title, claim, baseline, pipeline, sweep, profiles } = checked(experimentSchema, document.toJS(), file);
+  if (!Object.hasOwn(profiles, profile)) {
+    throw new InputError(`unknown profile: ${profile} (${name} has ${Object.keys(profiles).join(", ")})`);
+  }
+  const whole = checked(sweepSchema, { ...sweep, ...profiles[profile] }, `${file}, profile ${profile}`);
+  return { name, title, claim, baseline, profile, pipeline, sweep: whole };
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [{ path, message }] = result.error.issues;
+  const found = path.reduce((inner: unknown, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value);
+  const named = path.join(".") || "experiment";
+  if (found === undefined) throw new InputError(`missing ${named}: ${where} (${message})`);
+  throw new InputError(`invalid ${named}: ${JSON.stringify(found)} in ${where} (${message})`);
+}

@@ -1,0 +1,152 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { engineInfo } from "@hsap/engine";
+import { InputError } from "@hsap/workload";
+import { expectedOf } from "../accuracy.ts";
+import { compileWith } from "../compiled.ts";
+import { measurePipeline } from "../pipeline/measured-pipeline.ts";
+import { writePipeline } from "../pipeline/pipeline-record.ts";
+import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
+import { lockFolder } from "../results/folder-lock.ts";
+import { readTrials, TrialWriter } from "../results/trial-log.ts";
+import type { Trial } from "../trial.ts";
+import type { Experiment } from "./experiment-file.ts";
+import { measureTrial, type WarmSchedule, warmUp } from "./measured-trial.ts";
+import { type PlannedCell, plannedCells, type RefusedVariant } from "./planned-cells.ts";
+import { type GivenPack, pipelineProblems, type Variant } from "./trial-plan.ts";
+import { type ExperimentProgress, referenceWeight, WorkProgress } from "./work-progress.ts";
+
+export interface ExperimentOptions {
+  /** Where `trials.jsonl` and `environment.json` are. Made if missing. */
+  readonly folder: string;
+  readonly arguments: readonly string[];
+  /** Replaces the packs that the experiment draws. */
+  readonly pack?: GivenPack | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** What a person should know now, in one line. */
+  readonly onNote?: ((note: string) => void) | undefined;
+  readonly onProgress?: ((progress: ExperimentProgress) => void) | undefined;
+}
+
+export interface ExperimentResult {
+  readonly experiment: Experiment;
+  readonly environment: Environment;
+  /** The trials of this experiment, profile and environment, also those that an earlier run measured. */
+  readonly trials: readonly Trial[];
+  readonly refused: readonly RefusedVariant[];
+  readonly measuredNow: number;
+}
+
+/**
+ * Measures what is missing of an experiment and appends it to the results folder, one trial a line. Trials that the
+ * folder already has, of equal inputs on an equal machine with equal code, are not measured again.
+ *
+ * @throws InputError if another run writes into the folder, or the folder holds something else.
+ * @throws the signal's reason if it is aborted; what was measured until then is kept.
+ */
+export async function runExperiment(experiment: Experiment, options: ExperimentOptions): Promise<ExperimentResult> {
+  const { folder, signal, onNote } = options;
+  makeFolder(folder);
+  const lock = lockFolder(folder);
+  try {
+    const { compiler, isa } = engineInfo();
+    const environment = currentEnvironment({ compiler, isa, arguments: options.arguments });
+    const file = join(folder, "trials.jsonl");
+    const log = readTrials(file);
+    for (const line of log.truncatedLines)
+      onNote?.(`left out: line ${line} of ${file} was cut off by a run that was killed`);
+    const refused: RefusedVariant[] = [];
+    const cells = plannedCells(experiment, options.pack, refused);
+    const finished = finishedTrials(log.trials, cells, environment, onNote);
+    const before = finished.size;
+    recordEnvironment(join(folder, "environment.json"), environment);
+    const writer = new TrialWriter(file);
+    const progress = new WorkProgress(cells, finished, options.onProgress);
+    try {
+      for (const cell of cells) {
+        await measureCell(cell, finished, progress, {
+          environment: environment.id,
+          signal,
+          append: (trial) => {
+            writer.append(trial);
+            finished.set(trial.key, trial);
+          },
+        });
+      }
+    } finally {
+      writer.close();
+    }
+    const trials = cells.flatMap(({ trials: planned }) => planned.map(({ key }) => finished.get(key) as Trial));
+    const measuredNow = finished.size - before;
+    if (experiment.pipeline !== undefined && (measuredNow > 0 || !existsSync(join(folder, "pipeline")))) {
+      const steps = await measurePipeline({ ...pipelineProblems(experiment), signal });
+      writePipeline(join(folder, "pipeline"), environment.id, steps);
+    }
+    return { experiment, environment, trials, refused, measuredNow };
+  } finally {
+    lock.release();
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new InputError(`unusable results folder: ${folder} (${(error as Error).message})`);
+  }
+}
+
+/** The trials already there that belong to this plan and this environment, by key. */
+function finishedTrials(
+  trials: readonly Trial[],
+  cells: readonly PlannedCell[],
+  environment: Environment,
+  onNote: ((note: string) => void) | undefined,
+): Map<string, Trial> {
+  const planned = new Set(cells.flatMap((cell) => cell.trials.map(({ key }) => key)));
+  const known = trials.filter(({ key }) => planned.has(key));
+  const comparable = known.filter((trial) => trial.environment === environment.id);
+  const foreign = known.length - comparable.length;
+  if (foreign > 0)
+    onNote?.(`measured anew: ${foreign} trials there come from another machine or build and cannot be compared`);
+  const finished = new Map(comparable.map((trial) => [trial.key, trial]));
+  if (finished.size > 0) onNote?.(`resumed: ${finished.size} of ${planned.size} trials are already there`);
+  return finished;
+}
+
+interface CellContext {
+  readonly environment: string;
+  readonly signal: AbortSignal | undefined;
+  append(trial: Trial): void;
+}
+
+async function measureCell(
+  { cell, trials }: PlannedCell,
+  finished: ReadonlyMap<string, Trial>,
+  progress: WorkProgress,
+  { environment, signal, append }: CellContext,
+): Promise<void> {
+  const missing = trials.filter(({ key }) => !finished.has(key));
+  if (missing.length === 0) return;
+  const { problem, mix } = cell;
+  progress.say(`${mix} ${problem.pass}: float64 reference`);
+  const context = { expected: await expectedOf(problem, cell.seed, 2), seed: cell.seed, environment, signal };
+  progress.add(problem, referenceWeight);
+  const warm = new Map<Variant, WarmSchedule>();
+  for (const variant of new Set(missing.map((trial) => trial.variant))) {
+    signal?.throwIfAborted();
+    progress.say(`${mix} ${problem.pass}: ${variant.strategy.name} warms up`);
+    const { degrees, options } = variant;
+    const compiled = compileWith(variant.strategy, problem, { degrees, options });
+    const [broken] = compiled.findings;
+    if (broken) throw new Error(`broken schedule: ${variant.strategy.name} on ${mix} (${broken.message})`);
+    warm.set(variant, await warmUp(compiled, context));
+    progress.add(problem, 1);
+  }
+  for (const { variant, inputs } of missing) {
+    signal?.throwIfAborted();
+    progress.say(`${mix} ${problem.pass}: ${variant.strategy.name}`);
+    append(await measureTrial(warm.get(variant) as WarmSchedule, inputs, context));
+    progress.add(problem, 1, 1);
+  }
+}

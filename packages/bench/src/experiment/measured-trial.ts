@@ -1,0 +1,74 @@
+import { type RunResult, run } from "@hsap/engine";
+import { areaOf } from "@hsap/schedule";
+import { type Expected, errorsOf, type OutputErrors, savedFrom } from "../accuracy.ts";
+import type { Compiled } from "../compiled.ts";
+import { longestChainMs } from "../longest-chain.ts";
+import { criticalPathMs, processorTimeOf } from "../processor-time.ts";
+import { type Trial, type TrialInputs, trialKey, trialSchemaVersion } from "../trial.ts";
+
+/** A schedule that ran once, outside of the measurement, and whose outputs were compared with the reference. */
+export interface WarmSchedule {
+  readonly compiled: Compiled;
+  readonly digest: string;
+  readonly errors: OutputErrors;
+}
+
+export interface MeasuringContext {
+  readonly expected: Expected;
+  /** Seed of the generated inputs. */
+  readonly seed: number;
+  readonly environment: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Runs a compiled schedule for the first time: warms caches and pages, and checks what comes out. */
+export async function warmUp(compiled: Compiled, context: MeasuringContext): Promise<WarmSchedule> {
+  const result = await runOnce(compiled, context);
+  const { pass } = compiled.schedule.problem;
+  return { compiled, digest: result.digest, errors: errorsOf(pass, result.outputs, context.expected) };
+}
+
+/** Runs the schedule once more and says what it took. Outputs with other bits than the checked ones are checked again. */
+export async function measureTrial(warm: WarmSchedule, inputs: TrialInputs, context: MeasuringContext): Promise<Trial> {
+  const { schedule, lowered, account, findings, compileMs, verifyMs } = warm.compiled;
+  const at = new Date().toISOString();
+  const result = await runOnce(warm.compiled, context);
+  const { pass } = schedule.problem;
+  const sameBits = result.digest === warm.digest;
+  const { arenaBytes } = lowered.rank;
+  const { mean, max, total } = account.receivedBytes;
+  return {
+    ...inputs,
+    schema: trialSchemaVersion,
+    key: trialKey(inputs),
+    environment: context.environment,
+    at,
+    origin: "measured",
+    wallMs: result.trace.durationUs / 1000,
+    cpuMs: processorTimeOf(schedule, result.trace),
+    criticalPathMs: criticalPathMs(schedule, result.trace),
+    longestChainMs: longestChainMs(schedule, lowered, result.trace),
+    area: areaOf(schedule.problem),
+    bytes: { received: { mean, max, total }, betweenNodes: account.betweenNodesBytes },
+    balance: { area: account.area.balance, tokens: account.tokens.balance },
+    peakBytes: {
+      mean: arenaBytes.reduce((sum, bytes) => sum + bytes, 0) / arenaBytes.length,
+      max: Math.max(...arenaBytes),
+    },
+    compileMs,
+    verifyMs,
+    verified: findings.length === 0,
+    error: sameBits ? warm.errors : errorsOf(pass, result.outputs, context.expected),
+    sameBits,
+    digest: result.digest,
+    isa: result.isa,
+  };
+}
+
+async function runOnce(
+  { schedule, lowered }: Compiled,
+  { expected, seed, signal }: MeasuringContext,
+): Promise<RunResult> {
+  const saved = schedule.problem.pass === "backward" ? { saved: savedFrom(expected) } : {};
+  return run(schedule, { seed, lowered, ...saved, ...(signal && { signal }) });
+}

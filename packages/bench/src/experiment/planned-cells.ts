@@ -1,0 +1,67 @@
+import type { Problem } from "@hsap/schedule";
+import { InputError } from "@hsap/workload";
+import { type TrialInputs, trialKey } from "../trial.ts";
+import type { Experiment } from "./experiment-file.ts";
+import {
+  type GivenPack,
+  rotated,
+  type TrialCell,
+  trialCells,
+  trialInputsOf,
+  type Variant,
+  variantsOf,
+} from "./trial-plan.ts";
+
+/** A variant that does not support a problem, in its own words. */
+export interface RefusedVariant {
+  readonly strategy: string;
+  readonly reason: string;
+}
+
+export interface PlannedTrial {
+  readonly variant: Variant;
+  readonly inputs: TrialInputs;
+  readonly key: string;
+}
+
+export interface PlannedCell {
+  readonly cell: TrialCell;
+  /** In the order in which they run. */
+  readonly trials: readonly PlannedTrial[];
+}
+
+/** Settles every variant for every cell; what a strategy refuses is left out of the plan and added to `refused`. */
+export function plannedCells(
+  experiment: Experiment,
+  pack: GivenPack | undefined,
+  refused: RefusedVariant[],
+): PlannedCell[] {
+  const { strategies, repeats } = experiment.sweep;
+  return trialCells(experiment, pack).map((cell) => {
+    const variants = strategies
+      .flatMap((given) => variantsOf(given, cell.problem))
+      .filter((variant) => isAccepted(variant, cell.problem, refused));
+    const trials = Array.from({ length: repeats }, (_, repeat) =>
+      rotated(variants, repeat).map((variant) => {
+        const inputs = trialInputsOf(experiment, cell, variant, repeat);
+        return { variant, inputs, key: trialKey(inputs) };
+      }),
+    );
+    return { cell, trials: trials.flat() };
+  });
+}
+
+/** Whether the strategy takes the problem; if not, its reason is noted once. */
+function isAccepted({ strategy, degrees, options }: Variant, problem: Problem, refused: RefusedVariant[]): boolean {
+  try {
+    strategy.compile(problem, degrees, options);
+    return true;
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const { name } = strategy;
+    const reason = error.message;
+    if (!refused.some((known) => known.strategy === name && known.reason === reason))
+      refused.push({ strategy: name, reason });
+    return false;
+  }
+}

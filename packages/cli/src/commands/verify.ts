@@ -1,0 +1,123 @@
+import {
+  formatDegrees,
+  type OutputName,
+  strategies,
+  strategyNamed,
+  type VerificationCase,
+  type VerificationReport,
+  type VerificationRow,
+  type VerificationSize,
+  verifyStrategies,
+} from "@hsap/bench";
+import { InputError } from "@hsap/workload";
+import { exitCodes } from "../exit-codes.ts";
+import { batchOf, problemOf, seedOf, sourceOf } from "../given-problem.ts";
+import { tableHeader } from "../header.ts";
+import { interruptible } from "../interruption.ts";
+import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
+import type { CommandContext, VerifyOptions } from "../program.ts";
+import { startProgress } from "../progress.ts";
+import { type Column, formatTable, shortError } from "../table.ts";
+
+/** `hsap verify`: the suite, one problem, or one schedule from a file, against non-parallel attention in float64. */
+export async function verify(options: VerifyOptions, context: CommandContext): Promise<void> {
+  if (options.schedule !== undefined) {
+    await (await import("./verify-schedule.ts")).verifySchedule(options.schedule, options, context);
+    return;
+  }
+  const { output, version, finish } = context;
+  const began = performance.now();
+  const report = await runSuite(options, context);
+  const seconds = (performance.now() - began) / 1000;
+  const size = sizeOf(options);
+  if (options.json) output.out(`${JSON.stringify({ size, seconds, ...report }, null, 2)}\n`);
+  else {
+    const what = sourceOf(options) === undefined ? `suite ${size}` : "the given problem";
+    output.out(
+      tableHeader(version, `${what}: forward and backward against float64, perturbation probe, same bits twice`),
+    );
+    output.out(formatTable(columns, report.rows));
+    output.out(footer(report, seconds));
+  }
+  if (report.wrong > 0 || report.rows.length === 0) finish(exitCodes.failed);
+}
+
+async function runSuite(options: VerifyOptions, { output }: CommandContext): Promise<VerificationReport> {
+  const cases = casesOf(options);
+  const ranks = options.ranks === undefined || cases !== undefined ? undefined : [wholeNumber("ranks", options.ranks)];
+  const chosen = options.strategy === undefined ? strategies : [strategyNamed(options.strategy)];
+  const degrees = options.degrees === undefined ? undefined : parseDegrees(options.degrees);
+  const progress = await startProgress(output);
+  try {
+    return await interruptible(
+      () => "interrupted: nothing is kept of a verification; start it again",
+      (signal) =>
+        verifyStrategies({
+          strategies: chosen,
+          size: sizeOf(options),
+          seed: seedOf(options),
+          ranks,
+          cases,
+          degrees,
+          options: parseStrategyOptions(options.option ?? []),
+          signal,
+          onProgress: (done, total, label) => progress.update(done / total, label),
+        }),
+    );
+  } finally {
+    progress.stop();
+  }
+}
+
+const shapeOptions = ["heads", "kvHeads", "headDim", "mask", "ranksPerNode", "cluster", "tokens"] as const;
+
+/** The one problem that the options name, or undefined for the suite's own. */
+function casesOf(options: VerifyOptions): VerificationCase[] | undefined {
+  if (options.pass !== undefined && options.pass !== "both") {
+    throw new InputError(
+      `invalid pass: ${options.pass} (verify runs both: the backward pass reads what the forward pass saved)`,
+    );
+  }
+  if (sourceOf(options) !== undefined || shapeOptions.some((name) => options[name] !== undefined)) {
+    const batch = batchOf(options);
+    return [{ name: batch.name, problem: problemOf(options, batch, "forward") }];
+  }
+  if (options.degrees !== undefined)
+    throw new InputError(`invalid degrees: ${options.degrees} (the suite tries all; give --docs for one problem)`);
+  return undefined;
+}
+
+function sizeOf({ quick, full }: VerifyOptions): VerificationSize {
+  if (quick && full) throw new InputError("conflicting options: --quick and --full (give one)");
+  return quick ? "quick" : full ? "full" : "default";
+}
+
+const errorColumn = (name: OutputName): Column<VerificationRow> => ({
+  title: name,
+  unit: "rel L2",
+  value: ({ errors }) => shortError(errors[name]),
+});
+
+const columns: readonly Column<VerificationRow>[] = [
+  { title: "strategy", align: "left", value: ({ strategy }) => strategy },
+  { title: "ranks", value: ({ ranks }) => `${ranks}` },
+  { title: "degrees", align: "left", value: ({ degrees }) => formatDegrees(degrees) },
+  { title: "cases", value: ({ cases }) => `${cases}` },
+  ...(["o", "lse", "dq", "dk", "dv"] as const).map(errorColumn),
+  { title: "contaminated", unit: "pairs", value: ({ contaminatedPairs }) => `${contaminatedPairs}` },
+  { title: "verdict", align: "left", value: ({ verdict }) => verdict },
+];
+
+function footer({ rows, refusals, runs, wrong }: VerificationReport, seconds: number): string {
+  const refused = refusals.map(
+    ({ strategy, ranks, reason, cases }) => `# refused by ${strategy} on ${ranks} ranks (${cases} cases): ${reason}`,
+  );
+  const cases = rows.reduce((sum, row) => sum + row.cases, 0);
+  const verdict = wrong === 0 && rows.length > 0 ? "ok" : `WRONG: ${wrong} of ${rows.length} rows`;
+  const summary = [
+    "# bounds: o, lse 1e-6; dq, dk, dv 3e-6; contaminated pairs 0",
+    `# ${cases} cases, ${runs} runs, ${refusals.reduce((sum, refusal) => sum + refusal.cases, 0)} cases refused, ${seconds.toFixed(1)} s`,
+    `# verdict: ${verdict}`,
+  ];
+  return `${[...refused, ...summary].join("\n")}\n`;
+}

@@ -1,0 +1,74 @@
+import { join } from "node:path";
+import { type Environment, readEnvironments, readPipeline, readTrials, strategyNamed, type Trial } from "@hsap/bench";
+import { clusterOf, namedCluster } from "@hsap/cluster";
+import type { FigureInputs } from "@hsap/figures";
+import type { Problem } from "@hsap/schedule";
+import { InputError, mixes, mixPack, packedBatch } from "@hsap/workload";
+
+export interface FigureSources {
+  /** The folder with `trials.jsonl`, `environment.json` and `pipeline/`. */
+  readonly folder: string;
+  /** The cluster that the topology shows: a preset or a file. */
+  readonly cluster: string;
+  readonly ranks: number;
+}
+
+/**
+ * What the figures are drawn from.
+ *
+ * @throws InputError if the folder has no trials, or a file in it is not valid.
+ */
+export function figureInputs({ folder, cluster, ranks }: FigureSources): FigureInputs {
+  const trials = newestSweep(readTrials(join(folder, "trials.jsonl")).trials);
+  if (trials.length === 0) throw new InputError(`no trials: ${folder} (run hsap experiment, or name other --results)`);
+  const environments = readEnvironments(join(folder, "environment.json"));
+  const machine = machineOf(trials[0], environments);
+  const steps = readPipeline(join(folder, "pipeline"));
+  return {
+    packing: { batch: mixPack("hybrid", { tokens: 16384, seed: 1 }), documents: mixes.hybrid.description },
+    ...(steps.length > 0 && {
+      pipeline: { steps, detail: Math.min(1, steps.length - 1), machine },
+      compilation: { schedule: steps[0].schedule },
+    }),
+    topology: topologyOf(cluster, ranks),
+    evaluation: { trials, machine },
+  };
+}
+
+/** The trials that were measured together with the last one: the same experiment, machine, shape and ranks. */
+function newestSweep(trials: readonly Trial[]): Trial[] {
+  const last = trials.at(-1);
+  if (last === undefined) return [];
+  const signature = sweepOf(last);
+  return trials.filter((trial) => sweepOf(trial) === signature);
+}
+
+function sweepOf({ experiment, environment, problem, ranks, ranksPerNode }: Trial): string {
+  const { tokens, heads, kvHeads, headDim, dtype, mask } = problem;
+  return JSON.stringify([experiment, environment, tokens, heads, kvHeads, headDim, dtype, mask, ranks, ranksPerNode]);
+}
+
+function machineOf({ environment, ranks }: Trial, environments: readonly Environment[]): string {
+  const found = environments.find(({ id }) => id === environment);
+  const where = found === undefined ? "an unknown machine" : `${found.cores} cores of an ${found.cpu}`;
+  return `${ranks} ranks as threads on ${where}`;
+}
+
+/** A cluster's first `ranks` ranks, and the degrees of hsap on it: heads split over half a node, tokens over the rest. */
+function topologyOf(name: string, ranks: number): NonNullable<FigureInputs["topology"]> {
+  const cluster = clusterOf({ ranks, from: namedCluster(name) });
+  const problem: Problem = {
+    batch: packedBatch([ranks]),
+    shape: { heads: 64, kvHeads: 8, headDim: 128, dtype: "bf16" },
+    cluster,
+    mask: "causal",
+    pass: "forward",
+  };
+  const candidates = strategyNamed("hsap").candidateDegrees(problem);
+  const degrees = candidates[Math.max(0, candidates.length - 2)];
+  return {
+    cluster,
+    strategy: "hsap",
+    degrees: Object.entries(degrees).map(([degree, size]) => ({ name: degree, size })),
+  };
+}

@@ -1,0 +1,105 @@
+import { Command } from "commander";
+import type { Output } from "./output.ts";
+import { addProblemOptions, type ProblemOptions } from "./problem-options.ts";
+
+/** What every command is given besides its options. */
+export interface CommandContext {
+  readonly output: Output;
+  readonly version: string;
+  /** Sets the exit code where the command ends without an error. */
+  finish(exitCode: number): void;
+}
+
+export interface CompileOptions extends ProblemOptions {
+  readonly text?: boolean;
+  readonly out?: string;
+  readonly schedule?: string;
+}
+
+export interface VerifyOptions extends ProblemOptions {
+  readonly quick?: boolean;
+  readonly full?: boolean;
+  readonly schedule?: string;
+}
+
+export interface ExperimentOptions extends ProblemOptions {
+  readonly profile: string;
+  readonly results?: string;
+  readonly repeats?: string;
+  readonly figures: boolean;
+  readonly list?: boolean;
+}
+
+export interface FiguresOptions {
+  readonly results?: string;
+  readonly out?: string;
+  readonly cluster?: string;
+  readonly ranks?: string;
+  readonly json?: boolean;
+}
+
+/** The command line. Commands are loaded when they are called, so that help and typing errors answer at once. */
+export function program(context: CommandContext): Command {
+  const { output, version } = context;
+  const root = new Command("hsap")
+    .description("Compile, verify, measure and draw parallel attention over packed documents.")
+    .version(version, "-V, --version")
+    .exitOverride()
+    .configureOutput({ writeOut: output.out, writeErr: output.err, outputError: () => undefined });
+
+  root
+    .command("doctor")
+    .description("say what this machine has and what is missing, with the remedy")
+    .option("--json", "print JSON")
+    .action(async (options: { json?: boolean }) => (await import("./commands/doctor.ts")).doctor(options, context));
+
+  addProblemOptions(
+    root.command("compile").description("compile one problem to a schedule, verify it, and count what it costs"),
+  )
+    .option("--text", "print the schedule itself, op by op")
+    .option("--out FILE", "write the schedule in binary form")
+    .option("--schedule FILE", "read a schedule that --out wrote, instead of compiling one")
+    .action(async (options: CompileOptions) => (await import("./commands/compile.ts")).compile(options, context));
+
+  addProblemOptions(
+    root
+      .command("verify")
+      .description("run strategies for real and check every output against non-parallel attention in float64")
+      .addHelpText("after", "\nWithout documents it runs the suite: every strategy and degree on 1 to 16 ranks."),
+  )
+    .option("--quick", "a smaller suite, under 20 s")
+    .option("--full", "a larger suite: every pack with every shape, every document perturbed")
+    .option("--schedule FILE", "verify a schedule that hsap compile --out wrote")
+    .action(async (options: VerifyOptions) => (await import("./commands/verify.ts")).verify(options, context));
+
+  addProblemOptions(
+    root
+      .command("experiment")
+      .argument("[name]", "which experiment; see --list", "evaluation")
+      .description("measure an experiment on this machine, verify each trial, and draw the figures")
+      .addHelpText(
+        "after",
+        "\nProblem options replace the experiment's own. An interrupted run goes on where it stopped.",
+      ),
+  )
+    .option("--profile NAME", "how much is measured: smoke (under 30 s), short (under 3 min) or full", "short")
+    .option("--repeats N", "how often each variant runs (default: the profile's)")
+    .option("--results DIR", "where trials are kept (default: results/NAME)")
+    .option("--no-figures", "draw no figures at the end")
+    .option("--list", "list the experiments and end")
+    .action(async (name: string, options: ExperimentOptions) =>
+      (await import("./commands/experiment.ts")).experiment(name, options, context),
+    );
+
+  root
+    .command("figures")
+    .description("draw the paper's figures from results")
+    .option("--results DIR", "trials of the evaluation (default: results/evaluation, or the reference results)")
+    .option("--out DIR", "where the figures go (default: figures beside the trials)")
+    .option("--cluster NAME", "the cluster that the topology shows: a preset or a .yaml file (default: h100-400g)")
+    .option("--ranks N", "how many of its ranks are shown (default: 16)")
+    .option("--json", "print JSON")
+    .action(async (options: FiguresOptions) => (await import("./commands/figures.ts")).figures(options, context));
+
+  return root;
+}
