@@ -155,42 +155,58 @@ interface Window {
   readonly end: number;
 }
 
-/** The cheapest window of the line that makes up `need`: both ends at borders of pieces if that is close enough, else one, else none. */
+/** The best window of the line that makes up `need`: of whole pieces if there is one, else the one with the cheapest cuts. */
 function closingWindow(work: Work, line: Line, need: Amount, slack: Amount): Window {
   if (Math.abs(need.tokens) <= slack.tokens && Math.abs(need.area) <= slack.area) return { begin: 0, end: 0 };
+  return wholeWindow(line, need, slack) ?? cutWindow(work, line, need, slack);
+}
+
+/** The stretch of whole pieces that comes closest to `need`, if one comes close enough. */
+function wholeWindow(line: Line, need: Amount, slack: Amount): Window | undefined {
+  let best: Window | undefined;
+  let bestMiss = Number.POSITIVE_INFINITY;
+  let to = 0;
+  for (let from = 0; from < line.pieces.length; from++) {
+    const begin = line.tokensBefore(from);
+    while (to < line.pieces.length && line.tokensBefore(to) < begin + need.tokens) to++;
+    // The border at or after the sought end, and the one before it.
+    for (const past of to > from ? [to, to - 1] : [to]) {
+      const missedTokens = Math.abs(line.tokensBefore(past) - begin - need.tokens);
+      const missedArea = Math.abs(line.areaBeforePiece(past) - line.areaBeforePiece(from) - need.area);
+      if (missedTokens > slack.tokens || missedArea > slack.area) continue;
+      const miss = missedTokens * slack.area + missedArea * slack.tokens;
+      if (miss >= bestMiss) continue;
+      best = { begin, end: line.tokensBefore(past) };
+      bestMiss = miss;
+    }
+  }
+  return best;
+}
+
+/** The stretch with exactly the tokens of `need` whose cuts cost least: with its exact area, or one cut less if that is close enough. */
+function cutWindow(work: Work, line: Line, need: Amount, slack: Amount): Window {
   const tokens = Math.max(0, Math.min(need.tokens, line.totalTokens));
-  const areaFrom = (begin: number, end: number) => line.areaBefore(end) - line.areaBefore(begin);
+  const areaFrom = (begin: number) => line.areaBefore(begin + tokens) - line.areaBefore(begin);
   let low = 0;
   let high = line.totalTokens - tokens;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (areaFrom(middle, middle + tokens) < need.area) low = middle + 1;
+    if (areaFrom(middle) < need.area) low = middle + 1;
     else high = middle;
   }
-  let best: Window = { begin: low, end: low + tokens };
-  let bestCost = cutCost(work, line, best.begin) + cutCost(work, line, best.end);
-  let bestMiss = Number.POSITIVE_INFINITY;
-  const consider = (begin: number, end: number) => {
-    if (begin < 0 || end < begin || end > line.totalTokens) return;
-    const missedTokens = Math.abs(end - begin - need.tokens);
-    if (missedTokens > slack.tokens) return;
-    const missedArea = Math.abs(areaFrom(begin, end) - need.area);
-    if (missedArea > slack.area) return;
-    const cost = cutCost(work, line, begin) + cutCost(work, line, end);
-    const miss = missedTokens * slack.area + missedArea * slack.tokens;
-    if (cost > bestCost || (cost === bestCost && miss >= bestMiss)) return;
-    best = { begin, end };
-    bestCost = cost;
-    bestMiss = miss;
-  };
-  for (let i = 0; i < line.pieces.length; i++) {
-    const begin = line.tokensBefore(i);
-    for (const end of line.bordersAround(begin + tokens)) consider(begin, end);
-    if (bestCost === 0) continue;
-    consider(begin, begin + tokens);
-    consider(line.tokensBefore(i + 1) - tokens, line.tokensBefore(i + 1));
+  let best = low;
+  let bestCost = cutCost(work, line, low) + cutCost(work, line, low + tokens);
+  for (let i = 0; i <= line.pieces.length; i++) {
+    for (const begin of [line.tokensBefore(i), line.tokensBefore(i) - tokens]) {
+      if (begin < 0 || begin + tokens > line.totalTokens) continue;
+      if (Math.abs(areaFrom(begin) - need.area) > slack.area) continue;
+      const cost = cutCost(work, line, begin) + cutCost(work, line, begin + tokens);
+      if (cost >= bestCost) continue;
+      best = begin;
+      bestCost = cost;
+    }
   }
-  return best;
+  return { begin: best, end: best + tokens };
 }
 
 /** Tokens that travel because the line is cut at `position`: the keys before the cut go to the owner of what follows. */

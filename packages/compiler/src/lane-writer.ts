@@ -4,6 +4,9 @@ import type { Exchange } from "./lower.ts";
 import type { ScheduleTable } from "./schedule-table.ts";
 import type { Message } from "./stage.ts";
 
+/** Ids of the blocks of each message that has been written, for one lane. */
+export type MessageContents = Map<Message, { readonly first: number; readonly past: number }>;
+
 /** Writes the program of one lane of one unit: what the unit does, for the lane's heads. */
 export class LaneWriter {
   readonly #slice: HeadSlice;
@@ -11,15 +14,16 @@ export class LaneWriter {
   readonly #names: TensorNames;
   readonly #codes: ReadonlyMap<string, number>;
   readonly #resident: Block[] = [];
-  // The blocks of the tile written last, which the next one often shares.
-  #queries = { begin: -1, end: -1, ids: [] as number[] };
-  #keys = { begin: -1, end: -1, part: -1, ids: [] as number[] };
+  // Blocks that tiles share: of queries by where they begin, of keys those of the tile written last.
+  readonly #queries = new Map<number, { readonly end: number; readonly first: number }>();
+  #keys = { begin: -1, end: -1, part: -1, first: -1 };
 
   constructor(
     readonly problem: Problem,
     readonly table: ScheduleTable,
     readonly hierarchy: Hierarchy,
     readonly layout: Layout,
+    readonly contents: MessageContents,
     readonly unit: number,
     readonly lane: number,
   ) {
@@ -54,33 +58,26 @@ export class LaneWriter {
     if (sent.length + received.length > 0) this.table.beginGroup();
     for (const message of sent) {
       this.table.transfer("send", "p2p", this.#rankOf(message.to));
-      this.#contents(message);
+      this.#contentsOf(message);
     }
     for (const message of received) {
       this.table.transfer("recv", "p2p", this.#rankOf(message.from));
-      this.#contents(message);
+      this.#contentsOf(message);
     }
   }
 
   /** One tile; partial gradients of keys that belong elsewhere are kept apart under this rank's name. */
   attend({ qBegin, qEnd, kBegin, kEnd, mask }: Tile, ownKeys: boolean): void {
-    const { queryInputs, queryResults, keyResults } = this.#names;
-    const part = ownKeys ? 0 : partialOf(this.#rank);
-    if (this.#queries.begin !== qBegin || this.#queries.end !== qEnd) {
-      const ids = [...queryInputs, ...queryResults].map((tensor) => this.#block(tensor, 0, qBegin, qEnd));
-      this.#queries = { begin: qBegin, end: qEnd, ids };
-    }
-    if (this.#keys.begin !== kBegin || this.#keys.end !== kEnd || this.#keys.part !== part) {
-      const ids = ["k", "v"].map((tensor) => this.#block(tensor, 0, kBegin, kEnd));
-      for (const tensor of keyResults) ids.push(this.#block(tensor, part, kBegin, kEnd));
-      this.#keys = { begin: kBegin, end: kEnd, part, ids };
-    }
-    const [q, ...others] = this.#queries.ids;
-    const [k, v, ...gradients] = this.#keys.ids;
-    this.table.compute("attend", mask);
-    for (const id of [q, k, v]) this.table.operand(id);
-    for (const id of others) this.table.operand(id);
-    for (const id of gradients) this.table.operand(id);
+    const { table } = this;
+    const { byQuery, byKey } = this.#names;
+    const q = this.#queryBlocks(qBegin, qEnd);
+    const k = this.#keyBlocks(kBegin, kEnd, ownKeys ? 0 : partialOf(this.#rank));
+    table.compute("attend", mask);
+    table.operand(q);
+    table.operand(k);
+    table.operand(k + 1);
+    table.operands(q + 1, q + byQuery.length);
+    table.operands(k + 2, k + byKey.length);
   }
 
   /** Adds partial gradients that arrived, in the order of their senders. */
@@ -108,15 +105,46 @@ export class LaneWriter {
     this.table.endRank(this.#resident);
   }
 
-  #contents({ from, data, gradients }: Message): void {
+  /** The first of the blocks that a tile names by its queries, in the order of `byQuery`. */
+  #queryBlocks(begin: number, end: number): number {
+    const known = this.#queries.get(begin);
+    if (known?.end === end) return known.first;
+    const first = this.table.nextBlock;
+    for (const tensor of this.#names.byQuery) this.#block(tensor, 0, begin, end);
+    this.#queries.set(begin, { end, first });
+    return first;
+  }
+
+  /** The first of the blocks that a tile names by its keys, in the order of `byKey`. */
+  #keyBlocks(begin: number, end: number, part: number): number {
+    const { begin: lastBegin, end: lastEnd, part: lastPart } = this.#keys;
+    if (lastBegin === begin && lastEnd === end && lastPart === part) return this.#keys.first;
+    const first = this.table.nextBlock;
+    for (const tensor of this.#names.byKey) this.#block(tensor, isResult(tensor) ? part : 0, begin, end);
+    this.#keys = { begin, end, part, first };
+    return first;
+  }
+
+  /** The blocks of a message, which sender and receiver name alike; whoever comes first adds them to the table. */
+  #contentsOf(message: Message): void {
+    const known = this.contents.get(message);
+    if (known !== undefined) {
+      this.table.operands(known.first, known.past);
+      return;
+    }
+    const first = this.table.nextBlock;
     for (const tensor of ["k", "v"]) {
-      for (const { begin, end } of data) this.table.operand(this.#block(tensor, 0, begin, end));
+      for (const { begin, end } of message.data) this.#block(tensor, 0, begin, end);
     }
-    if (gradients.length === 0) return;
-    const part = partialOf(this.#rankOf(from));
-    for (const tensor of ["dk", "dv"]) {
-      for (const { begin, end } of gradients) this.table.operand(this.#block(tensor, part, begin, end));
+    if (message.gradients.length > 0) {
+      const part = partialOf(this.#rankOf(message.from));
+      for (const tensor of ["dk", "dv"]) {
+        for (const { begin, end } of message.gradients) this.#block(tensor, part, begin, end);
+      }
     }
+    const past = this.table.nextBlock;
+    this.contents.set(message, { first, past });
+    this.table.operands(first, past);
   }
 
   /** `lanesOf(sender, receiver)` names whose tokens and whose heads travel. */
@@ -165,32 +193,32 @@ export class LaneWriter {
 /** The part name of a rank's partial sums. Part 0 is the result itself. */
 const partialOf = (rank: number): number => 1 + rank;
 
+const isResult = (tensor: string): boolean => tensor === "dk" || tensor === "dv";
+
 interface TensorNames {
   readonly gathered: readonly string[];
   readonly scattered: readonly string[];
   readonly resident: readonly string[];
-  /** Of an attend op: what it reads by query besides keys and values, the first of which comes before them. */
-  readonly queryInputs: readonly string[];
-  readonly queryResults: readonly string[];
-  readonly keyResults: readonly string[];
+  /** Operands of an attend op with its query rows: the first comes before keys and values, the others after them. */
+  readonly byQuery: readonly string[];
+  /** Operands of an attend op with its key rows; gradients come last. */
+  readonly byKey: readonly string[];
 }
 
 const forwardNames: TensorNames = {
   gathered: ["q", "k", "v"],
   scattered: ["o"],
   resident: ["lse"],
-  queryInputs: ["q"],
-  queryResults: ["o", "lse"],
-  keyResults: [],
+  byQuery: ["q", "o", "lse"],
+  byKey: ["k", "v"],
 };
 
 const backwardNames: TensorNames = {
   gathered: ["do"],
   scattered: ["dq", "dk", "dv"],
   resident: ["q", "k", "v", "lse", "delta"],
-  queryInputs: ["q", "do", "lse", "delta"],
-  queryResults: ["dq"],
-  keyResults: ["dk", "dv"],
+  byQuery: ["q", "do", "lse", "delta", "dq"],
+  byKey: ["k", "v", "dk", "dv"],
 };
 
 const everyName = ["q", "k", "v", "o", "lse", "do", "delta", "dq", "dk", "dv"];

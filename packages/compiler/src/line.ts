@@ -23,6 +23,7 @@ export interface Small {
 export class Line {
   readonly #tokens: Float64Array;
   readonly #area: Float64Array;
+  #near = 0;
 
   private constructor(
     readonly rowArea: RowArea,
@@ -67,6 +68,11 @@ export class Line {
     return this.#tokens[i];
   }
 
+  /** Area of the pieces before piece `i`. */
+  areaBeforePiece(i: number): number {
+    return this.#area[i];
+  }
+
   /** Area of everything before a position. */
   areaBefore(position: number): number {
     const i = this.indexAt(position);
@@ -81,15 +87,29 @@ export class Line {
     return this.rowArea(document, end - tokens, end);
   }
 
-  /** The piece at a position; the number of pieces at the line's end. */
+  /** The piece at a position; the number of pieces at the line's end. Looks near the last answer first. */
   indexAt(position: number): number {
-    let low = 0;
-    let high = this.pieces.length;
+    const tokens = this.#tokens;
+    const count = this.pieces.length;
+    let low = this.#near;
+    let high = this.#near;
+    let reach = 1;
+    while (low > 0 && tokens[low] > position) {
+      high = low;
+      low = Math.max(0, low - reach);
+      reach *= 2;
+    }
+    while (high < count && tokens[high + 1] <= position) {
+      low = high + 1;
+      high = Math.min(count, high + reach);
+      reach *= 2;
+    }
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#tokens[middle + 1] <= position) low = middle + 1;
+      if (tokens[middle + 1] <= position) low = middle + 1;
       else high = middle;
     }
+    this.#near = low;
     return low;
   }
 

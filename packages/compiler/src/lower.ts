@@ -1,6 +1,6 @@
 import { type Degrees, type Problem, type Schedule, type Tile, tilesBetween } from "@hsap/schedule";
 import { type Hierarchy, layoutOfUnits } from "./hierarchy.ts";
-import { LaneWriter } from "./lane-writer.ts";
+import { LaneWriter, type MessageContents } from "./lane-writer.ts";
 import { byPosition, joined, type Piece } from "./piece.ts";
 import type { Placement } from "./place.ts";
 import { ScheduleTable } from "./schedule-table.ts";
@@ -26,10 +26,11 @@ export function lowerToPrograms(problem: Problem, strategy: string, degrees: Deg
   const layout = layoutOfUnits(hierarchy, sharding);
   const table = new ScheduleTable(problem, strategy, degrees, layout);
   const exchanges = exchangesByUnit(rounds, hierarchy.units);
+  const contents: MessageContents[] = Array.from({ length: hierarchy.ulysses }, () => new Map());
   for (let unit = 0; unit < hierarchy.units; unit++) {
     const steps = stepsOfUnit(problem, plan, unit, exchanges[unit]);
     for (let lane = 0; lane < hierarchy.ulysses; lane++) {
-      const writer = new LaneWriter(problem, table, hierarchy, layout, unit, lane);
+      const writer = new LaneWriter(problem, table, hierarchy, layout, contents[lane], unit, lane);
       writer.gatherHeads();
       for (const { exchange, ownTiles, foreignTiles } of steps) {
         writer.exchange(exchange);

@@ -21,18 +21,18 @@ export class ScheduleTable {
   readonly #tensors;
   readonly #resident: Block[][] = [];
   readonly #opBegin = [0];
-  readonly #tensor: number[] = [];
-  readonly #part: number[] = [];
-  readonly #tokenBegin: number[] = [];
-  readonly #tokenEnd: number[] = [];
-  readonly #headBegin: number[] = [];
-  readonly #headEnd: number[] = [];
-  readonly #kind: number[] = [];
-  readonly #attribute: number[] = [];
-  readonly #peer: number[] = [];
-  readonly #group: number[] = [];
-  readonly #operandBegin: number[] = [];
-  readonly #operands: number[] = [];
+  readonly #tensor = new Column(Uint8Array);
+  readonly #part = new Column(Int32Array);
+  readonly #tokenBegin = new Column(Int32Array);
+  readonly #tokenEnd = new Column(Int32Array);
+  readonly #headBegin = new Column(Uint16Array);
+  readonly #headEnd = new Column(Uint16Array);
+  readonly #kind = new Column(Uint8Array);
+  readonly #attribute = new Column(Uint8Array);
+  readonly #peer = new Column(Int32Array);
+  readonly #group = new Column(Int32Array);
+  readonly #operandBegin = new Column(Int32Array);
+  readonly #operands = new Column(Int32Array);
   #groups = 0;
 
   constructor(
@@ -49,7 +49,7 @@ export class ScheduleTable {
     return this.#tensors.findIndex((tensor) => tensor.name === name);
   }
 
-  /** Adds a block to the table and returns its id, which belongs to the rank being written. */
+  /** Adds a block to the table and returns its id; any rank may name it. */
   block(
     tensor: number,
     part: number,
@@ -74,7 +74,7 @@ export class ScheduleTable {
 
   /** A send or receive of the current group; its blocks follow as operands. */
   transfer(kind: "send" | "recv", groupKind: GroupKind, peer: number): void {
-    this.#op(opKinds.indexOf(kind), groupKinds.indexOf(groupKind), peer, this.#groups - 1);
+    this.#op(kind === "send" ? sendCode : recvCode, groupKinds.indexOf(groupKind), peer, this.#groups - 1);
   }
 
   /** An op on the computation lane; its blocks follow as operands. */
@@ -86,6 +86,16 @@ export class ScheduleTable {
     this.#operands.push(block);
   }
 
+  /** Blocks `first` up to, not including, `past` as operands. */
+  operands(first: number, past: number): void {
+    for (let block = first; block < past; block++) this.#operands.push(block);
+  }
+
+  /** The id that the next block gets. */
+  get nextBlock(): number {
+    return this.#tensor.length;
+  }
+
   /** Ends the program of a rank; `resident` is what it keeps besides its tokens (see `Schedule.resident`). */
   endRank(resident: Block[] = []): void {
     this.#opBegin.push(this.#kind.length);
@@ -94,26 +104,27 @@ export class ScheduleTable {
   }
 
   finish(): Schedule {
+    this.#operandBegin.push(this.#operands.length);
     const { problem, strategy, degrees, layout } = this;
     const isAnyResident = this.#resident.some(({ length }) => length > 0);
     return {
       ...{ problem, strategy, degrees, layout, tensors: this.#tensors },
       ...(isAnyResident ? { resident: this.#resident } : {}),
       blocks: {
-        tensor: new Uint8Array(this.#tensor),
-        part: new Int32Array(this.#part),
-        tokenBegin: new Int32Array(this.#tokenBegin),
-        tokenEnd: new Int32Array(this.#tokenEnd),
-        headBegin: new Uint16Array(this.#headBegin),
-        headEnd: new Uint16Array(this.#headEnd),
+        tensor: this.#tensor.finish(),
+        part: this.#part.finish(),
+        tokenBegin: this.#tokenBegin.finish(),
+        tokenEnd: this.#tokenEnd.finish(),
+        headBegin: this.#headBegin.finish(),
+        headEnd: this.#headEnd.finish(),
       },
       ops: {
-        kind: new Uint8Array(this.#kind),
-        attribute: new Uint8Array(this.#attribute),
-        peer: new Int32Array(this.#peer),
-        group: new Int32Array(this.#group),
-        operandBegin: new Int32Array(this.#operandBegin.concat(this.#operands.length)),
-        operands: new Int32Array(this.#operands),
+        kind: this.#kind.finish(),
+        attribute: this.#attribute.finish(),
+        peer: this.#peer.finish(),
+        group: this.#group.finish(),
+        operandBegin: this.#operandBegin.finish(),
+        operands: this.#operands.finish(),
       },
       opBegin: new Int32Array(this.#opBegin),
     };
@@ -125,5 +136,33 @@ export class ScheduleTable {
     this.#attribute.push(attribute);
     this.#peer.push(peer);
     this.#group.push(group);
+  }
+}
+
+const sendCode = opKinds.indexOf("send");
+const recvCode = opKinds.indexOf("recv");
+
+/** A typed array that grows by doubling. */
+class Column<T extends Uint8Array | Uint16Array | Int32Array> {
+  #values: T;
+  length = 0;
+
+  constructor(readonly make: new (length: number) => T) {
+    this.#values = new make(4096);
+  }
+
+  push(value: number): void {
+    if (this.length === this.#values.length) this.#grow();
+    this.#values[this.length++] = value;
+  }
+
+  finish(): T {
+    return this.#values.slice(0, this.length) as T;
+  }
+
+  #grow(): void {
+    const larger = new this.make(2 * this.#values.length);
+    larger.set(this.#values);
+    this.#values = larger;
   }
 }

@@ -1,5 +1,5 @@
 import { edgeColouring } from "./edge-colouring.ts";
-import { byPosition, type Piece } from "./piece.ts";
+import { byPosition, joined, type Piece } from "./piece.ts";
 import type { Hop, Routing } from "./route.ts";
 
 /** What one unit hands to another in one round. */
@@ -27,24 +27,26 @@ export type Rounds = readonly (readonly Message[])[];
  * tiles are computed during the next round, so they leave in the one after that.
  */
 export function stage({ within, between }: Routing, units: number, pass: "forward" | "backward"): Rounds {
-  const rounds = new RoundList();
+  const rounds = new RoundList(units);
   const gradient = pass === "backward";
   for (const hop of within) {
-    rounds.data(0, hop);
-    if (gradient) rounds.gradient(computedAfter(0), back(hop), true);
+    const { from, to } = hop;
+    rounds.data(0, from, to, hop);
+    if (gradient) rounds.gradient(computedAfter(0), to, from, hop, true);
   }
   const handsOn = between.some(({ handOnTo }) => handOnTo.length > 0);
   const roundOf = crossingRounds(between, units);
   for (const crossing of between) {
-    const round = roundOf.get(edgeKey(crossing, units)) as number;
-    rounds.data(round, crossing);
-    for (const unit of crossing.handOnTo) {
-      const hop = { ...crossing, from: crossing.to, to: unit };
-      rounds.data(round + 1, hop);
-      if (gradient) rounds.gradient(computedAfter(round + 1), back(hop), false);
+    const { from, to, handOnTo } = crossing;
+    const round = roundOf.get(from * units + to) as number;
+    rounds.data(round, from, to, crossing);
+    for (const unit of handOnTo) {
+      rounds.data(round + 1, to, unit, crossing);
+      if (gradient) rounds.gradient(computedAfter(round + 1), unit, to, crossing, false);
     }
     // The receiver first adds what the others of its node have sent back to it.
-    if (gradient) rounds.gradient(handsOn ? computedAfter(round + 1) + 1 : computedAfter(round), back(crossing), true);
+    if (gradient)
+      rounds.gradient(handsOn ? computedAfter(round + 1) + 1 : computedAfter(round), to, from, crossing, true);
   }
   return rounds.finish();
 }
@@ -52,16 +54,13 @@ export function stage({ within, between }: Routing, units: number, pass: "forwar
 /** The first round whose messages may carry results of tiles on what arrives in `round`. */
 const computedAfter = (round: number): number => round + 2;
 
-const back = (hop: Hop): Hop => ({ ...hop, from: hop.to, to: hop.from });
-
-const edgeKey = ({ from, to }: Hop, units: number): number => from * units + to;
-
 /** The round of every pair of units with crossings. Large ones first, so that those in one round are about equally large. */
 function crossingRounds(between: readonly Hop[], units: number): Map<number, number> {
   const edges = new Map<number, { from: number; to: number; tokens: number }>();
   for (const hop of between) {
-    const edge = edges.get(edgeKey(hop, units));
-    if (edge === undefined) edges.set(edgeKey(hop, units), { from: hop.from, to: hop.to, tokens: hop.end - hop.begin });
+    const key = hop.from * units + hop.to;
+    const edge = edges.get(key);
+    if (edge === undefined) edges.set(key, { from: hop.from, to: hop.to, tokens: hop.end - hop.begin });
     else edge.tokens += hop.end - hop.begin;
   }
   const order = [...edges].sort(([a, x], [b, y]) => y.tokens - x.tokens || a - b);
@@ -72,34 +71,37 @@ function crossingRounds(between: readonly Hop[], units: number): Map<number, num
   return new Map(order.map(([key], i) => [key, colours[i]]));
 }
 
+/** Collects messages: pieces of one round from one unit to another become one message. */
 class RoundList {
-  readonly #rounds: Map<string, { from: number; to: number; data: Piece[]; gradients: Gradient[] }>[] = [];
+  readonly #rounds: Map<number, { from: number; to: number; data: Piece[]; gradients: Gradient[] }>[] = [];
 
-  data(round: number, hop: Hop): void {
-    this.#message(round, hop).data.push(pieceOf(hop));
+  constructor(readonly units: number) {}
+
+  data(round: number, from: number, to: number, { document, begin, end }: Piece): void {
+    this.#message(round, from, to).data.push({ document, begin, end });
   }
 
-  gradient(round: number, hop: Hop, toOwner: boolean): void {
-    this.#message(round, hop).gradients.push({ ...pieceOf(hop), toOwner });
+  gradient(round: number, from: number, to: number, { document, begin, end }: Piece, toOwner: boolean): void {
+    this.#message(round, from, to).gradients.push({ document, begin, end, toOwner });
   }
 
   finish(): Rounds {
-    return Array.from(this.#rounds, (messages) =>
-      [...(messages ?? new Map()).values()]
+    return this.#rounds.map((messages) =>
+      [...messages.values()]
         .sort((a, b) => a.from - b.from || a.to - b.to)
         .map(({ from, to, data, gradients }) => ({
           from,
           to,
-          data: data.sort(byPosition),
+          data: joined(data.sort(byPosition)),
           gradients: gradients.sort(byPosition),
         })),
     );
   }
 
-  #message(round: number, { from, to }: Hop) {
+  #message(round: number, from: number, to: number) {
     while (this.#rounds.length <= round) this.#rounds.push(new Map());
     const messages = this.#rounds[round];
-    const key = `${from},${to}`;
+    const key = from * this.units + to;
     const known = messages.get(key);
     if (known !== undefined) return known;
     const message = { from, to, data: [], gradients: [] };
@@ -107,5 +109,3 @@ class RoundList {
     return message;
   }
 }
-
-const pieceOf = ({ document, begin, end }: Hop): Piece => ({ document, begin, end });
