@@ -91,10 +91,15 @@ class Fixture {
     return static_cast<std::int32_t>(tensorCode.size()) - 1;
   }
 
-  // Lays the columns out; they stay valid, and may be changed, while the fixture lives.
+  // Lays the columns out, once; they stay valid, and may be changed, while the fixture lives.
   Program finish() {
     opBegin = regionBegin = operandBegin = {0};
     for (const Rank& rank : ranks) layOut(rank);
+    return columns();
+  }
+
+  // The columns as they lie.
+  Program columns() {
     problem.cuSeqlens = cuSeqlens;
     Program program;
     program.problem = problem;
