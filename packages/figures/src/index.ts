@@ -4,6 +4,5 @@ export { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 export type { Figure } from "./figure.ts";
 export { drawPacking, type PackingInput } from "./packing.ts";
 export { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";
-export type { PipelineStep, Span } from "./pipeline/step.ts";
 export { drawTopology, type TopologyInput } from "./topology/figure.ts";
 export type { Degree } from "./topology/mechanisms.ts";

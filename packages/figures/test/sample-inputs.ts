@@ -1,6 +1,7 @@
+import type { PipelineStep } from "@hsap/bench";
 import { clusterOf } from "@hsap/cluster";
 import { mixPack } from "@hsap/workload";
-import type { FigureInputs, PipelineStep } from "../src/index.ts";
+import type { FigureInputs } from "../src/index.ts";
 import { sampleSchedule } from "./sample-schedule.ts";
 import { syntheticTrace } from "./synthetic-trace.ts";
 import { syntheticTrials } from "./synthetic-trials.ts";

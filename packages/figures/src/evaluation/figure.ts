@@ -1,4 +1,4 @@
-import type { Interval, Trial } from "@hsap/bench";
+import { faultOfTrial, type Interval, type Trial } from "@hsap/bench";
 import { InputError, mixes } from "@hsap/workload";
 import { stringify } from "csv-stringify/sync";
 import { byteUnit, fullCount, type Unit } from "../drawing/amount.ts";
@@ -22,11 +22,11 @@ const colour = { wall: okabeIto.blue, criticalPath: okabeIto.vermilion, counted:
 /**
  * Figure 5: throughput, bytes and balance by strategy and length mix.
  *
- * @throws InputError if no trial is verified.
+ * @throws InputError if no trial is without fault.
  */
 export function drawEvaluation({ trials, machine }: EvaluationInput): Figure {
   const summaries = summarize(trials);
-  if (summaries.length === 0) throw new InputError("invalid trials: none is verified (run the experiment first)");
+  if (summaries.length === 0) throw new InputError("invalid trials: none is without fault (run the experiment first)");
   const width = columnWidth.double;
   const rows = layRows(summaries, describeMix);
   const columns = columnsOf(summaries);
@@ -122,14 +122,14 @@ const describeMix = (mix: string): string =>
   Object.hasOwn(mixes, mix) ? mixes[mix as keyof typeof mixes].description : "";
 
 function captionOf(trials: readonly Trial[], machine: string): string {
-  const used = trials.filter(({ verified }) => verified);
+  const used = trials.filter((trial) => faultOfTrial(trial) === undefined);
   const [first] = used;
   const { heads, kvHeads, headDim, dtype } = first.problem;
   const tokens = [...new Set(used.map(({ problem }) => problem.tokens))].sort((a, b) => a - b);
   const ranks = Math.max(...used.map((trial) => trial.ranks));
   const left = trials.length - used.length;
   return (
-    `Medians of ${used.length} verified trials${left > 0 ? ` (${left} more were not verified and are left out)` : ""}: packs of ` +
+    `Medians of ${used.length} trials, each checked against float64${left > 0 ? ` (${left} wrong ones are left out)` : ""}: packs of ` +
     `${tokens.map(fullCount).join(", ")} tokens, ${ranks} ranks in ${Math.ceil(ranks / first.ranksPerNode)} nodes, ` +
     `${heads} query and ${kvHeads} kv heads of ${headDim}, ${dtype}; ${machine}. Wall time is the machine's as it is; the critical path is ` +
     "the slowest rank's CPU time in each stage, summed, as if every rank had a core of its own and transfers were free."

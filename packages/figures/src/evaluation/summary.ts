@@ -1,4 +1,4 @@
-import { type Interval, median, pairedRatio, type Trial, variantName } from "@hsap/bench";
+import { faultOfTrial, type Interval, median, pairedRatio, type Trial, variantName } from "@hsap/bench";
 
 /** What the trials say of one strategy variant on one length mix. */
 export interface Summary {
@@ -23,11 +23,11 @@ export interface Throughput {
   readonly criticalPath: Interval;
 }
 
-/** Groups trials by mix and variant, in the order in which they first appear. Trials that are not verified are left out. */
+/** Groups trials by mix and variant, in the order in which they first appear. Trials with a fault are left out. */
 export function summarize(trials: readonly Trial[]): Summary[] {
   const groups = new Map<string, Trial[]>();
   for (const trial of trials) {
-    if (!trial.verified) continue;
+    if (faultOfTrial(trial) !== undefined) continue;
     const key = `${trial.problem.mix}\n${labelOf(trial, trials)}`;
     groups.set(key, [...(groups.get(key) ?? []), trial]);
   }

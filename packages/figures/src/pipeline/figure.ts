@@ -1,3 +1,4 @@
+import type { PipelineStep } from "@hsap/bench";
 import { documentsOf } from "@hsap/workload";
 import { stringify } from "csv-stringify/sync";
 import { fullCount, rangeOf } from "../drawing/amount.ts";
@@ -8,7 +9,6 @@ import type { Figure } from "../figure.ts";
 import { activityColour, compileColour } from "./colours.ts";
 import { type LaneBar, laneBars } from "./lanes.ts";
 import { rankLanes, rankLanesHeight } from "./rank-lanes.ts";
-import type { PipelineStep } from "./step.ts";
 import { stepLanes, stepLanesHeight } from "./step-lanes.ts";
 
 export interface PipelineInput {

@@ -1,3 +1,4 @@
+import type { PipelineStep, Span } from "@hsap/bench";
 import { axisY, link, rect, text } from "@observablehq/plot";
 import { shortNumber } from "../drawing/amount.ts";
 import { bottomAxis } from "../drawing/axes.ts";
@@ -5,7 +6,6 @@ import { ink, okabeIto } from "../drawing/palette.ts";
 import { type Panel, plotPanel } from "../drawing/panel.ts";
 import { fontSize, textWidth } from "../drawing/text.ts";
 import { compileColour } from "./colours.ts";
-import type { PipelineStep, Span } from "./step.ts";
 
 export const stepLanesHeight = 76;
 
