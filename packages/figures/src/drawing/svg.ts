@@ -1,3 +1,5 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
 import { DOMParser } from "linkedom";
 
 const namespace = "http://www.w3.org/2000/svg";
