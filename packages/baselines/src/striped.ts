@@ -8,8 +8,8 @@ import { attendRound, wholeRing } from "./ring.ts";
  * the ring of `ring.ts` over a sharding that balances the causal mask.
  *
  * Sharding: stripe i of the pack is on rank i mod P. The published stripe is one token, `stripe=1`. The schedule names data by
- * contiguous ranges, so a stripe of one token makes one tile for each pair of tokens; by default a stripe is long enough
- * for 16 stripes on each rank.
+ * contiguous ranges, so a stripe of one token makes one tile for each pair of tokens, and each row of o would be merged in
+ * fp32 as often as it has keys; by default a stripe is long enough for 4 stripes on each rank.
  * Volume: forward (P-1)/P * KV; backward 2(P-1)/P * KV, as ring.
  * Memory: as ring.
  * Balance: with n tokens a rank in stripes of one token, rank r of one causal document computes n(nP - P + 2r + 2) / 2 pairs,
@@ -24,7 +24,7 @@ export const striped: Strategy = {
   defaultDegrees: (problem) => ({ ring: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
   options: {
-    stripe: { summary: "tokens of a stripe, 1 as published; 0: 16 stripes for each rank", default: 0 },
+    stripe: { summary: "tokens of a stripe, 1 as published; 0: 4 stripes for each rank", default: 0 },
   },
 
   compile(problem, degrees, { stripe = 0 } = {}) {
@@ -39,7 +39,7 @@ export const striped: Strategy = {
   },
 };
 
-const defaultStripe = ({ batch }: Problem, ranks: number): number => Math.ceil(tokensOf(batch) / (16 * ranks));
+const defaultStripe = ({ batch }: Problem, ranks: number): number => Math.ceil(tokensOf(batch) / (4 * ranks));
 
 function stripedShards({ batch }: Problem, ranks: number, stripe: number): Layout {
   const tokens = tokensOf(batch);

@@ -28,9 +28,9 @@ describe("striped", () => {
     ]);
   });
 
-  it("has 16 stripes on each rank otherwise, unless there are fewer tokens", () => {
-    expect(compile(problemOf({ lengths: [320], ranks: 2 })).layout.map((ranges) => ranges.length)).toEqual([16, 16]);
-    expect(compile(problemOf({ lengths: [10], ranks: 2 })).layout.map((ranges) => ranges.length)).toEqual([5, 5]);
+  it("has 4 stripes on each rank otherwise, unless there are fewer tokens", () => {
+    expect(compile(problemOf({ lengths: [320], ranks: 2 })).layout.map((ranges) => ranges.length)).toEqual([4, 4]);
+    expect(compile(problemOf({ lengths: [5], ranks: 2 })).layout.map((ranges) => ranges.length)).toEqual([3, 2]);
   });
 
   it("receives (P-1)/P of all keys and values forward, and twice that backward", () => {
