@@ -7,7 +7,7 @@ import {
   type StrategyOptions,
 } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
-import { candidateDegrees } from "./degrees.ts";
+import { candidateDegrees, chooseDegrees } from "./degrees.ts";
 import { hierarchyOf } from "./hierarchy.ts";
 import { lowerToPrograms } from "./lower.ts";
 import { place } from "./place.ts";
@@ -30,7 +30,7 @@ export const hsap: Strategy = {
       default: "balanced",
     },
   },
-  defaultDegrees: (problem) => candidateDegrees(problem)[0],
+  defaultDegrees: chooseDegrees,
   candidateDegrees,
   compile,
 };
