@@ -3,6 +3,9 @@ import { opKinds, type TileMask, tileMasks } from "../op.ts";
 import type { Schedule } from "../schedule.ts";
 import { empty } from "./held.ts";
 
+/** A sum that is held, but to which nothing was added yet. */
+export const zero = 1;
+
 /** What a tile adds to. A fused forward tile adds to o and lse, a backward one to dq, dk and dv. */
 export const slots = ["o", "lse", "dq", "dk", "dv"] as const;
 export type Slot = (typeof slots)[number];
@@ -55,7 +58,8 @@ export class Contributions {
   readonly #slots = new GrowingColumn(Uint8Array);
 
   constructor() {
-    // Row 0 stands for `empty`.
+    // Row 0 stands for `empty`, row 1 for `zero`.
+    this.#make(joined, empty, empty, -1, 0);
     this.#make(joined, empty, empty, -1, 0);
   }
 
@@ -72,8 +76,8 @@ export class Contributions {
   }
 
   join(a: number, b: number): number {
-    if (a === empty) return b;
-    return b === empty ? a : this.#make(joined, a, b, -1, this.slotsOf(a) | this.slotsOf(b));
+    if (a <= zero) return b;
+    return b <= zero ? a : this.#make(joined, a, b, -1, this.slotsOf(a) | this.slotsOf(b));
   }
 
   /** The content, but only for the query heads given. */
@@ -88,11 +92,6 @@ export class Contributions {
   scoresOf(content: number): ScoreContent | undefined {
     if (content <= empty || this.#kind.at(content) !== scores) return undefined;
     return { row: this.#left.at(content), softmax: this.#right.at(content), stage: stages[this.#extra.at(content)] };
-  }
-
-  /** Whether the content is a sum of tiles (or empty), not an input and not scores. */
-  isSum(content: number): boolean {
-    return content >= empty && (content === empty || this.#kind.at(content) !== scores);
   }
 
   /** Bits of the slots whose numbers are in a sum; 0 for anything else. */

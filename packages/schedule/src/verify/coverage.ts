@@ -1,7 +1,7 @@
 import { documentAt } from "@hsap/workload";
 import type { Block } from "../block.ts";
-import { type Schedule, worldSizeOf } from "../schedule.ts";
-import { bitOf, type ComputedTile, type Slot, slots } from "./contributions.ts";
+import { homeBlocks, type Schedule, worldSizeOf } from "../schedule.ts";
+import { bitOf, type ComputedTile, type Slot, slots, zero } from "./contributions.ts";
 import { type CoveredColumns, type CoverFault, findCoverFault } from "./exact-cover.ts";
 import { type FindingLog, rankOfRow } from "./finding.ts";
 import { empty, type Rectangle } from "./held.ts";
@@ -75,11 +75,10 @@ class OutputCheck {
   }
 
   rank(rank: number): void {
-    const { layout, tensors, problem } = this.schedule;
+    const { problem } = this.schedule;
     const { cuSeqlens } = problem.batch;
     const held = this.replay.held(rank, this.tensor, 0);
-    for (const { begin, end } of layout[rank]) {
-      const rows = { tokenBegin: begin, tokenEnd: end, headBegin: 0, headEnd: tensors[this.tensor].heads };
+    for (const rows of homeBlocks(this.schedule, rank, this.slot)) {
       // Rows that were never written become empty, so that they are visited as well.
       held.update(rows, (content) => content);
       held.read(rows, (content, piece) => {
@@ -121,7 +120,7 @@ class OutputCheck {
       cuts.add(headBegin).add(headEnd);
       this.#deliver(tile, piece, headEnd - headBegin);
     });
-    if (content !== empty && (contributions.slotsOf(content) & bitOf(this.slot)) === 0) {
+    if (content !== empty && content !== zero && (contributions.slotsOf(content) & bitOf(this.slot)) === 0) {
       this.#report("ownership", rank, piece, `holds something else than ${this.slot}`);
       return;
     }

@@ -74,7 +74,7 @@ class OperandCheck {
       case "softmax":
         return this.#count(ids, ids.length >= 2, "lse, then s parts") ?? this.#softmax(ids);
       case "reduce":
-        return this.#count(ids, ids.length >= 2, "a target, then sources") ?? this.#reduce(ids);
+        return this.#count(ids, ids.length >= 1, "a target, then sources") ?? this.#reduce(ids);
       case "copy":
         return this.#count(ids, ids.length === 2, "a target and a source") ?? this.#reduce(ids);
       default:
@@ -94,6 +94,9 @@ class OperandCheck {
       const fault = this.#outputFault(ids[i], this.#tileOutputs[kind]?.[i]);
       if (fault !== undefined) return fault;
     }
+    const keys = this.schedule.blocks.tokenEnd[k] - this.schedule.blocks.tokenBegin[k];
+    if (kind === "score" && this.#specOf(ids[2]).width < keys)
+      return { what: `has no columns for ${keys} keys`, block: ids[2] };
     const [qBegin, qEnd] = this.#queryHeadRange(q);
     const [kBegin, kEnd] = this.#queryHeadRange(k);
     if (kBegin <= qBegin && kEnd >= qEnd) return undefined;

@@ -1,8 +1,12 @@
 import { tokensOf } from "@hsap/workload";
-import { type Schedule, worldSizeOf } from "../schedule.ts";
+import { homeBlocks, type Schedule, worldSizeOf } from "../schedule.ts";
 import type { FindingLog } from "./finding.ts";
+import { empty, Held } from "./held.ts";
 
-/** Part of `ownership`: each token has exactly one owner, and each rank's ranges are sorted. The rest is checked by `checkOutputs`. */
+/**
+ * Part of `ownership`: each token has exactly one owner, each rank's ranges are sorted, and each row of an output has exactly one
+ * home. The rest is checked by `checkOutputs`.
+ */
 export function checkLayout(schedule: Schedule, log: FindingLog): void {
   const ranks = worldSizeOf(schedule);
   if (schedule.layout.length !== ranks) {
@@ -27,4 +31,26 @@ export function checkLayout(schedule: Schedule, log: FindingLog): void {
   }
   if (covered !== tokens)
     log.add("ownership", { rank: ranks - 1 }, `the layout ends at token ${covered} (the batch has ${tokens})`);
+  checkHomes(schedule, log);
+}
+
+function checkHomes(schedule: Schedule, log: FindingLog): void {
+  for (const { name, role, heads } of schedule.tensors) {
+    // Without resident blocks the home of a row is its owner.
+    if (role !== "output" || schedule.resident === undefined) continue;
+    const homes = new Held();
+    for (let rank = 0; rank < worldSizeOf(schedule); rank++) {
+      for (const block of homeBlocks(schedule, rank, name)) {
+        let isTaken = false;
+        homes.read(block, (content) => {
+          isTaken ||= content !== empty;
+        });
+        if (isTaken) log.add("ownership", { rank, block }, "lies with another rank too");
+        homes.assign(block, 1);
+      }
+    }
+    const all = { tokenBegin: 0, tokenEnd: tokensOf(schedule.problem.batch), headBegin: 0, headEnd: heads };
+    if (!homes.holdsOnly(all, 1))
+      log.add("ownership", { rank: 0, block: { tensor: name, part: 0, ...all } }, "has rows that lie nowhere");
+  }
 }

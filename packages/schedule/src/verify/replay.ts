@@ -1,5 +1,5 @@
 import { type OpKind, opKinds } from "../op.ts";
-import { type Schedule, worldSizeOf } from "../schedule.ts";
+import { homeBlocks, type Schedule, worldSizeOf } from "../schedule.ts";
 import {
   bitOf,
   type ComputedTile,
@@ -8,6 +8,7 @@ import {
   type ScoreStage,
   type Slot,
   tileOf,
+  zero,
 } from "./contributions.ts";
 import type { FindingLog } from "./finding.ts";
 import { empty, Held, type Rectangle } from "./held.ts";
@@ -45,15 +46,12 @@ export class Replay implements ProgressVisitor {
     this.#backward = schedule.problem.pass === "backward";
     this.#queryHeads = queryHeadsOf(schedule);
     this.#held = Array.from({ length: worldSizeOf(schedule) }, () => new Map());
-    schedule.tensors.forEach(({ name, role, heads }, tensor) => {
+    schedule.tensors.forEach(({ name, role }, tensor) => {
       if (role !== "input") return;
       this.#inputs.set(name, inputContent(tensor));
-      schedule.layout.forEach((ranges, rank) => {
-        for (const { begin, end } of ranges) {
-          const rows = { tokenBegin: begin, tokenEnd: end, headBegin: 0, headEnd: heads };
-          this.held(rank, tensor, 0).assign(rows, inputContent(tensor));
-        }
-      });
+      for (let rank = 0; rank < this.#held.length; rank++)
+        for (const block of homeBlocks(schedule, rank, name))
+          this.held(rank, tensor, 0).assign(block, inputContent(tensor));
     });
   }
 
@@ -141,15 +139,17 @@ export class Replay implements ProgressVisitor {
   #reduce(rank: number, row: number, [target, ...sources]: Int32Array): void {
     const { contributions, log } = this;
     const held = this.#heldBlock(rank, target);
+    if (sources.length === 0) held.update(this.#rectangle(target), (sum) => (sum === empty ? zero : sum));
     for (const source of sources) {
       for (const { content, piece } of this.#readHeld(rank, row, source)) {
-        const slot = contributions.slotsOf(content);
-        if (!isGradient(slot)) log.add("ownership", { row, block: source }, "adds what is no gradient");
+        const slotBits = contributions.slotsOf(content);
+        if (!isGradient(slotBits) && content !== zero)
+          log.add("ownership", { row, block: source }, "adds what is no gradient");
         const { at, headBegin, headEnd, isWhole } = this.#sameHeads(target, source, piece);
         const added = isWhole ? content : contributions.clip(content, headBegin, headEnd);
         held.update(at, (sum) => {
-          if (sum !== empty && contributions.slotsOf(sum) !== slot)
-            log.add("ownership", { row, block: source }, "adds one gradient to another");
+          if (!this.#holdsOnly(sum, slotBits))
+            log.add("ownership", { row, block: source }, "adds one thing to another");
           return contributions.join(Math.max(sum, empty), added);
         });
       }
@@ -200,7 +200,7 @@ export class Replay implements ProgressVisitor {
       const tile = contributions.tile(this.#scoredTile(scores, piece), bitOf("o"));
       this.#heldBlock(rank, o).update(piece, (sum) => {
         // Products can be added up only if one softmax has scaled them all.
-        if (sum !== empty && contributions.softmaxOf(sum) !== scores.softmax)
+        if (sum !== empty && sum !== zero && contributions.softmaxOf(sum) !== scores.softmax)
           this.log.add("ownership", { row, block: o }, "adds to what another softmax has scaled");
         return contributions.append(Math.max(sum, empty), tile, bitOf("o"), scores.softmax);
       });
@@ -225,7 +225,7 @@ export class Replay implements ProgressVisitor {
     for (const { scores, piece } of this.#readScores(rank, row, s, "gradient")) {
       this.#checkKeys(row, scores, k);
       const tile = this.contributions.tile(this.#scoredTile(scores, piece), bitOf("dq") | bitOf("dk"));
-      this.#heldBlock(rank, dq).update(piece, (sum) => this.contributions.append(sum, tile, bitOf("dq")));
+      this.#append(rank, row, dq, tile, "dq", piece, piece);
       this.#append(rank, row, dk, tile, "dk", piece);
     }
   }
@@ -297,24 +297,33 @@ export class Replay implements ProgressVisitor {
       this.log.add("ownership", { row, block: o }, "holds other tiles than its log-sum-exp");
   }
 
-  /** Adds a tile to a gradient; `queries` tells which query heads it covers, if not those of the whole block. */
-  #append(rank: number, row: number, id: number, tile: number, slot: Slot, queries?: Rectangle): void {
+  /** Adds a tile to the heads of a gradient that belong to those of `queries`, in all rows of the block or those given. */
+  #append(
+    rank: number,
+    row: number,
+    id: number,
+    tile: number,
+    slot: Slot,
+    queries?: Rectangle,
+    rows: Rectangle = this.#rectangle(id),
+  ): void {
     const bits = bitOf(slot);
     const perHead = this.#queryHeads[this.schedule.blocks.tensor[id]];
-    const block = this.#rectangle(id);
-    const at =
+    const { headBegin, headEnd } =
       queries === undefined
-        ? block
-        : {
-            ...block,
-            headBegin: Math.floor(queries.headBegin / perHead),
-            headEnd: Math.ceil(queries.headEnd / perHead),
-          };
-    this.#heldBlock(rank, id).update(at, (sum) => {
-      if (sum !== empty && this.contributions.slotsOf(sum) !== bits)
+        ? this.#rectangle(id)
+        : { headBegin: Math.floor(queries.headBegin / perHead), headEnd: Math.ceil(queries.headEnd / perHead) };
+    this.#heldBlock(rank, id).update({ ...rows, headBegin, headEnd }, (sum) => {
+      if (!this.#holdsOnly(sum, bits))
         this.log.add("ownership", { row, block: id }, `holds something else than ${slot}`);
       return this.contributions.append(Math.max(sum, empty), tile, bits);
     });
+  }
+
+  /** Whether a content is a sum of such numbers only, or nothing yet. */
+  #holdsOnly(content: number, slotBits: number): boolean {
+    if (content === empty || content === zero) return true;
+    return slotBits === 0 ? content > empty : this.contributions.slotsOf(content) === slotBits;
   }
 
   /** Where a piece of `source` lies in `target`, which may have more or fewer heads, and the query heads of the piece. */
