@@ -7,7 +7,7 @@
  * Each step leaves a stamp when it is done, so an interrupted set-up goes on with the step it was in, and two that run at
  * once take turns.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { withLock } from "./setup/lock.mjs";
@@ -19,37 +19,34 @@ import { checkNode } from "./setup/toolchain.mjs";
 import { typescript } from "./setup/typescript.mjs";
 
 /**
- * Brings the checkout at `root` up to date.
+ * Brings the checkout at `root` up to date: by default with all that the `hsap` command needs.
  *
  * @throws SetupError if something is missing or a step fails.
  */
-export async function setUp(root, say = (line) => process.stderr.write(`setup: ${line}\n`)) {
+export async function setUp(root, steps = [packages, native, typescript]) {
   const { engines } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
   checkNode(engines.node);
-  const steps = [packages, native, typescript].filter((step) => step !== native || hasNative(root, say));
   const stale = () => steps.filter((step) => !step.isFresh(root));
   if (stale().length === 0) return;
   const bringUpToDate = async (noteGroup) => {
     const todo = stale();
     // What is missing on the machine is said before anything slow is done.
     for (const step of todo) step.check?.(root);
-    for (const step of todo) await runTimed(step, root, say, stepRunner(root, noteGroup));
+    for (const step of todo) await runTimed(step, root, stepRunner(root, noteGroup));
   };
   await withLock(path.join(root, ".setup/lock"), bringUpToDate, (pid) =>
     say(`waiting for the set-up in process ${pid}`),
   );
 }
 
-async function runTimed(step, root, say, run) {
+async function runTimed(step, root, run) {
   const start = performance.now();
   await step.make(root, say, run);
   say(`${step.name} ready (${((performance.now() - start) / 1000).toFixed(1)} s)`);
 }
 
-function hasNative(root, say) {
-  const found = existsSync(path.join(root, "native/CMakeLists.txt"));
-  if (!found) say("no native/CMakeLists.txt, so the native engine is not built");
-  return found;
+function say(line) {
+  process.stderr.write(`setup: ${line}\n`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
@@ -57,7 +54,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     await setUp(fileURLToPath(new URL("..", import.meta.url)));
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
-    process.stderr.write(`setup: ${error.message}\n`);
+    say(error.message);
     process.exitCode ||= 1;
   }
 }

@@ -7,6 +7,8 @@
  * exits with 1 if anything failed.
  */
 import { fileURLToPath } from "node:url";
+import { native } from "./setup/native.mjs";
+import { packages } from "./setup/packages.mjs";
 import { SetupError } from "./setup/setup-error.mjs";
 import { setUp } from "./setup.mjs";
 
@@ -19,15 +21,15 @@ async function namedChecks(vitestOptions) {
   const { boundaries } = await import("./checks/boundaries.mjs");
   const { types, testTypes } = await import("./checks/types.mjs");
   const { vitestTests } = await import("./checks/vitest-tests.mjs");
-  const { nativeTests } = await import("./checks/native-tests.mjs");
+  const { builtNativeTests } = await import("./checks/native-tests.mjs");
   return {
+    "types of the packages": () => types(root),
+    "types of the tests": () => testTypes(root),
     "lint and formatting": () => lint(root),
     "formatting of native code": () => nativeFormat(root),
     "package boundaries": () => boundaries(root),
-    "types of the packages": () => types(root),
-    "types of the tests": () => testTypes(root),
     "tests of the packages": () => vitestTests(root, vitestOptions),
-    "tests of the native engine": () => nativeTests(root),
+    "tests of the native engine": () => builtNativeTests(root),
   };
 }
 
@@ -36,7 +38,7 @@ async function runChecks(checks) {
   for (const [name, check] of Object.entries(checks)) {
     console.log(`\n== ${name}`);
     const outcome = await check().catch((error) => {
-      console.error(error);
+      console.error(error instanceof SetupError ? `setup: ${error.message}` : error);
       return { passed: 0, failed: 1 };
     });
     console.log(`== ${name}: ${outcome.passed} passed, ${outcome.failed} failed`);
@@ -48,7 +50,8 @@ async function runChecks(checks) {
 
 async function main() {
   try {
-    await setUp(root);
+    // What else a check needs it sets up itself, so that one broken build does not hide what the others find.
+    await setUp(root, [packages, native]);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     process.stderr.write(`setup: ${error.message}\n`);

@@ -1,12 +1,17 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { $ } from "zx";
+import { nativeTestPrograms } from "../setup/native.mjs";
+import { setUp } from "../setup.mjs";
 
-/** The tests of the native engine in the build folder, `native/build` where it is left out; each may take `timeoutS`. */
-export async function nativeTests(root, build = "native/build", timeoutS = 300) {
-  if (!existsSync(path.join(root, "native/CMakeLists.txt"))) {
-    return { passed: 0, failed: 0, skipped: [{ name: "native tests", reason: "there is no native/CMakeLists.txt" }] };
-  }
+/** The tests of the native engine; builds them on the way. */
+export async function builtNativeTests(root) {
+  await setUp(root, [nativeTestPrograms]);
+  return nativeTests(root, "native/build", 300);
+}
+
+/** The tests of the native engine that are built in the folder `build`; each may take `timeoutS`. */
+export async function nativeTests(root, build, timeoutS) {
   const file = path.join(root, build, "junit.xml");
   rmSync(file, { force: true });
   const options = [

@@ -5,24 +5,20 @@ import { fingerprint } from "./fingerprint.mjs";
 import { readStamp, writeStamp } from "./stamp.mjs";
 import { checkCMake, findCompiler, hasNinja } from "./toolchain.mjs";
 
-/** The native engine, its addon and its tests, in native/build. */
+/** The native engine as the addon that the packages load: native/build/hsap.node. */
 export const native = {
   name: "native engine",
-  isFresh: (root) => existsSync(addon(root)) && readStamp(stampFile(root)) === wantedStamp(root),
-  check(root) {
-    const cmakeLists = readFileSync(path.join(root, "native/CMakeLists.txt"), "utf8");
-    checkCMake(cmakeLists.match(/cmake_minimum_required\(VERSION (\d+\.\d+)/)[1]);
-    findCompiler();
-  },
-  async make(root, say, run) {
-    say("building the native engine");
-    const wanted = wantedStamp(root);
-    const build = path.join(root, "native/build");
-    removeForeignBuild(root, build);
-    await configureNative(root, build, "Release", run);
-    await buildNative(build, run);
-    writeStamp(stampFile(root), wanted);
-  },
+  isFresh: (root) => existsSync(addon(root)) && readStamp(stampFile(root, "addon")) === wantedStamp(root),
+  check: checkTools,
+  make: (root, say, run) => build(root, "addon", ["--target", "hsap_addon"], say, run),
+};
+
+/** All the rest of native/build: tests and benchmarks. */
+export const nativeTestPrograms = {
+  name: "native tests",
+  isFresh: (root) => readStamp(stampFile(root, "all")) === wantedStamp(root),
+  check: checkTools,
+  make: (root, say, run) => build(root, "all", [], say, run),
 };
 
 /** Configures the native project in the folder `build`, by `run` of a step runner; `more` are further options of cmake. */
@@ -39,9 +35,25 @@ export async function configureNative(root, build, buildType, run, ...more) {
   await run("cmake", options, { ...process.env, CXX: findCompiler() });
 }
 
-/** Builds what is configured in the folder `build`. */
-export async function buildNative(build, run) {
-  await run("cmake", ["--build", build, "-j", String(os.availableParallelism())]);
+/** Builds what is configured in `folder`; `more` are further options of cmake. */
+export async function buildNative(folder, run, ...more) {
+  await run("cmake", ["--build", folder, "-j", String(os.availableParallelism()), ...more]);
+}
+
+async function build(root, what, options, say, run) {
+  say(what === "all" ? "building the native tests" : "building the native engine");
+  const wanted = wantedStamp(root);
+  const folder = path.join(root, "native/build");
+  removeForeignBuild(root, folder);
+  await configureNative(root, folder, "Release", run);
+  await buildNative(folder, run, ...options);
+  writeStamp(stampFile(root, what), wanted);
+}
+
+function checkTools(root) {
+  const cmakeLists = readFileSync(path.join(root, "native/CMakeLists.txt"), "utf8");
+  checkCMake(cmakeLists.match(/cmake_minimum_required\(VERSION (\d+\.\d+)/)[1]);
+  findCompiler();
 }
 
 /** A build folder that came along with a copied checkout names the old place, and CMake refuses it. */
@@ -61,6 +73,7 @@ function addon(root) {
   return path.join(root, "native/build/hsap.node");
 }
 
-function stampFile(root) {
-  return path.join(root, "native/build/.hsap-native");
+/** In the build folder, so that it goes when that does. */
+function stampFile(root, what) {
+  return path.join(root, `native/build/.hsap-${what}`);
 }
