@@ -26,14 +26,15 @@ export interface Hierarchy {
 }
 
 /**
- * The hierarchy that `degrees` describe.
+ * The hierarchy that `degrees` describe; a degree left out is 1.
  *
- * @throws InputError if a degree is no positive integer, ulysses * sap is not the number of ranks, or units would not
+ * @throws InputError if a degree is unknown or no positive integer, ulysses * sap is not the number of ranks, or units would not
  * share kv heads evenly or reach over a node's border.
  */
 export function hierarchyOf(problem: Problem, degrees: Degrees): Hierarchy {
   const ranks = ranksOf(problem);
-  const { ulysses, sap } = degrees;
+  const { ulysses = 1, sap = 1, ...unknown } = degrees;
+  for (const name of Object.keys(unknown)) throw new InputError(`unknown degree: ${name} (hsap has ulysses, sap)`);
   for (const [name, degree] of Object.entries({ ulysses, sap })) {
     if (!Number.isInteger(degree) || degree < 1) {
       throw new InputError(`invalid degree: ${name}=${degree} (must be a whole number of at least 1)`);

@@ -55,7 +55,8 @@ describe("degrees of hsap", () => {
     expect(refused({ ulysses: 2, sap: 3 })).toBe("invalid degrees: ulysses=2,sap=3 (must multiply to 8 ranks)");
     expect(refused({ ulysses: 8, sap: 1 })).toBe("invalid degree: ulysses=8 (must divide 4 kv heads)");
     expect(refused({ ulysses: 0, sap: 8 })).toBe("invalid degree: ulysses=0 (must be a whole number of at least 1)");
-    expect(refused({ sap: 8 })).toBe("invalid degree: ulysses=undefined (must be a whole number of at least 1)");
+    expect(refused({ ring: 8 })).toBe("unknown degree: ring (hsap has ulysses, sap)");
+    expect(refused({ sap: 8 })).toBe("accepted");
     expect(refused({ ulysses: 1, sap: 8 }, { shard: "random" })).toBe(
       "invalid shard: random (must be balanced or contiguous)",
     );
