@@ -1,0 +1,2 @@
+export { formatOp, formatSchedule } from "./format.ts";
+export { parseSchedule } from "./parse.ts";
