@@ -1,4 +1,5 @@
 export * from "./accounting.ts";
+export * from "./binary/index.ts";
 export * from "./block.ts";
 export * from "./builder.ts";
 export * from "./layout.ts";
@@ -9,6 +10,7 @@ export * from "./problem.ts";
 export * from "./schedule.ts";
 export * from "./strategy.ts";
 export * from "./tensor.ts";
+export * from "./text/index.ts";
 export * from "./tiles.ts";
 export * from "./trace.ts";
 export * from "./transfers.ts";

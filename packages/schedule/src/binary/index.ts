@@ -1,0 +1,2 @@
+export { decodeSchedule, encodeSchedule } from "./schedule-binary.ts";
+export { type DecodedTables, decodeTables, encodeTables, type Tables } from "./tables.ts";
