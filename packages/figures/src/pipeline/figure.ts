@@ -59,7 +59,7 @@ function legendEntries(bars: readonly LaneBar[], levelNames: readonly string[]):
   const levels = [...new Set(bars.flatMap(({ activity }) => (typeof activity === "object" ? [activity.level] : [])))];
   const entries: LegendEntry[] = [
     { label: "compile", colour: compileColour },
-    { label: "attention tiles", colour: activityColour("attention") },
+    { label: "execution, attention tiles", colour: activityColour("attention") },
   ];
   if (bars.some(({ activity }) => activity === "sums")) {
     entries.push({ label: "merges, sums, copies", colour: activityColour("sums") });
@@ -80,7 +80,8 @@ function captionOf(steps: readonly PipelineStep[], machine: string): string {
   const tokens = problem.batch.cuSeqlens[problem.batch.cuSeqlens.length - 1];
   return (
     `${strategy}${named.length > 0 ? ` (${named.join(" x ")})` : ""}, ${problem.pass} pass, ${steps.length} packs of ${rangeOf(documents)} documents ` +
-    `and ${fullCount(tokens)} tokens, ${heads} query and ${kvHeads} kv heads of ${headDim}, ${dtype}; ${machine}.`
+    `and ${fullCount(tokens)} tokens, ${heads} query and ${kvHeads} kv heads of ${headDim}, ${dtype}; ${machine}. ` +
+    "Executing is the whole call of the engine, which also makes the inputs."
   );
 }
 
