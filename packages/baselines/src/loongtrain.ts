@@ -3,7 +3,7 @@ import { type Degrees, type ProgramBuilder, ranksOf, ScheduleBuilder, type Strat
 import { InputError } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
 import { addAll, type Ring } from "./ring.ts";
-import { shardBlocks, shardTiles } from "./shard.ts";
+import { rangesWithKeysOf, type Shard, shardBlocks, shardTiles } from "./shard.ts";
 import { checkHeadSplit } from "./ulysses.ts";
 import { attendInGroups, divisorsOf, headGroups, headSplits, layoutOfGroups, widestHeadSplit } from "./usp.ts";
 
@@ -105,7 +105,7 @@ function attendBackward(builder: ScheduleBuilder, ring: Ring, around: DoubleRing
   const { ranks, shards, heads, homeParts } = ring;
   const { inner, outer, next, previous, outerNext, outerPrevious, heldAt, innerStart, outerStart } = around;
   const program = builder.rank(ranks[place]);
-  const gradients = (of: number, part: number) => shardBlocks(builder, ["dk", "dv"], shards[of], { heads, part });
+  const gradients = (shard: Shard, part: number) => shardBlocks(builder, ["dk", "dv"], shard, { heads, part });
   const [own, home] = [1 + ranks[place], homeParts?.[place] ?? 0];
   for (let outerStep = 0; outerStep < outer; outerStep++) {
     const sum = outerStep === 0 ? home : own;
@@ -114,30 +114,29 @@ function attendBackward(builder: ScheduleBuilder, ring: Ring, around: DoubleRing
       passKeysAndValues(builder, ring, around, program, outerStep, step);
       const tiles = tilesOf(builder, ring, place, held);
       const kvPart = step === 0 ? sum : own;
-      const starts = step === 1 || (step === 0 && outerStep > 0);
-      if (kvPart === own && (starts || tiles.length > 0))
-        for (const share of gradients(held, own)) program.reduce(share);
+      // A sum that starts here is whole even where no tile reaches it.
+      const share = step > 1 ? rangesWithKeysOf(tiles, shards[held]) : shards[held];
+      if (kvPart === own) for (const block of gradients(share, own)) program.reduce(block);
       for (const tile of tiles) program.attend(tile, { headBegin: heads[0], headEnd: heads[1], kvPart });
       if (step === 0) continue;
-      const travelling = gradients(held, 1 + innerStart(step));
-      if (step > 1 && tiles.length > 0) addAll(program, travelling, gradients(held, own));
+      if (step > 1) addAll(program, gradients(share, 1 + innerStart(step)), gradients(share, own));
       program.exchange("p2p", [
-        { to: next, blocks: travelling },
-        { from: previous, blocks: gradients(heldAt(outerStep, step + 1), 1 + innerStart(step + 1)) },
+        { to: next, blocks: gradients(shards[held], 1 + innerStart(step)) },
+        { from: previous, blocks: gradients(shards[heldAt(outerStep, step + 1)], 1 + innerStart(step + 1)) },
       ]);
     }
     // The piece that was here at the round's first step: its sum over this inner ring, then over those before.
-    const first = heldAt(outerStep, 0);
+    const first = shards[heldAt(outerStep, 0)];
     if (inner > 1) addAll(program, gradients(first, sum), gradients(first, 1 + innerStart(0)));
     if (outerStep === 0) continue;
     const travelling = gradients(first, 1 + outerStart(outerStep));
     if (outerStep > 1) addAll(program, travelling, gradients(first, own));
     program.exchange("p2p", [
       { to: outerNext, blocks: travelling },
-      { from: outerPrevious, blocks: gradients(heldAt(outerStep + 1, 0), 1 + outerStart(outerStep + 1)) },
+      { from: outerPrevious, blocks: gradients(shards[heldAt(outerStep + 1, 0)], 1 + outerStart(outerStep + 1)) },
     ]);
   }
-  if (outer > 1) addAll(program, gradients(place, home), gradients(place, 1 + outerStart(0)));
+  if (outer > 1) addAll(program, gradients(shards[place], home), gradients(shards[place], 1 + outerStart(0)));
 }
 
 /** Passes on what is here at a step of the inner ring, and once in a round to the next inner ring what was here first. */

@@ -1,6 +1,6 @@
 import { type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { checkedDegrees } from "./degrees.ts";
-import { contiguousShards, type HeadRange, type Shard, shardBlocks, shardTiles } from "./shard.ts";
+import { contiguousShards, type HeadRange, rangesWithKeysOf, type Shard, shardBlocks, shardTiles } from "./shard.ts";
 
 /**
  * Ring attention: Liu, Zaharia, Abbeel, "Ring Attention with Blockwise Transformers for Near-Infinite Context",
@@ -81,7 +81,7 @@ function attendBackward(builder: ScheduleBuilder, { ranks, shards, heads, homePa
   const program = builder.rank(ranks[place]);
   const { next, previous, heldAt } = neighbours(ranks, place);
   const kv = (held: number) => shardBlocks(builder, ["k", "v"], shards[held], { heads });
-  const gradients = (held: number, part: number) => shardBlocks(builder, ["dk", "dv"], shards[held], { heads, part });
+  const gradients = (shard: Shard, part: number) => shardBlocks(builder, ["dk", "dv"], shard, { heads, part });
   // A travelling sum is named after the rank where it starts, and a rank's own share after that rank.
   const travelling = (held: number) => 1 + ranks[(held + 1) % ranks.length];
   const own = 1 + ranks[place];
@@ -95,21 +95,23 @@ function attendBackward(builder: ScheduleBuilder, { ranks, shards, heads, homePa
       ]);
     }
     const tiles = shardTiles(builder.problem, shards[place], shards[held]);
-    const starts = travelling(held) === own;
-    // A share that travels is whole even where no tile touches it; at home the gradient is the tensor itself.
-    if (step > 0 && (starts || tiles.length > 0)) for (const share of gradients(held, own)) program.reduce(share);
+    const starts = step === 1;
+    // A sum that starts here is whole even where no tile reaches it; at home the gradient is the tensor itself.
+    const share = starts ? shards[held] : rangesWithKeysOf(tiles, shards[held]);
+    if (step > 0) for (const block of gradients(share, own)) program.reduce(block);
     for (const tile of tiles) {
       program.attend(tile, { headBegin: heads[0], headEnd: heads[1], kvPart: step === 0 ? home : own });
     }
     if (step === 0) continue;
     // Only here is the sum so far awaited: it travelled while the tiles were computed.
-    if (!starts && tiles.length > 0) addAll(program, gradients(held, travelling(held)), gradients(held, own));
+    if (!starts) addAll(program, gradients(share, travelling(held)), gradients(share, own));
     program.exchange("p2p", [
-      { to: next, blocks: gradients(held, travelling(held)) },
-      { from: previous, blocks: gradients(heldAt(step + 1), travelling(heldAt(step + 1))) },
+      { to: next, blocks: gradients(shards[held], travelling(held)) },
+      { from: previous, blocks: gradients(shards[heldAt(step + 1)], travelling(heldAt(step + 1))) },
     ]);
   }
-  if (ranks.length > 1) addAll(program, gradients(place, home), gradients(place, travelling(place)));
+  const piece = shards[place];
+  if (ranks.length > 1) addAll(program, gradients(piece, home), gradients(piece, travelling(place)));
 }
 
 /** Where a place's pieces come from and go to, and whose piece it holds at a step (its own at step 0 and step P). */

@@ -63,6 +63,15 @@ export function shardTiles({ batch, mask }: Problem, queries: Shard, keys: Shard
   });
 }
 
+/** The ranges of the shard in which some tile has keys. */
+export function rangesWithKeysOf(tiles: readonly Tile[], shard: Shard): Shard {
+  const reached = new Set<TokenRange>();
+  for (const { kBegin, kEnd } of tiles) {
+    for (let i = firstEndingAfter(shard, kBegin); i < shard.length && shard[i].begin < kEnd; i++) reached.add(shard[i]);
+  }
+  return shard.filter((range) => reached.has(range));
+}
+
 /** One block for each of `tensors` and each range of `shard`, of all heads unless `heads` says otherwise. */
 export function shardBlocks(
   builder: ScheduleBuilder,
