@@ -26,7 +26,7 @@ function report(error: unknown, output: Output): number {
     // Asking for help or the version is not a failure.
     if (error.exitCode === 0) return exitCodes.ok;
     if (error.code === "commander.help") return exitCodes.invalidInput;
-    output.err(`hsap: ${error.message.replace(/^error: /, "")}\n`);
+    output.err(`hsap: ${error.message.replace(/^error: /, "").replaceAll("\n", " ")}\n`);
     return exitCodes.invalidInput;
   }
   const failure = error instanceof Error ? error : new Error(String(error));

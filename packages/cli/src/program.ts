@@ -57,8 +57,8 @@ export function program(context: CommandContext): Command {
     root.command("compile").description("compile one problem to a schedule, verify it, and count what it costs"),
   )
     .option("--text", "print the schedule itself, op by op")
-    .option("--out FILE", "write the schedule in binary form")
-    .option("--schedule FILE", "read a schedule that --out wrote, instead of compiling one")
+    .option("--out <file>", "write the schedule in binary form")
+    .option("--schedule <file>", "read a schedule that --out wrote, instead of compiling one")
     .action(async (options: CompileOptions) => (await import("./commands/compile.ts")).compile(options, context));
 
   addProblemOptions(
@@ -69,7 +69,7 @@ export function program(context: CommandContext): Command {
   )
     .option("--quick", "a smaller suite, under 20 s")
     .option("--full", "a larger suite: every pack with every shape, every document perturbed")
-    .option("--schedule FILE", "verify a schedule that hsap compile --out wrote")
+    .option("--schedule <file>", "verify a schedule that hsap compile --out wrote")
     .action(async (options: VerifyOptions) => (await import("./commands/verify.ts")).verify(options, context));
 
   addProblemOptions(
@@ -82,9 +82,9 @@ export function program(context: CommandContext): Command {
         "\nProblem options replace the experiment's own. An interrupted run goes on where it stopped.",
       ),
   )
-    .option("--profile NAME", "how much is measured: smoke (under 30 s), short (under 3 min) or full", "short")
-    .option("--repeats N", "how often each variant runs (default: the profile's)")
-    .option("--results DIR", "where trials are kept (default: results/NAME)")
+    .option("--profile <name>", "how much is measured: smoke (under 30 s), short (under 3 min) or full", "short")
+    .option("--repeats <n>", "how often each variant runs (default: the profile's)")
+    .option("--results <dir>", "where trials are kept (default: results/NAME)")
     .option("--no-figures", "draw no figures at the end")
     .option("--list", "list the experiments and end")
     .action(async (name: string, options: ExperimentOptions) =>
@@ -94,10 +94,10 @@ export function program(context: CommandContext): Command {
   root
     .command("figures")
     .description("draw the paper's figures from results")
-    .option("--results DIR", "trials of the evaluation (default: results/evaluation, or the reference results)")
-    .option("--out DIR", "where the figures go (default: figures beside the trials)")
-    .option("--cluster NAME", "the cluster that the topology shows: a preset or a .yaml file (default: h100-400g)")
-    .option("--ranks N", "how many of its ranks are shown (default: 16)")
+    .option("--results <dir>", "trials of the evaluation (default: results/evaluation, or the reference results)")
+    .option("--out <dir>", "where the figures go (default: figures beside the trials)")
+    .option("--cluster <name>", "the cluster that the topology shows: a preset or a .yaml file (default: h100-400g)")
+    .option("--ranks <n>", "how many of its ranks are shown (default: 16)")
     .option("--json", "print JSON")
     .action(async (options: FiguresOptions) => (await import("./commands/figures.ts")).figures(options, context));
 

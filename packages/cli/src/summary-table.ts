@@ -28,7 +28,6 @@ function columns(baseline: string): readonly Column<SummaryRow>[] {
   return [
     { title: "mix", align: "left", value: ({ mix }) => mix },
     { title: "strategy", align: "left", value: ({ variant }) => variant },
-    { title: "trials", value: ({ trials }) => `${trials}` },
     { title: "wall", unit: "ms", value: ({ wallMs }) => shortNumber(wallMs) },
     { title: "rank cpu", unit: "ms", value: ({ busiestRankMs }) => shortNumber(busiestRankMs) },
     { title: "critical", unit: "ms", value: ({ criticalPathMs }) => shortNumber(criticalPathMs) },
@@ -38,6 +37,7 @@ function columns(baseline: string): readonly Column<SummaryRow>[] {
     { title: "balance", unit: "area", value: ({ areaBalance }) => areaBalance.toFixed(2) },
     { title: `wall/${baseline}`, unit: "95 %", value: ({ wallRatio }) => ratio(wallRatio) },
     { title: `critical/${baseline}`, unit: "95 %", value: ({ criticalPathRatio }) => ratio(criticalPathRatio) },
+    { title: `chain/${baseline}`, unit: "95 %", value: ({ longestChainRatio }) => ratio(longestChainRatio) },
     { title: "error", unit: "rel L2", value: ({ worstError }) => shortError(worstError) },
     { title: "#wrong", value: ({ wrong }) => `${wrong}` },
   ];
@@ -62,13 +62,14 @@ function footer({ experiment, environment, refused, trials }: ExperimentResult, 
     `medians over repeats and packs. ${shared}.`,
     "wall: measured, from all ranks ready to the last one finished.",
     "rank cpu: processor time of the busiest rank's own threads, computation and communication.",
-    "critical: sum over stages of the slowest rank's processor time in that stage; the step with a core for each rank,",
-    "  free transfers, and all ranks meeting at every group of transfers. It shows imbalance that wall hides.",
-    "chain: longest chain of dependent tiles, each at its processor time; the same without the meeting.",
+    "critical: critical path in lock step, the sum over stages of the slowest rank's processor time in that stage: the step",
+    "  with a core for each rank, free transfers, and all ranks meeting at every group of transfers. It shows imbalance that",
+    "  wall hides, and is an upper bound where ranks have different numbers of groups, as hsap's have.",
+    "chain: longest chain of dependent tiles, each at its processor time: the same without the meeting, so a lower bound.",
     "received: highest rank; nodes: all bytes between nodes; balance: highest / mean (query, key) pairs. Counted, not timed.",
     `ratios: median of paired runs (same pack, same repeat) to ${experiment.baseline}, with the bootstrap's 95 % interval; below 1 is faster.`,
     `error: worst relative L2 error against non-parallel attention in float64. #wrong: trials above the bound, or with other bits.`,
-    `${trials.length} trials, verdict: ${wrong === 0 ? "ok" : `WRONG: ${wrong}`}`,
+    `${trials.length} trials (${experiment.sweep.repeats} repeats of each row), verdict: ${wrong === 0 ? "ok" : `WRONG: ${wrong}`}`,
   ];
   return `#\n${lines.map((line) => `# ${line}\n`).join("")}`;
 }

@@ -22,6 +22,7 @@ export interface SummaryRow {
   /** Median of this variant / baseline in the same repeat on the same pack, with its 95 % interval; missing for the baseline itself. */
   readonly wallRatio?: Interval;
   readonly criticalPathRatio?: Interval;
+  readonly longestChainRatio?: Interval;
   readonly worstError: number;
   readonly wrong: number;
 }
@@ -60,10 +61,9 @@ export function busiestRankMs({ cpuMs }: Trial): number {
   return Math.max(...cpuMs.computation.map((computation, rank) => computation + cpuMs.communication[rank]));
 }
 
-function ratiosTo(
-  group: readonly Trial[],
-  references: readonly Trial[],
-): Pick<SummaryRow, "wallRatio" | "criticalPathRatio"> {
+type Ratios = Pick<SummaryRow, "wallRatio" | "criticalPathRatio" | "longestChainRatio">;
+
+function ratiosTo(group: readonly Trial[], references: readonly Trial[]): Ratios {
   const partners = new Map(references.map((trial) => [pairKey(trial), trial]));
   const pairs = group.flatMap((trial) => {
     const partner = partners.get(pairKey(trial));
@@ -75,7 +75,11 @@ function ratiosTo(
       pairs.map(([trial]) => value(trial)),
       pairs.map(([, partner]) => value(partner)),
     );
-  return { wallRatio: ratio(({ wallMs }) => wallMs), criticalPathRatio: ratio((trial) => trial.criticalPathMs) };
+  return {
+    wallRatio: ratio(({ wallMs }) => wallMs),
+    criticalPathRatio: ratio((trial) => trial.criticalPathMs),
+    longestChainRatio: ratio((trial) => trial.longestChainMs),
+  };
 }
 
 function pairKey({ problem, repeat }: Trial): string {

@@ -50,7 +50,8 @@ export interface VerificationOptions {
   readonly degrees?: Degrees | undefined;
   readonly options?: StrategyOptions | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
+  /** `done` is the share of the work, 0 to 1. */
+  readonly onProgress?: ((done: number, label: string) => void) | undefined;
 }
 
 /**
@@ -64,8 +65,13 @@ export async function verifyStrategies(given: VerificationOptions): Promise<Veri
   const rows = new Map<string, GrowingRow>();
   const refusals = new Map<string, Refusal>();
   let runs = 0;
-  for (const [index, { name, problem }] of cases.entries()) {
-    onProgress?.(index, cases.length, `${ranksOf(problem)} ranks: ${name}`);
+  const weightOf = ({ problem }: VerificationCase): number => 4 + ranksOf(problem);
+  const total = cases.reduce((sum, one) => sum + weightOf(one), 0);
+  let done = 0;
+  for (const one of cases) {
+    const { name, problem } = one;
+    onProgress?.(done / total, `${ranksOf(problem)} ranks: ${name}`);
+    done += weightOf(one);
     const expected = await expectedOf(problem, seed, 2);
     for (const strategy of strategies) {
       const candidates = candidatesOf(strategy, problem, given);
@@ -85,7 +91,7 @@ export async function verifyStrategies(given: VerificationOptions): Promise<Veri
       }
     }
   }
-  onProgress?.(cases.length, cases.length, "done");
+  onProgress?.(1, "done");
   const order = new Map(strategies.map(({ name }, i) => [name, i]));
   const sorted = [...rows.values()].sort(
     (a, b) => (order.get(a.strategy) ?? 0) - (order.get(b.strategy) ?? 0) || a.ranks - b.ranks,
@@ -114,6 +120,9 @@ export function faultOf({
   if (unstablePasses > 0) return "the same schedule gave other bits";
   return undefined;
 }
+
+/** How many documents of a pack are perturbed, one after another. */
+const probesOf: Readonly<Record<VerificationSize, number>> = { quick: 1, default: 3, full: Number.POSITIVE_INFINITY };
 
 type GrowingRow = { -readonly [K in keyof VerificationRow]: VerificationRow[K] };
 
@@ -150,7 +159,7 @@ async function verifyInto(
 ): Promise<number> {
   row.cases++;
   try {
-    const probes = context.size === "full" ? Number.POSITIVE_INFINITY : context.size === "default" ? 3 : 2;
+    const probes = probesOf[context.size];
     const result = await verifyCase(strategy, problem, { ...context, probes });
     row.errors = worstOf(row.errors, result.errors);
     row.contaminatedPairs += result.contaminatedPairs;

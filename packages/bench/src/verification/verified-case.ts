@@ -95,8 +95,9 @@ async function runBoth(
   };
 }
 
-/** Up to `most` numbers below `count`, the first and the last among them. */
+/** Up to `most` numbers below `count`, spread evenly: the middle one, or with several the first and the last among them. */
 function spread(count: number, most: number): number[] {
   if (count <= most) return Array.from({ length: count }, (_, i) => i);
-  return Array.from({ length: most }, (_, i) => Math.round((i * (count - 1)) / Math.max(1, most - 1)));
+  if (most === 1) return [count >> 1];
+  return Array.from({ length: most }, (_, i) => Math.round((i * (count - 1)) / (most - 1)));
 }

@@ -1,6 +1,7 @@
 import {
   formatDegrees,
   type OutputName,
+  type Refusal,
   strategies,
   strategyNamed,
   type VerificationCase,
@@ -61,7 +62,7 @@ async function runSuite(options: VerifyOptions, { output }: CommandContext): Pro
           degrees,
           options: parseStrategyOptions(options.option ?? []),
           signal,
-          onProgress: (done, total, label) => progress.update(done / total, label),
+          onProgress: progress.update,
         }),
     );
   } finally {
@@ -109,15 +110,24 @@ const columns: readonly Column<VerificationRow>[] = [
 ];
 
 function footer({ rows, refusals, runs, wrong }: VerificationReport, seconds: number): string {
-  const refused = refusals.map(
-    ({ strategy, ranks, reason, cases }) => `# refused by ${strategy} on ${ranks} ranks (${cases} cases): ${reason}`,
-  );
   const cases = rows.reduce((sum, row) => sum + row.cases, 0);
+  const refused = refusals.reduce((sum, refusal) => sum + refusal.cases, 0);
   const verdict = wrong === 0 && rows.length > 0 ? "ok" : `WRONG: ${wrong} of ${rows.length} rows`;
   const summary = [
     "# bounds: o, lse 1e-6; dq, dk, dv 3e-6; contaminated pairs 0",
-    `# ${cases} cases, ${runs} runs, ${refusals.reduce((sum, refusal) => sum + refusal.cases, 0)} cases refused, ${seconds.toFixed(1)} s`,
+    `# ${cases} cases, ${runs} runs, ${refused} cases refused, ${seconds.toFixed(1)} s`,
     `# verdict: ${verdict}`,
   ];
-  return `${[...refused, ...summary].join("\n")}\n`;
+  return `${[...refusalLines(refusals), ...summary].join("\n")}\n`;
+}
+
+/** One line for each strategy that refused something: how often, on which numbers of ranks, and one of its reasons. */
+function refusalLines(refusals: readonly Refusal[]): string[] {
+  const names = [...new Set(refusals.map(({ strategy }) => strategy))];
+  return names.map((name) => {
+    const own = refusals.filter(({ strategy }) => strategy === name);
+    const ranks = [...new Set(own.map((refusal) => refusal.ranks))].join(", ");
+    const cases = own.reduce((sum, refusal) => sum + refusal.cases, 0);
+    return `# refused by ${name}: ${cases} cases on ${ranks} ranks, such as: ${own[0].reason}`;
+  });
 }
