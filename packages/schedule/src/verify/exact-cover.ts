@@ -40,7 +40,7 @@ export function findCoverFault(
   for (let i = 1; i < cuts.length; i++) {
     if (cuts[i - 1] === cuts[i]) continue;
     const fault = faultBetweenCuts(cuts[i - 1], cuts[i], columns, sorted);
-    if (fault !== undefined) return { rowBegin: cuts[i - 1], rowEnd: cuts[i], ...fault };
+    if (fault !== undefined) return fault;
   }
   return undefined;
 }
@@ -50,19 +50,24 @@ function faultBetweenCuts(
   rowEnd: number,
   columns: { readonly begin: number; readonly end: number; readonly causal: boolean },
   sorted: readonly CoveredColumns[],
-): Omit<CoverFault, "rowBegin" | "rowEnd"> | undefined {
+): CoverFault | undefined {
   let covered = columns.begin;
   let last: CoveredColumns | undefined;
   let lastIsDiagonal = false;
+  // Behind a diagonal tile every row lacks other columns, so only the first is named.
+  const gap = (columnBegin: number, columnEnd: number): CoverFault => ({
+    ...{ rowBegin, rowEnd: lastIsDiagonal ? rowBegin + 1 : rowEnd },
+    ...{ columnBegin, columnEnd, tiles: [] },
+  });
   for (const tile of sorted) {
     if (tile.begin >= tile.end || (tile.causal && rowBegin < tile.begin)) continue;
     // Behind a diagonal tile the last row is covered up to `covered`, the first only up to itself.
     const leastCovered = lastIsDiagonal ? rowBegin + 1 : covered;
     if (tile.begin < covered) {
       const columnEnd = Math.min(tile.end, covered);
-      return { columnBegin: tile.begin, columnEnd, tiles: [last?.tile ?? tile.tile, tile.tile] };
+      return { rowBegin, rowEnd, columnBegin: tile.begin, columnEnd, tiles: [last?.tile ?? tile.tile, tile.tile] };
     }
-    if (tile.begin > leastCovered) return { columnBegin: leastCovered, columnEnd: tile.begin, tiles: [] };
+    if (tile.begin > leastCovered) return gap(leastCovered, tile.begin);
     const endsAtRow = tile.causal && rowBegin < tile.end;
     covered = endsAtRow ? rowEnd : tile.end;
     lastIsDiagonal = endsAtRow && rowEnd > rowBegin + 1;
@@ -71,5 +76,5 @@ function faultBetweenCuts(
   if (lastIsDiagonal && columns.causal) return undefined;
   const end = columns.causal ? rowEnd : columns.end;
   const reached = lastIsDiagonal ? rowBegin + 1 : covered;
-  return reached < end ? { columnBegin: reached, columnEnd: end, tiles: [] } : undefined;
+  return reached < end ? gap(reached, end) : undefined;
 }
