@@ -8,6 +8,12 @@ export interface Tolerance {
   readonly area: number;
 }
 
+export interface FillOptions {
+  readonly tolerance: Tolerance;
+  /** Whether small pieces are mixed, so that bins are alike; without it both sums can always be met. */
+  readonly mixed: boolean;
+}
+
 /** Where documents begin, and the area of their rows: what the cost of a cut depends on. */
 export interface Work {
   readonly cuSeqlens: Int32Array;
@@ -28,10 +34,11 @@ export function fillBins(
   work: Work,
   pieces: readonly Piece[],
   weights: readonly number[],
-  tolerance: Tolerance,
+  { tolerance, mixed }: FillOptions,
 ): Piece[][] {
   const weightOfAll = weights.reduce((sum, weight) => sum + weight, 0);
-  let line = Line.of(work.rowArea, smallOf(work, pieces, Math.min(...weights) / weightOfAll), pieces);
+  const small = mixed ? smallOf(work, pieces, Math.min(...weights) / weightOfAll) : { tokens: 0, area: 0 };
+  let line = Line.of(work.rowArea, small, pieces);
   let weightLeft = weightOfAll;
   return weights.map((weight) => {
     const tokens = Math.round((line.totalTokens * weight) / weightLeft);
@@ -114,9 +121,14 @@ function fillable(line: Line, i: number, longestSkipped: number, tokens: number,
   const least = line.areaBefore(Math.min(tokens, before)) + Math.max(0, tokens - before) * line.pieces[i].mean;
   const most =
     longestSkipped >= 0
-      ? tokens * line.maxOf(longestSkipped)
+      ? mostOf(line, longestSkipped, tokens)
       : line.areaBefore(before) - line.areaBefore(before - tokens);
   return least <= area + slack.area && area <= most + slack.area;
+}
+
+/** The most area that `tokens` tokens can have: the back of piece `i`, or at least no more than all rows like its last. */
+function mostOf(line: Line, i: number, tokens: number): number {
+  return tokens <= line.tokensOf(i) ? line.areaOfBack(i, tokens) : tokens * line.maxOf(i);
 }
 
 /** The back of the longest piece, and fronts of the line to fill up. */

@@ -39,10 +39,10 @@ export class Line {
   }
 
   static of(rowArea: RowArea, small: Small, pieces: readonly Piece[]): Line {
-    const weighed = pieces.map((piece) => weigh(rowArea, small, piece)).sort(byKey);
+    const weighed = pieces.map((piece) => weigh(rowArea, small, piece));
+    const large = weighed.filter(({ key }) => key >= 0).sort(byKey);
     const smallOnes = weighed.filter(({ key }) => key < 0).sort((a, b) => a.mean - b.mean || a.begin - b.begin);
-    const mixed = smallOnes.map((piece, i) => ({ ...piece, key: radicalInverse(i) - 1 })).sort(byKey);
-    return new Line(rowArea, small, [...mixed, ...weighed.slice(mixed.length)]);
+    return new Line(rowArea, small, [...mixed(smallOnes), ...large]);
   }
 
   get totalTokens(): number {
@@ -169,11 +169,20 @@ function weigh(rowArea: RowArea, small: Small, { document, begin, end }: Piece):
 
 const byKey = (a: Weighed, b: Weighed): number => a.key - b.key || a.begin - b.begin;
 
-/** The van der Corput sequence: the binary digits of `i` mirrored at the point, so that neighbours in value are far apart in `i`. */
-function radicalInverse(i: number): number {
-  let value = 0;
-  for (let digit = 0.5, rest = i; rest > 0; rest >>>= 1, digit /= 2) if (rest & 1) value += digit;
-  return value;
+/**
+ * Orders pieces by the van der Corput sequence: the binary digits of a piece's number, mirrored, are its place. So
+ * neighbours in the new order were far apart in the old one, and every stretch samples all of it.
+ */
+function mixed(pieces: readonly Weighed[]): Weighed[] {
+  const digits = Math.ceil(Math.log2(Math.max(1, pieces.length)));
+  const places = 2 ** digits;
+  const order: Weighed[] = [];
+  for (let place = 0; place < places; place++) {
+    let number = 0;
+    for (let digit = 0; digit < digits; digit++) number = (number << 1) | ((place >>> digit) & 1);
+    if (number < pieces.length) order.push({ ...pieces[number], key: place / places - 1 });
+  }
+  return order;
 }
 
 function insert(line: Weighed[], piece: Weighed): void {

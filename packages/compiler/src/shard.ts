@@ -53,12 +53,21 @@ const toleranceOfUnits: Tolerance = { tokens: 0.005, area: 0.01 };
 /** Deals pieces to bins within the tolerance. The last bin gets what is left, so the others may have to keep closer to their shares. */
 function deal(work: Work, pieces: readonly Piece[], weights: readonly number[], tolerance: Tolerance): Piece[][] {
   let bins: Piece[][] = [];
-  for (const scale of [1, 0.5, 0.25, 0]) {
-    bins = fillBins(work, pieces, weights, { tokens: scale * tolerance.tokens, area: scale * tolerance.area });
+  for (const { scale, mixed } of attempts) {
+    const scaled = { tokens: scale * tolerance.tokens, area: scale * tolerance.area };
+    bins = fillBins(work, pieces, weights, { tolerance: scaled, mixed });
     if (isWithin(work, bins, weights, tolerance)) break;
   }
   return bins;
 }
+
+/** From the one that cuts least to the one that is exact. */
+const attempts = [
+  { scale: 1, mixed: true },
+  { scale: 0.5, mixed: true },
+  { scale: 0.2, mixed: true },
+  { scale: 0, mixed: false },
+] as const;
 
 function isWithin(
   { rowArea }: Work,

@@ -1,6 +1,8 @@
+import { areaOf } from "@hsap/schedule";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hierarchyOf } from "../src/hierarchy.ts";
+import { rowAreaOf } from "../src/row-area.ts";
 import { shard } from "../src/shard.ts";
 import { problemOf } from "./problems.ts";
 
@@ -20,6 +22,22 @@ const anyProblem = fc
   })
   .map(problemOf);
 
+/** Any documents, and as many ranks as leave at least 4096 tokens to each. */
+const manyTokens = fc
+  .record({
+    lengths: fc.array(fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 60000 })), {
+      minLength: 20,
+      maxLength: 120,
+    }),
+    most: fc.integer({ min: 2, max: 32 }),
+    ranksPerNode: fc.integer({ min: 2, max: 8 }),
+    mask: fc.constantFrom("causal" as const, "full" as const),
+  })
+  .map(({ lengths, most, ...others }) => {
+    const tokens = lengths.reduce((sum, length) => sum + length, 0);
+    return problemOf({ ...others, lengths, ranks: Math.max(1, Math.min(most, Math.floor(tokens / 4096))) });
+  });
+
 describe("shard", () => {
   it("gives every token to exactly one unit, whatever the lengths", () => {
     fc.assert(
@@ -38,13 +56,27 @@ describe("shard", () => {
     );
   });
 
-  it("keeps the tokens of all ranks within 1 % or one token of each other's mean when balanced", () => {
+  it("keeps the tokens of all ranks within 1 % or two tokens of the mean when balanced", () => {
     fc.assert(
       fc.property(anyProblem, (problem) => {
         const sharding = shard(problem, hierarchyOf(problem, { ulysses: 1, sap: problem.cluster.ranks }), "balanced");
         const tokens = tokensPerUnit(sharding);
         const mean = tokens.reduce((sum, count) => sum + count, 0) / tokens.length;
         for (const count of tokens) expect(Math.abs(count - mean)).toBeLessThanOrEqual(Math.max(2, 0.01 * mean));
+      }),
+    );
+  });
+
+  it("keeps the area of all ranks within 1.02 of the mean when ranks have thousands of tokens", () => {
+    fc.assert(
+      fc.property(manyTokens, (problem) => {
+        const { ranks } = problem.cluster;
+        const sharding = shard(problem, hierarchyOf(problem, { ulysses: 1, sap: ranks }), "balanced");
+        const rowArea = rowAreaOf(problem);
+        const area = sharding.map((pieces) =>
+          pieces.reduce((sum, { document, begin, end }) => sum + rowArea(document, begin, end), 0),
+        );
+        expect(Math.max(...area) / (areaOf(problem) / ranks)).toBeLessThanOrEqual(1.02);
       }),
     );
   });

@@ -1,0 +1,121 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { hierarchyOf } from "../src/hierarchy.ts";
+import { place } from "../src/place.ts";
+import { route } from "../src/route.ts";
+import { shard } from "../src/shard.ts";
+import { stage } from "../src/stage.ts";
+import { tile } from "../src/tile.ts";
+import { type ProblemOptions, problemOf } from "./problems.ts";
+
+/** All passes up to staging, for problems without a head split. */
+function plan(options: ProblemOptions, kind: "balanced" | "contiguous" = "balanced") {
+  const problem = problemOf(options);
+  const hierarchy = hierarchyOf(problem, { ulysses: 1, sap: options.ranks });
+  const sharding = shard(problem, hierarchy, kind);
+  const placement = place(sharding, tile(problem, sharding));
+  const routing = route(sharding, placement, hierarchy);
+  return { problem, hierarchy, sharding, placement, routing, rounds: stage(routing, options.ranks, problem.pass) };
+}
+
+const anyOptions = fc.record({
+  lengths: fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 12 }),
+  ranks: fc.integer({ min: 1, max: 24 }),
+  ranksPerNode: fc.integer({ min: 1, max: 8 }),
+  mask: fc.constantFrom("causal" as const, "full" as const),
+  pass: fc.constantFrom("forward" as const, "backward" as const),
+});
+
+describe("place", () => {
+  it("needs of a document the keys up to the last own row, less the own ones", () => {
+    const { placement } = plan({ lengths: [40, 4], ranks: 2, ranksPerNode: 2 }, "contiguous");
+    expect([...placement.needs]).toEqual([[0, [{ unit: 1, document: 0, begin: 0, end: 22 }]]]);
+  });
+
+  it("needs all keys of a document when its mask is full", () => {
+    const { placement } = plan({ lengths: [40, 4], ranks: 2, ranksPerNode: 2, mask: "full" }, "contiguous");
+    expect([...placement.needs]).toEqual([
+      [
+        0,
+        [
+          { unit: 0, document: 0, begin: 22, end: 40 },
+          { unit: 1, document: 0, begin: 0, end: 22 },
+        ],
+      ],
+    ]);
+  });
+});
+
+describe("route", () => {
+  it("brings every unit exactly what it needs, across to a node once and handed on inside", () => {
+    fc.assert(
+      fc.property(anyOptions, (options) => {
+        const { placement, routing, hierarchy } = plan(options);
+        const brought = new Map<number, number>();
+        const bring = (unit: number, tokens: number) => brought.set(unit, (brought.get(unit) ?? 0) + tokens);
+        for (const { to, begin, end } of routing.within) bring(to, end - begin);
+        for (const { from, to, handOnTo, begin, end } of routing.between) {
+          expect(hierarchy.nodeOfUnit[from]).not.toBe(hierarchy.nodeOfUnit[to]);
+          for (const unit of [to, ...handOnTo]) {
+            expect(hierarchy.nodeOfUnit[unit]).toBe(hierarchy.nodeOfUnit[to]);
+            bring(unit, end - begin);
+          }
+        }
+        const needed = new Map<number, number>();
+        for (const { unit, begin, end } of [...placement.needs.values()].flat()) {
+          needed.set(unit, (needed.get(unit) ?? 0) + end - begin);
+        }
+        expect([...brought].sort(([a], [b]) => a - b)).toEqual([...needed].sort(([a], [b]) => a - b));
+      }),
+    );
+  });
+
+  it("spreads what enters a node evenly over units that all need it", () => {
+    const { routing } = plan({ lengths: [64000], ranks: 16, ranksPerNode: 4 });
+    const taken = new Map<number, number>();
+    for (const { to, begin, end } of routing.between) taken.set(to, (taken.get(to) ?? 0) + end - begin);
+    for (let node = 0; node < 4; node++) {
+      const tokens = [0, 1, 2, 3].map((place) => taken.get(4 * node + place) ?? 0);
+      const mean = tokens.reduce((a, b) => a + b) / 4;
+      expect(Math.max(...tokens)).toBeLessThanOrEqual(1.1 * mean);
+    }
+  });
+});
+
+describe("stage", () => {
+  it("lets a unit send at most one message to other nodes in a round, and receive at most one", () => {
+    fc.assert(
+      fc.property(anyOptions, (options) => {
+        const { rounds, hierarchy } = plan({ ...options, pass: "forward" });
+        for (const messages of rounds) {
+          const crossings = messages.filter(({ from, to }) => hierarchy.nodeOfUnit[from] !== hierarchy.nodeOfUnit[to]);
+          expect(new Set(crossings.map(({ from }) => from)).size).toBe(crossings.length);
+          expect(new Set(crossings.map(({ to }) => to)).size).toBe(crossings.length);
+        }
+      }),
+    );
+  });
+
+  it("hands a piece on in a later round than it arrives in, and tells gradients for owners from those to add up on the way", () => {
+    fc.assert(
+      fc.property(anyOptions, (options) => {
+        const { rounds, sharding } = plan({ ...options, pass: "backward" });
+        const arrivedAt = sharding.map(() => new Map<number, number>());
+        const owns = (unit: number, token: number) =>
+          sharding[unit].some(({ begin, end }) => token >= begin && token < end);
+        rounds.forEach((messages, round) => {
+          for (const { from, to, data, gradients } of messages) {
+            for (const { begin } of data) {
+              expect(owns(from, begin) || (arrivedAt[from].get(begin) ?? round) < round).toBe(true);
+              arrivedAt[to].set(begin, round);
+            }
+            for (const { begin, toOwner } of gradients) {
+              expect(toOwner).toBe(owns(to, begin));
+              expect(owns(from, begin)).toBe(false);
+            }
+          }
+        });
+      }),
+    );
+  });
+});
