@@ -44,7 +44,8 @@ const columns = [
   ["groups", "max", 6, (row) => row.account.groups.max],
   ["ops", "", 7, (row) => row.account.ops.total],
   ["compile", "ms p50", 8, (row) => row.milliseconds.toFixed(2)],
-  ["first", "ms", 7, (row) => row.first.toFixed(2)],
+  ["compile", "ms best", 8, (row) => row.best.toFixed(2)],
+  ["compile", "ms first", 8, (row) => row.first.toFixed(2)],
 ];
 for (const header of [0, 1]) console.log(columns.map((column) => column[header].padStart(column[2])).join(" "));
 for (const name of [...peers.keys()].filter((known) => packNames().includes(known))) {
@@ -83,6 +84,7 @@ function measure(name) {
     peer: peers.get(name),
     crossed: crossingBalance(schedule),
     milliseconds: times[times.length >> 1],
+    best: times[0],
     first,
   };
 }
