@@ -85,12 +85,17 @@ function stepsOfUnit(problem: Problem, plan: Plan, unit: number, exchanges: read
     const tiles: Tile[] = [];
     for (const run of keys) {
       for (const { qBegin, qEnd } of queries.get(run.document) ?? []) {
-        tiles.push(...tilesBetween(problem.batch, problem.mask, { begin: qBegin, end: qEnd }, run));
+        for (const tile of tilesBetween(problem.batch, problem.mask, { begin: qBegin, end: qEnd }, run))
+          tiles.push(tile);
       }
     }
     return tiles;
   };
-  const arrived = exchanges.map(({ received }) => joined(received.flatMap(({ data }) => data).sort(byPosition)));
+  const arrived = exchanges.map(({ received }) => {
+    const pieces: Piece[] = [];
+    for (const { data } of received) for (const piece of data) pieces.push(piece);
+    return joined(pieces.sort(byPosition));
+  });
   return Array.from({ length: exchanges.length + 1 }, (_, step) => ({
     exchange: exchanges[step] ?? silence,
     ownTiles: step === 0 ? against(plan.sharding[unit]) : [],

@@ -11,13 +11,11 @@ export const byPosition = (a: Piece, b: Piece): number => a.begin - b.begin;
 /** Joins pieces that lie next to each other in one document; the argument must be in order of position. */
 export function joined(pieces: readonly Piece[]): Piece[] {
   const runs: Piece[] = [];
-  for (const piece of pieces) {
-    const last = runs.at(-1);
-    if (last !== undefined && last.document === piece.document && last.end === piece.begin) {
-      runs[runs.length - 1] = { ...last, end: piece.end };
-    } else {
-      runs.push(piece);
-    }
+  for (let i = 0; i < pieces.length; ) {
+    const { document, begin } = pieces[i];
+    let { end } = pieces[i];
+    for (i++; i < pieces.length && pieces[i].begin === end && pieces[i].document === document; i++) end = pieces[i].end;
+    runs.push({ document, begin, end });
   }
   return runs;
 }

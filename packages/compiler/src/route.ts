@@ -85,13 +85,16 @@ function overlapping(owned: Need, wanted: readonly Need[]): Need[] {
 }
 
 /** Cuts what is wanted of one owned piece wherever the set of those who want it changes. */
-function atomsOf(owned: Need, wanted: readonly Need[]): Atom[] {
-  const cuts = [...new Set(wanted.flatMap(({ begin, end }) => [begin, end]))].sort((a, b) => a - b);
+function atomsOf({ unit, document, begin, end }: Need, wanted: readonly Need[]): Atom[] {
+  if (wanted.every((need) => need.begin === begin && need.end === end)) {
+    return [{ from: unit, document, begin, end, wantedBy: wanted.map((need) => need.unit) }];
+  }
+  const cuts = [...new Set(wanted.flatMap((need) => [need.begin, need.end]))].sort((a, b) => a - b);
   const atoms: Atom[] = [];
   for (let i = 0; i + 1 < cuts.length; i++) {
-    const [begin, end] = [cuts[i], cuts[i + 1]];
-    const wantedBy = wanted.filter((need) => need.begin <= begin && need.end >= end).map(({ unit }) => unit);
-    if (wantedBy.length > 0) atoms.push({ from: owned.unit, document: owned.document, begin, end, wantedBy });
+    const [from, to] = [cuts[i], cuts[i + 1]];
+    const wantedBy = wanted.filter((need) => need.begin <= from && need.end >= to).map((need) => need.unit);
+    if (wantedBy.length > 0) atoms.push({ from: unit, document, begin: from, end: to, wantedBy });
   }
   return atoms;
 }
