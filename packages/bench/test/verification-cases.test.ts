@@ -16,6 +16,13 @@ describe("the verification suite", () => {
     expect(lengths.some((pack) => conformance.every((length) => pack.includes(length)))).toBe(true);
     expect(cases.every(({ problem }) => ranksOf(problem) === ranks)).toBe(true);
     if (ranks > 1) expect(cases.some(({ problem }) => tokensOf(problem.batch) < ranks)).toBe(true);
+  });
+
+  test("meets every pack and both masks over its rank counts", () => {
+    const packOf = (name: string) => name.replace(/, \d+ heads.*/, "");
+    const cases = verificationRanks("default").flatMap((ranks) => verificationCases(ranks, "default", 1));
+    const all = verificationCases(4, "full", 1);
+    expect(new Set(cases.map(({ name }) => packOf(name)))).toEqual(new Set(all.map(({ name }) => packOf(name))));
     expect(new Set(cases.map(({ problem }) => problem.mask))).toEqual(new Set(["causal", "full"]));
   });
 

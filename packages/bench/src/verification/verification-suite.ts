@@ -122,7 +122,7 @@ export function faultOf({
 }
 
 /** How many documents of a pack are perturbed, one after another. */
-const probesOf: Readonly<Record<VerificationSize, number>> = { quick: 1, default: 3, full: Number.POSITIVE_INFINITY };
+const probesOf: Readonly<Record<VerificationSize, number>> = { quick: 1, default: 2, full: Number.POSITIVE_INFINITY };
 
 type GrowingRow = { -readonly [K in keyof VerificationRow]: VerificationRow[K] };
 
