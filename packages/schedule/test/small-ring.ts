@@ -1,4 +1,4 @@
-import { clusterOf } from "@hsap/cluster";
+import { clusterOf, presetCluster } from "@hsap/cluster";
 import { packedBatch, tokensOf } from "@hsap/workload";
 import {
   type AttentionShape,
@@ -14,6 +14,9 @@ import {
   tilesBetween,
 } from "../src/index.ts";
 
+// Read once: property tests make thousands of problems.
+const local = presetCluster("local");
+
 export interface SmallProblem {
   lengths: readonly number[];
   ranks: number;
@@ -27,7 +30,7 @@ export function smallProblem({ lengths, ranks, ranksPerNode, shape, mask, pass }
   return {
     batch: packedBatch(lengths),
     shape: { heads: 4, kvHeads: 2, headDim: 8, dtype: "fp32", ...shape },
-    cluster: clusterOf({ ranks, ranksPerNode: ranksPerNode ?? ranks }),
+    cluster: clusterOf({ ranks, ranksPerNode: ranksPerNode ?? ranks, from: local }),
     mask: mask ?? "causal",
     pass: pass ?? "forward",
   };
