@@ -1,6 +1,7 @@
 import type { Hierarchy } from "./hierarchy.ts";
 import { byPosition, type Piece } from "./piece.ts";
 import type { Need, Placement } from "./place.ts";
+import { shareSending } from "./relay.ts";
 import type { Sharding } from "./shard.ts";
 
 /** A piece of keys and values on its way from one unit to another. */
@@ -9,15 +10,18 @@ export interface Hop extends Piece {
   readonly to: number;
 }
 
-/** A piece that crosses to another node, and whom its receiver hands it on to there. */
+/** A piece that crosses to another node. */
 export interface Crossing extends Hop {
+  /** Who owns it; `from` may be another unit of the owner's node that has it by then. */
+  readonly owner: number;
+  /** The other units of the receiver's node that need it. */
   readonly handOnTo: readonly number[];
 }
 
 export interface Routing {
   /** From the owner to units of its own node. */
   readonly within: readonly Hop[];
-  /** From the owner to one unit of another node, once for each node that needs it. */
+  /** From the owner's node to one unit of another node, once for each node that needs it. */
   readonly between: readonly Crossing[];
 }
 
@@ -46,7 +50,8 @@ export function route(sharding: Sharding, placement: Placement, hierarchy: Hiera
       }
     }
   }
-  return { within, between: atoms.flatMap((of, node) => spread(of, hierarchy, node)) };
+  const between = atoms.flatMap((of, node) => spread(of, hierarchy, node));
+  return { within, between: shareSending(between, within, hierarchy) };
 }
 
 /** A piece all of whose tokens are wanted by the same units of one node. */
@@ -126,7 +131,8 @@ function spread(atoms: readonly Atom[], hierarchy: Hierarchy, node: number): Cro
       const isWhole = wantedBy.length === 1 || end - at <= room + smallestCut;
       const until = isWhole ? end : at + Math.floor(room);
       load[to - first] += until - at;
-      crossings.push({ from, to, document, begin: at, end: until, handOnTo: wantedBy.filter((unit) => unit !== to) });
+      const handOnTo = wantedBy.filter((unit) => unit !== to);
+      crossings.push({ owner: from, from, to, document, begin: at, end: until, handOnTo });
       at = until;
     }
   }

@@ -28,34 +28,62 @@ export type Rounds = readonly (readonly Message[])[];
  */
 export function stage({ within, between }: Routing, units: number, pass: "forward" | "backward"): Rounds {
   const rounds = new RoundList(units);
-  const gradient = pass === "backward";
+  const handsOn = between.some(({ handOnTo }) => handOnTo.length > 0);
+  // Who sends on what it does not own has it only after the first round.
+  const firstCrossing = between.some(({ from, owner }) => from !== owner) ? 1 : 0;
+  const colourOf = crossingColours(between, units);
+  const returns = new LastReturns(units);
+  for (const crossing of between) {
+    const { owner, from, to, handOnTo } = crossing;
+    const round = firstCrossing + (colourOf.get(from * units + to) as number);
+    rounds.data(round, from, to, crossing);
+    for (const unit of handOnTo) rounds.data(round + 1, to, unit, crossing);
+    if (pass === "forward") continue;
+    for (const unit of handOnTo) rounds.gradient(computedAfter(round + 1), unit, to, crossing, false);
+    // The receiver first adds what the others of its node have sent back to it.
+    const returned = handsOn ? computedAfter(round + 1) + 1 : computedAfter(round);
+    rounds.gradient(returned, to, from, crossing, from === owner);
+    if (from !== owner) returns.add(owner, from, crossing, returned);
+  }
   for (const hop of within) {
     const { from, to } = hop;
     rounds.data(0, from, to, hop);
-    if (gradient) rounds.gradient(computedAfter(0), to, from, hop, true);
-  }
-  const handsOn = between.some(({ handOnTo }) => handOnTo.length > 0);
-  const roundOf = crossingRounds(between, units);
-  for (const crossing of between) {
-    const { from, to, handOnTo } = crossing;
-    const round = roundOf.get(from * units + to) as number;
-    rounds.data(round, from, to, crossing);
-    for (const unit of handOnTo) {
-      rounds.data(round + 1, to, unit, crossing);
-      if (gradient) rounds.gradient(computedAfter(round + 1), unit, to, crossing, false);
+    // Who has sent on a piece adds what comes back before it returns its own part to the owner.
+    if (pass === "backward") {
+      rounds.gradient(Math.max(computedAfter(0), returns.last(from, to, hop) + 1), to, from, hop, true);
     }
-    // The receiver first adds what the others of its node have sent back to it.
-    if (gradient)
-      rounds.gradient(handsOn ? computedAfter(round + 1) + 1 : computedAfter(round), to, from, crossing, true);
   }
   return rounds.finish();
+}
+
+/** For pieces sent on by units that do not own them: the last round in which gradients come back to them. */
+class LastReturns {
+  readonly #returns = new Map<number, { readonly piece: Piece; readonly round: number }[]>();
+
+  constructor(readonly units: number) {}
+
+  add(owner: number, sender: number, piece: Piece, round: number): void {
+    const key = owner * this.units + sender;
+    const known = this.#returns.get(key);
+    if (known === undefined) this.#returns.set(key, [{ piece, round }]);
+    else known.push({ piece, round });
+  }
+
+  /** -1 if nothing of the piece was sent on. */
+  last(owner: number, sender: number, { begin, end }: Piece): number {
+    let last = -1;
+    for (const { piece, round } of this.#returns.get(owner * this.units + sender) ?? []) {
+      if (piece.begin < end && piece.end > begin) last = Math.max(last, round);
+    }
+    return last;
+  }
 }
 
 /** The first round whose messages may carry results of tiles on what arrives in `round`. */
 const computedAfter = (round: number): number => round + 2;
 
-/** The round of every pair of units with crossings. Large ones first, so that those in one round are about equally large. */
-function crossingRounds(between: readonly Hop[], units: number): Map<number, number> {
+/** The colour of every pair of units with crossings. Large ones first, so that those of one colour are about equally large. */
+function crossingColours(between: readonly Hop[], units: number): Map<number, number> {
   const edges = new Map<number, { from: number; to: number; tokens: number }>();
   for (const hop of between) {
     const key = hop.from * units + hop.to;

@@ -1,12 +1,15 @@
+import { verify } from "@hsap/schedule";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hierarchyOf } from "../src/hierarchy.ts";
+import { hsap } from "../src/index.ts";
 import { place } from "../src/place.ts";
 import { route } from "../src/route.ts";
 import { shard } from "../src/shard.ts";
 import { stage } from "../src/stage.ts";
 import { tile } from "../src/tile.ts";
 import { type ProblemOptions, problemOf } from "./problems.ts";
+import { replay } from "./replay.ts";
 
 /** All passes up to staging, for problems without a head split. */
 function plan(options: ProblemOptions, kind: "balanced" | "contiguous" = "balanced") {
@@ -79,6 +82,48 @@ describe("route", () => {
       const mean = tokens.reduce((a, b) => a + b) / 4;
       expect(Math.max(...tokens)).toBeLessThanOrEqual(1.1 * mean);
     }
+  });
+});
+
+describe("sharing the sending", () => {
+  const options = { lengths: [60, 65, 17], ranks: 14, ranksPerNode: 6 };
+
+  it("lets units that hold a piece send it for an owner that has much to send, after they got it", () => {
+    const { routing, rounds, hierarchy } = plan(options);
+    const relayed = routing.between.filter(({ owner, from }) => owner !== from);
+    expect(relayed.length).toBeGreaterThan(0);
+    for (const { owner, from, begin, end } of relayed) {
+      expect(hierarchy.nodeOfUnit[from]).toBe(hierarchy.nodeOfUnit[owner]);
+      const hops = routing.within.filter((hop) => hop.from === owner && hop.to === from);
+      expect(hops.some((hop) => hop.begin <= begin && hop.end >= end)).toBe(true);
+    }
+    const isCrossing = ({ from, to }: { from: number; to: number }) =>
+      hierarchy.nodeOfUnit[from] !== hierarchy.nodeOfUnit[to];
+    expect(rounds[0].some(isCrossing)).toBe(false);
+  });
+
+  it("adds up gradients along the same ways", () => {
+    const problem = problemOf({ ...options, pass: "backward" });
+    const schedule = hsap.compile(problem, { ulysses: 1, sap: options.ranks });
+    expect(verify(schedule)).toEqual([]);
+    replay(schedule);
+  });
+
+  it("never gives a unit more to send than the busiest owner had", () => {
+    fc.assert(
+      fc.property(anyOptions, (any) => {
+        const { routing } = plan(any);
+        const most = (sender: "owner" | "from") => {
+          const load = new Map<number, number>();
+          for (const crossing of routing.between) {
+            const unit = crossing[sender];
+            load.set(unit, (load.get(unit) ?? 0) + crossing.end - crossing.begin);
+          }
+          return Math.max(0, ...load.values());
+        };
+        expect(most("from")).toBeLessThanOrEqual(most("owner"));
+      }),
+    );
   });
 });
 
