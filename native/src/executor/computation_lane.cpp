@@ -1,5 +1,7 @@
 #include "computation_lane.h"
 
+#include <cstring>
+
 #include "transport/strided_copy.h"
 
 namespace hsap {
@@ -20,7 +22,9 @@ ComputationLane::ComputationLane(const LaneContext& context, const Kernels& kern
       tiles_(context_, kernels, scratch_),
       checkpoint_([this] { context_.state.checkpoint(); }) {}
 
-void ComputationLane::prepare() const {
+void ComputationLane::prepare() {
+  std::memset(scratch_.reserve(Scratch::maxBytes), 0, Scratch::maxBytes);
+  context_.memory.touch(context_.options.alias);
   context_.setEmptyBefore({-1});
   context_.memory.fillInputs(context_.options, checkpoint_);
 }

@@ -15,8 +15,8 @@ class ComputationLane {
  public:
   ComputationLane(const LaneContext& context, const Kernels& kernels);
 
-  // Before the start: empty accumulators, then inputs.
-  void prepare() const;
+  // Before the start: touches memory, empties accumulators, then fills inputs.
+  void prepare();
   void run();
   std::int32_t row() const { return row_; }
 

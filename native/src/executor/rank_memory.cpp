@@ -97,6 +97,17 @@ void RankMemory::alias(std::int32_t region, const View& view) {
   stable_[region - firstRegion_] = true;
 }
 
+void RankMemory::touch(bool alias) const {
+  constexpr std::size_t page = 4096 / sizeof(float);
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    const std::int32_t region = firstRegion_ + static_cast<std::int32_t>(i);
+    if (alias && (program_.region.flags[region] & regionHandedOver) != 0) continue;
+    const std::size_t count = views_[i].headStride * program_.regionBox(region).heads();
+    for (std::size_t element = 0; element < count; element += page) views_[i].data[element] = 0;
+    views_[i].data[count - 1] = 0;
+  }
+}
+
 void RankMemory::setEmpty(std::int32_t region) const {
   const std::int32_t tensor = program_.region.tensor[region];
   const bool isLse = program_.tensor.code[tensor] == static_cast<std::int32_t>(TensorCode::lse);

@@ -24,6 +24,10 @@ class RankMemory {
   // From now on the region lies where `view` points, in the memory of another rank.
   void alias(std::int32_t region, const View& view);
 
+  // Touches the memory that the run will write, so that page faults are not measured as if they were the schedule's. With
+  // `alias`, what is handed over needs no memory here and is left out.
+  void touch(bool alias) const;
+
   void setEmpty(std::int32_t region) const;
   // Fills the rank's rows of the inputs: q, k, v, dO by index, lse and delta from the saved forward pass. Calls `checkpoint`,
   // which may throw, every few thousand rows.
