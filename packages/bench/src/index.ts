@@ -1,5 +1,6 @@
 export * from "./accuracy.ts";
 export * from "./compiled.ts";
+export * from "./critical-path.ts";
 export * from "./experiment/experiment-file.ts";
 export * from "./experiment/experiment-run.ts";
 export * from "./experiment/planned-cells.ts";
@@ -7,7 +8,6 @@ export * from "./experiment/summary.ts";
 export * from "./experiment/trial-fault.ts";
 export * from "./experiment/trial-plan.ts";
 export * from "./experiment/work-progress.ts";
-export * from "./longest-chain.ts";
 export * from "./pipeline/measured-pipeline.ts";
 export * from "./pipeline/pipeline-record.ts";
 export * from "./processor-time.ts";

