@@ -26,6 +26,11 @@ export class GrowingColumn<T extends Column> {
     return this.#values[index];
   }
 
+  /** Forgets all values but keeps their space. */
+  clear(): void {
+    this.#length = 0;
+  }
+
   /** The values pushed so far, as an array of exactly that length. */
   finish(): T {
     return this.#values.slice(0, this.#length) as T;

@@ -246,7 +246,7 @@ class LatestTrees {
 }
 
 function sortedUnique(values: number[]): Int32Array {
-  const sorted = Int32Array.from(values).sort();
+  const sorted = new Int32Array(values).sort();
   let kept = 0;
   for (let i = 0; i < sorted.length; i++) if (i === 0 || sorted[i] !== sorted[kept - 1]) sorted[kept++] = sorted[i];
   return sorted.slice(0, kept);

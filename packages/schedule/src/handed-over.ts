@@ -21,7 +21,8 @@ export function handedOver(schedule: Schedule, regions: readonly RankRegions[]):
     if (known !== received) return known === still || known === handed;
     // Data that comes back to where it started has no owner.
     origin[rank][region] = changing;
-    const { row, operand } = writes[rank][region] as Write;
+    const row = writes[rank].row[region];
+    const operand = writes[rank].operand[region];
     const sent = partner[row];
     if (sent < 0) return false;
     const source = ops.operandBegin[sent] + operand - ops.operandBegin[row];
@@ -32,27 +33,26 @@ export function handedOver(schedule: Schedule, regions: readonly RankRegions[]):
     return origin[rank][region] === handed;
   };
 
-  return regions.map(({ count }, rank) =>
-    Uint8Array.from({ length: count }, (_, region) =>
-      origin[rank][region] !== still && isStill(rank, region) ? 1 : 0,
-    ),
-  );
+  return regions.map(({ count }, rank) => {
+    const flags = new Uint8Array(count);
+    for (let region = 0; region < count; region++)
+      if (origin[rank][region] !== still && isStill(rank, region)) flags[region] = 1;
+    return flags;
+  });
 }
 
 const [changing, still, received, handed] = [0, 1, 2, 3];
 
-interface Write {
-  readonly row: number;
-  /** Position in the schedule's `operands` column. */
-  readonly operand: number;
+/** The only write of each region: its row and its position in the schedule's `operands` column; row `none` or `many` otherwise. */
+interface Writes {
+  readonly row: Int32Array;
+  readonly operand: Int32Array;
 }
 
-/** The only write of each region: none, or `many`. */
-function writesOf(
-  { ops, opBegin, problem }: Schedule,
-  { rank, count, ofOperand }: RankRegions,
-): (Write | "none" | "many")[] {
-  const writes: (Write | "none" | "many")[] = new Array(count).fill("none");
+const [none, many] = [-1, -2];
+
+function writesOf({ ops, opBegin, problem }: Schedule, { rank, count, ofOperand }: RankRegions): Writes {
+  const writes = { row: new Int32Array(count).fill(none), operand: new Int32Array(count) };
   const written = writtenMasks(problem.pass === "backward");
   const firstOperand = ops.operandBegin[opBegin[rank]];
   for (let row = opBegin[rank]; row < opBegin[rank + 1]; row++) {
@@ -62,30 +62,37 @@ function writesOf(
     for (let operand = begin; operand < ops.operandBegin[row + 1]; operand++) {
       if (!isSet(mask, operand - begin)) continue;
       const region = ofOperand[operand - firstOperand];
-      writes[region] = writes[region] === "none" ? { row, operand } : "many";
+      writes.row[region] = writes.row[region] === none ? row : many;
+      writes.operand[region] = operand;
     }
   }
   return writes;
 }
 
 /** What each region is before its data is followed: still (an unwritten input of its owner), received, or changing. */
-function originsOf(schedule: Schedule, regions: RankRegions, writes: readonly (Write | "none" | "many")[]): Uint8Array {
+function originsOf(schedule: Schedule, regions: RankRegions, writes: Writes): Uint8Array {
   const { ops, blocks, tensors } = schedule;
+  const origins = new Uint8Array(regions.count).fill(changing);
   const owned = new Uint8Array(regions.count);
   for (const { region } of regions.owned) owned[region] = 1;
   const recv = opKinds.indexOf("recv");
-  return Uint8Array.from(writes, (write, region) => {
-    if (tensors[regions.tensor[region]].role !== "input" || write === "many") return changing;
-    if (owned[region] === 1) return write === "none" ? still : changing;
-    if (write === "none" || ops.kind[write.row] !== recv) return changing;
-    const id = ops.operands[write.operand];
+  for (let region = 0; region < regions.count; region++) {
+    const row = writes.row[region];
+    if (tensors[regions.tensor[region]].role !== "input" || row === many) continue;
+    if (owned[region] === 1) {
+      if (row === none) origins[region] = still;
+      continue;
+    }
+    if (row === none || ops.kind[row] !== recv) continue;
+    const id = ops.operands[writes.operand[region]];
     const covers =
       blocks.tokenBegin[id] === regions.tokenBegin[region] &&
       blocks.tokenEnd[id] === regions.tokenEnd[region] &&
       blocks.headBegin[id] === regions.headBegin[region] &&
       blocks.headEnd[id] === regions.headEnd[region];
-    return covers ? received : changing;
-  });
+    if (covers) origins[region] = received;
+  }
+  return origins;
 }
 
 function isSameBlock({ ops, blocks }: Schedule, operandA: number, operandB: number): boolean {

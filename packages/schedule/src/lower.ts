@@ -52,6 +52,19 @@ export function lower(schedule: Schedule): LoweredSchedule {
   };
 }
 
+/**
+ * For each op, how many items of the other lane of its rank must be finished first because of the data it uses: what
+ * `waitFor` says in a lowered schedule, without the waits for memory that is taken over. For whoever has memory enough.
+ */
+export function dataWaitsOf(schedule: Schedule): Int32Array {
+  const waits = new Int32Array(schedule.ops.kind.length);
+  const makeRegions = regionMaker(schedule);
+  for (let rank = 0; rank < worldSizeOf(schedule); rank++) {
+    waits.set(dataWaits(schedule, makeRegions(rank), itemsOf(schedule, rank)), schedule.opBegin[rank]);
+  }
+  return waits;
+}
+
 /** Peak bytes of each rank: the arena sizes that `lower` would give, without the rest of its work. */
 export function peakBytesOf(schedule: Schedule): Float64Array {
   const makeRegions = regionMaker(schedule);

@@ -1,4 +1,5 @@
 import { type Block, formatBlock } from "./block.ts";
+import { GrowingColumn } from "./column.ts";
 import { homeBlocks, type Schedule, worldSizeOf } from "./schedule.ts";
 
 /**
@@ -37,10 +38,11 @@ export const firstOperandOf = ({ ops, opBegin }: Schedule, rank: number): number
 export function regionMaker(schedule: Schedule): (rank: number) => RankRegions {
   const { blocks, ops, opBegin } = schedule;
   const rectangleOfBlock = new Int32Array(blocks.tensor.length).fill(-1);
+  const rectangles = new RectangleSet();
 
   return (rank) => {
     if (!(rank >= 0 && rank < worldSizeOf(schedule))) throw new RangeError(`invalid rank: ${rank}`);
-    const rectangles = new RectangleSet();
+    rectangles.clear();
     const operandBegin = ops.operandBegin[opBegin[rank]];
     const operandEnd = ops.operandBegin[opBegin[rank + 1]];
     const seen: number[] = [];
@@ -104,17 +106,36 @@ const positionsPerKey = 2 ** 22;
 /** Rectangles (tokens by heads) of many (tensor, part) families, and the bounding boxes of those that overlap. */
 class RectangleSet {
   readonly #families = new Map<number, number[]>();
-  readonly #tokenBegin: number[] = [];
-  readonly #tokenEnd: number[] = [];
-  readonly #headBegin: number[] = [];
-  readonly #headEnd: number[] = [];
+  readonly #tokenBegin = new GrowingColumn(Int32Array);
+  readonly #tokenEnd = new GrowingColumn(Int32Array);
+  readonly #headBegin = new GrowingColumn(Int32Array);
+  readonly #headEnd = new GrowingColumn(Int32Array);
+
+  /** Forgets all rectangles but keeps their space. */
+  clear(): void {
+    this.#families.clear();
+    this.#tokenBegin.clear();
+    this.#tokenEnd.clear();
+    this.#headBegin.clear();
+    this.#headEnd.clear();
+  }
 
   add(tensor: number, part: number, tokenBegin: number, tokenEnd: number, headBegin: number, headEnd: number): number {
     const key = part * 256 + tensor;
     const id = this.#tokenBegin.length;
     const family = this.#families.get(key);
     if (family === undefined) this.#families.set(key, [id]);
-    else family.push(id);
+    else {
+      // Programs often name the same block in one op after another.
+      const last = family[family.length - 1];
+      const isSame =
+        this.#tokenBegin.at(last) === tokenBegin &&
+        this.#tokenEnd.at(last) === tokenEnd &&
+        this.#headBegin.at(last) === headBegin &&
+        this.#headEnd.at(last) === headEnd;
+      if (isSame) return last;
+      family.push(id);
+    }
     this.#tokenBegin.push(tokenBegin);
     this.#tokenEnd.push(tokenEnd);
     this.#headBegin.push(headBegin);
@@ -126,26 +147,35 @@ class RectangleSet {
     const boxOf = new Int32Array(this.#tokenBegin.length);
     const found = new Boxes();
     for (const key of [...this.#families.keys()].sort((a, b) => (a % 256) - (b % 256) || a - b)) {
-      const family = this.#families.get(key) as number[];
-      const ordered = this.#byTokenBegin(family);
+      const ordered = this.#byTokenBegin(this.#families.get(key) as number[]);
       const first = found.begin(key % 256, Math.floor(key / 256));
-      for (const id of ordered) {
-        boxOf[id] = found.include(this.#tokenBegin[id], this.#tokenEnd[id], this.#headBegin[id], this.#headEnd[id]);
+      for (let i = 0; i < ordered.length; i++) {
+        const id = ordered[i];
+        boxOf[id] = found.include(
+          this.#tokenBegin.at(id),
+          this.#tokenEnd.at(id),
+          this.#headBegin.at(id),
+          this.#headEnd.at(id),
+        );
       }
       const renumbered = found.settle(first);
-      for (const id of ordered) boxOf[id] = renumbered[boxOf[id] - first];
+      for (let i = 0; i < ordered.length; i++) boxOf[ordered[i]] = renumbered[boxOf[ordered[i]] - first];
     }
     return { boxOf, ...found.columns() };
   }
 
-  #byTokenBegin(family: number[]): number[] | Int32Array {
+  #byTokenBegin(family: number[]): ArrayLike<number> {
     const begins = this.#tokenBegin;
     let sorted = true;
-    for (let i = 1; i < family.length && sorted; i++) sorted = begins[family[i - 1]] <= begins[family[i]];
+    for (let i = 1; i < family.length && sorted; i++) sorted = begins.at(family[i - 1]) <= begins.at(family[i]);
     if (sorted) return family;
-    if (family.length >= positionsPerKey) return family.sort((a, b) => begins[a] - begins[b]);
-    const keys = Float64Array.from(family, (id, position) => begins[id] * positionsPerKey + position).sort();
-    return Int32Array.from(keys, (key) => family[key % positionsPerKey]);
+    if (family.length >= positionsPerKey) return family.sort((a, b) => begins.at(a) - begins.at(b));
+    const keys = new Float64Array(family.length);
+    for (let i = 0; i < keys.length; i++) keys[i] = begins.at(family[i]) * positionsPerKey + i;
+    keys.sort();
+    const ordered = new Int32Array(keys.length);
+    for (let i = 0; i < keys.length; i++) ordered[i] = family[keys[i] % positionsPerKey];
+    return ordered;
   }
 }
 
@@ -215,12 +245,12 @@ class Boxes {
   columns(): Omit<RankRegions, "rank" | "ofOperand" | "owned"> {
     return {
       count: this.#tensor.length,
-      tensor: Int32Array.from(this.#tensor),
-      part: Int32Array.from(this.#part),
-      tokenBegin: Int32Array.from(this.#tokenBegin),
-      tokenEnd: Int32Array.from(this.#tokenEnd),
-      headBegin: Int32Array.from(this.#headBegin),
-      headEnd: Int32Array.from(this.#headEnd),
+      tensor: new Int32Array(this.#tensor),
+      part: new Int32Array(this.#part),
+      tokenBegin: new Int32Array(this.#tokenBegin),
+      tokenEnd: new Int32Array(this.#tokenEnd),
+      headBegin: new Int32Array(this.#headBegin),
+      headEnd: new Int32Array(this.#headEnd),
     };
   }
 

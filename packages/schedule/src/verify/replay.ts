@@ -106,10 +106,9 @@ export class Replay implements ProgressVisitor {
     unscore: (rank, row, operands) => this.#unscore(rank, row, operands),
   };
 
-  readonly #attendForward = (rank: number, row: number, [q, k, v, o, lse]: Int32Array): void => {
-    this.#readInput(rank, row, "q", q);
-    this.#readInput(rank, row, "k", k);
-    this.#readInput(rank, row, "v", v);
+  readonly #attendForward = (rank: number, row: number, operands: Int32Array): void => {
+    for (let i = 0; i < 3; i++) this.#readInput(rank, row, attendInputs[i], operands[i]);
+    const [o, lse] = [operands[3], operands[4]];
     const bits = bitOf("o") | bitOf("lse");
     const tile = this.contributions.tile(tileOf(this.schedule, row), bits);
     this.#mergeInto(rank, row, o, lse, this.#rectangle(o), (sum) => this.contributions.append(sum, tile, bits));
@@ -352,7 +351,7 @@ export class Replay implements ProgressVisitor {
   }
 }
 
-/** Inputs of a backward attend, by position. */
+/** Inputs of an attend, by position: three of a forward one, six of a backward one. */
 const attendInputs = ["q", "k", "v", "do", "lse", "delta"] as const;
 
 const isGradient = (slotBits: number): boolean =>
