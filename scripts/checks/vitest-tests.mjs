@@ -20,16 +20,14 @@ export async function vitestTests(root, options) {
 
 /**
  * The outcome of a vitest run, from what its reporter counted (undefined if it did not come to its end) and its exit code.
- * Tests that never ran count as failed, and so does a run that failed without a failed test, or had no test.
+ * Tests that never ran count as failed unless they say why they were skipped, and so does a run that failed without a failed
+ * test, or had no test.
  */
 export function vitestOutcome(counts, exitCode) {
   if (!counts) return { passed: 0, failed: 1 };
   const { passed, skipped, pending, brokenModules, unhandledErrors } = counts;
-  let failed = counts.failed + pending.length + brokenModules.length + unhandledErrors.length;
+  const silent = skipped.filter(({ reason }) => reason === "");
+  let failed = counts.failed + pending.length + brokenModules.length + unhandledErrors.length + silent.length;
   if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
-  return {
-    passed,
-    failed,
-    skipped: skipped.map(({ name, reason }) => ({ name, reason: reason || "its test file says so" })),
-  };
+  return { passed, failed, skipped: skipped.filter(({ reason }) => reason !== "") };
 }

@@ -18,6 +18,7 @@ describe("the outcome of the package tests", () => {
 
   it.each([
     ["no test ran", { ...counts, passed: 0 }, 0],
+    ["a test was skipped without saying why", { ...counts, skipped: [{ name: "a.test.ts > x", reason: "" }] }, 0],
     ["a test never came to its end", { ...counts, pending: ["a.test.ts > x"] }, 1],
     ["a file did not load", { ...counts, brokenModules: ["a.test.ts"] }, 1],
     ["an error was thrown outside of a test", { ...counts, unhandledErrors: ["boom"] }, 1],
