@@ -15,6 +15,7 @@ export async function vitestTests(root, options) {
     nothrow: true,
   })`node_modules/.bin/vitest run ${reporters} ${options}`;
   const counts = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
+  for (const { name, reason } of counts?.skipped ?? []) if (!reason) console.log(`skipped without a reason: ${name}`);
   return vitestOutcome(counts, run.exitCode);
 }
 
