@@ -58,13 +58,14 @@ describe("figure 5", () => {
   const { svg, data } = drawEvaluation({ trials, machine: "made-up times" });
   const rows = sweep.strategies.length * sweep.mixes.length;
 
-  it("tells wall time and critical path apart by shape and colour, in both passes", () => {
+  it("tells wall time, critical path and longest chain apart by shape and colour, in both passes", () => {
     const dots = marksOf(svg, "dot", "circle");
     const diamonds = marksOf(svg, "dot", "path");
     const inColour = (marks: readonly Element[], name: string, colour: string) =>
       marks.filter((mark) => mark.getAttribute(name) === colour).length;
     expect(inColour(dots, "fill", "#0072B2")).toBe(2 * rows);
     expect(inColour(diamonds, "stroke", "#D55E00")).toBe(3 * rows);
+    expect(inColour(diamonds, "stroke", "#009E73")).toBe(2 * rows);
     // Counted: the mean received and the area's balance as dots, what comes from other nodes as diamonds.
     expect(inColour(dots, "fill", "#000000")).toBe(2 * rows);
     expect(inColour(diamonds, "stroke", "#000000")).toBe(rows);

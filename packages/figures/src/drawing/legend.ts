@@ -8,7 +8,7 @@ export interface LegendEntry {
   readonly label: string;
   readonly colour: string;
   /** `box` (default) is a filled area; `thin` a low one; the others are marks as they stand in the plot. */
-  readonly shape?: "box" | "thin" | "dot" | "diamond" | "tick" | "line" | "interval" | "dashes";
+  readonly shape?: "box" | "thin" | "dot" | "diamond" | "cross" | "tick" | "line" | "interval" | "dashes";
   /** Colour of a box's border. */
   readonly stroke?: string;
   readonly hollow?: boolean;
@@ -70,6 +70,8 @@ function drawSwatch({ shape = "box", colour, stroke, hollow = false }: LegendEnt
       return element("circle", { cx: middle, cy: middle, r: 2.6, ...outline });
     case "diamond":
       return element("path", { d: `M${middle},0.6L7.4,${middle}L${middle},7.4L0.6,${middle}Z`, ...outline });
+    case "cross":
+      return element("path", { d: "M1.5,1.5L6.5,6.5M6.5,1.5L1.5,6.5", stroke: colour, "stroke-width": 1.1 });
     case "tick":
       return element("path", { d: `M${middle},0V${swatch}`, stroke: colour, "stroke-width": 1.4 });
     case "line":

@@ -41,3 +41,9 @@ export function heading(x: number, y: number, letter: string, text: string): Pan
   const bold = element("tspan", { "font-weight": "bold" }, letter);
   return { x, y, node: element("text", style, bold, element("tspan", { dx: 4 }, text)) };
 }
+
+/** A second line below a heading's text. */
+export function subheading(x: number, y: number, text: string): Panel {
+  const style = { "font-family": fontFamily, "font-size": fontSize.label, fill: ink.quiet };
+  return { x, y, node: element("text", style, text) };
+}

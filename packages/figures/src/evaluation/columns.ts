@@ -10,14 +10,18 @@ export interface Point {
   readonly value: number;
   readonly interval?: { readonly low: number; readonly high: number };
   readonly colour: string;
-  readonly shape: "dot" | "diamond" | "tick";
+  readonly shape: "dot" | "diamond" | "cross" | "tick";
 }
 
 /** One of the small multiples: what it shows of each row. */
 export interface Column {
   readonly title: string;
-  /** Unit, and whether measured or counted. */
+  /** Second line of the heading. */
+  readonly subtitle: string;
+  /** Unit. */
   readonly axis: string;
+  /** Whether measured or counted. */
+  readonly origin: string;
   /** Where the scale begins; 0 where left out. */
   readonly from?: number;
   readonly points: (summary: Summary) => readonly Point[];
@@ -34,7 +38,7 @@ export interface Rows {
 const rowHeight = 9.6;
 const headerHeight = 13;
 const mixGap = 5;
-const axisHeight = 28;
+const axisHeight = 34;
 
 /** Lays the variants of each mix under a header. */
 export function layRows(summaries: readonly Summary[], describe: (mix: string) => string): Rows {
@@ -109,7 +113,8 @@ export function columnPanel(column: Column, rows: Rows, place: { x: number; y: n
         strokeWidth: 0.6,
       }),
       ...pointMarks(points),
-      bottomAxis(column.axis, { ticks: 4 }),
+      bottomAxis(column.axis, { ticks: 3 }),
+      text([column.origin], { frameAnchor: "bottom", text: (line: string) => line, dy: 32 }),
     ],
   });
 }
@@ -147,6 +152,7 @@ function pointMarks(points: readonly PlacedPoint[]): Markish[] {
       strokeWidth: 1.3,
     }),
     dot(ofShape("diamond"), { ...at, symbol: "diamond", r: 2.7, stroke: "colour", strokeWidth: 1, fill: ink.paper }),
+    dot(ofShape("cross"), { ...at, symbol: "times", r: 2.3, stroke: "colour", strokeWidth: 1.1 }),
     dot(ofShape("dot"), { ...at, r: 2.3, fill: "colour" }),
   ];
 }

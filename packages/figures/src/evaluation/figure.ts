@@ -1,11 +1,11 @@
-import { faultOfTrial, type Interval, type Trial } from "@hsap/bench";
+import { faultOfTrial, type Trial } from "@hsap/bench";
 import { InputError, mixes } from "@hsap/workload";
 import { stringify } from "csv-stringify/sync";
 import { byteUnit, fullCount, type Unit } from "../drawing/amount.ts";
 import { legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { okabeIto } from "../drawing/palette.ts";
-import { heading } from "../drawing/panel.ts";
+import { heading, subheading } from "../drawing/panel.ts";
 import type { Figure } from "../figure.ts";
 import { type Column, columnPanel, labelPanel, layRows, type Point } from "./columns.ts";
 import { type Summary, summarize, type Throughput } from "./summary.ts";
@@ -17,7 +17,12 @@ export interface EvaluationInput {
 }
 
 /** Measured and counted values never share a colour. */
-const colour = { wall: okabeIto.blue, criticalPath: okabeIto.vermilion, counted: okabeIto.black } as const;
+const colour = {
+  wall: okabeIto.blue,
+  criticalPath: okabeIto.vermilion,
+  longestChain: okabeIto.green,
+  counted: okabeIto.black,
+} as const;
 
 /**
  * Figure 5: throughput, bytes and balance by strategy and length mix.
@@ -35,7 +40,8 @@ export function drawEvaluation({ trials, machine }: EvaluationInput): Figure {
   const placed = columns.flatMap((column, i) => {
     const x = labels.width + i * columnRoom;
     return [
-      heading(x + 2, top - 9, "abcd"[i], column.title),
+      heading(x + 2, 9, "abcdef"[i], column.title),
+      subheading(x + 2, 19, column.subtitle),
       columnPanel(column, rows, { x, y: top, width: columnRoom }),
     ];
   });
@@ -50,18 +56,19 @@ export function drawEvaluation({ trials, machine }: EvaluationInput): Figure {
   return { number: 5, name: "evaluation", svg, data: { ending: "csv", text: tableOf(summaries) } };
 }
 
-const top = 18;
+const top = 24;
 
 const legendEntries = [
   { label: "wall time (measured)", colour: colour.wall, shape: "dot" },
   {
-    label: "critical path of CPU time; in d, CPU time (measured)",
+    label: "critical path, or balance, of CPU time (measured)",
     colour: colour.criticalPath,
     shape: "diamond",
     hollow: true,
   },
-  { label: "95 % interval of the median", colour: colour.wall, shape: "interval" },
-  { label: "mean of ranks; in d, area (counted)", colour: colour.counted, shape: "dot" },
+  { label: "longest chain of CPU time (measured)", colour: colour.longestChain, shape: "cross" },
+  { label: "95 % interval", colour: colour.wall, shape: "interval" },
+  { label: "mean of ranks, or balance of pairs (counted)", colour: colour.counted, shape: "dot" },
   { label: "highest rank (counted)", colour: colour.counted, shape: "tick" },
   { label: "mean from other nodes (counted)", colour: colour.counted, shape: "diamond", hollow: true },
 ] as const;
@@ -71,16 +78,18 @@ function columnsOf(summaries: readonly Summary[]): Column[] {
   const rate = rateUnit(summaries);
   for (const pass of ["forward", "backward"] as const) {
     if (summaries.every(({ throughput }) => throughput[pass] === undefined)) continue;
-    columns.push({
-      title: `${pass} pass`,
-      axis: `${rate.name} (measured)`,
-      points: ({ throughput }) => throughputPoints(throughput[pass], rate.size),
-    });
+    const common = { title: pass, axis: rate.name, origin: "measured" };
+    const points = (clocks: readonly (keyof Throughput)[]) => (of: Summary) =>
+      clocks.flatMap((clock) => throughputPoint(of.throughput[pass], clock, rate.size));
+    columns.push({ ...common, subtitle: "wall time", points: points(["wall"]) });
+    columns.push({ ...common, subtitle: "a core a rank", points: points(["longestChain", "criticalPath"]) });
   }
   const unit = byteUnit(Math.max(...summaries.map(({ receivedBytes }) => receivedBytes.max)));
   columns.push({
-    title: columns.length === 2 ? "received, both" : "received",
-    axis: `${unit.name} a rank (counted)`,
+    title: "received",
+    subtitle: columns.length > 2 ? "both passes" : columns[0].title,
+    axis: `${unit.name} a rank`,
+    origin: "counted",
     points: ({ receivedBytes: { mean, max, betweenNodes } }) => [
       { value: max / unit.size, colour: colour.counted, shape: "tick" },
       { value: betweenNodes / unit.size, colour: colour.counted, shape: "diamond" },
@@ -89,7 +98,9 @@ function columnsOf(summaries: readonly Summary[]): Column[] {
   });
   columns.push({
     title: "balance",
-    axis: "highest / mean (1 is best)",
+    subtitle: summaries.some(({ throughput }) => throughput.forward) ? "forward" : "backward",
+    axis: "highest / mean",
+    origin: "counted, measured",
     from: 1,
     points: ({ balance: { area, time } }) => [
       { value: time.estimate, interval: time, colour: colour.criticalPath, shape: "diamond" },
@@ -106,16 +117,13 @@ function rateUnit(summaries: readonly Summary[]): Unit {
   return Math.max(...rates) >= 1000 ? { name: "TFLOP/s", size: 1000 } : { name: "GFLOP/s", size: 1 };
 }
 
-function throughputPoints(throughput: Throughput | undefined, size: number): Point[] {
+const shapes = { wall: "dot", criticalPath: "diamond", longestChain: "cross" } as const;
+
+function throughputPoint(throughput: Throughput | undefined, clock: keyof Throughput, size: number): Point[] {
   if (throughput === undefined) return [];
-  const point = ({ estimate, low, high }: Interval) => ({
-    value: estimate / size,
-    interval: { low: low / size, high: high / size },
-  });
-  return [
-    { ...point(throughput.criticalPath), colour: colour.criticalPath, shape: "diamond" },
-    { ...point(throughput.wall), colour: colour.wall, shape: "dot" },
-  ];
+  const { estimate, low, high } = throughput[clock];
+  const interval = { low: low / size, high: high / size };
+  return [{ value: estimate / size, interval, colour: colour[clock], shape: shapes[clock] }];
 }
 
 const describeMix = (mix: string): string =>
@@ -131,8 +139,9 @@ function captionOf(trials: readonly Trial[], machine: string): string {
   return (
     `Medians of ${used.length} trials, each checked against float64${left > 0 ? ` (${left} wrong ones are left out)` : ""}: packs of ` +
     `${tokens.map(fullCount).join(", ")} tokens, ${ranks} ranks in ${Math.ceil(ranks / first.ranksPerNode)} nodes, ` +
-    `${heads} query and ${kvHeads} kv heads of ${headDim}, ${dtype}; ${machine}. Wall time is the machine's as it is; the critical path is ` +
-    "the slowest rank's CPU time in each stage, summed, as if every rank had a core of its own and transfers were free."
+    `${heads} query and ${kvHeads} kv heads of ${headDim}, ${dtype}; ${machine}. Wall time is the machine's as it is. ` +
+    "A core a rank: the critical path sums the slowest rank's CPU time in each stage, as if ranks met after each and transfers were " +
+    "free; the longest chain leaves out the meeting. Balance: 1 is best."
   );
 }
 
@@ -148,8 +157,10 @@ function tableOf(summaries: readonly Summary[]): string {
     variant,
     ...interval("forwardWallGflops", forward?.wall),
     ...interval("forwardCriticalPathGflops", forward?.criticalPath),
+    ...interval("forwardLongestChainGflops", forward?.longestChain),
     ...interval("backwardWallGflops", backward?.wall),
     ...interval("backwardCriticalPathGflops", backward?.criticalPath),
+    ...interval("backwardLongestChainGflops", backward?.longestChain),
     receivedBytesMean: receivedBytes.mean,
     receivedBytesMax: receivedBytes.max,
     betweenNodesBytesMean: receivedBytes.betweenNodes,

@@ -19,8 +19,10 @@ type Pass = Trial["problem"]["pass"];
 export interface Throughput {
   /** By wall time on the machine as it is. */
   readonly wall: Interval;
-  /** By the critical path: the slowest rank's processor time in each stage. */
+  /** By the critical path: the slowest rank's processor time in each stage, all ranks meeting after each. */
   readonly criticalPath: Interval;
+  /** By the longest chain of ops that wait for one another, by processor time: the same without the meeting. */
+  readonly longestChain: Interval;
 }
 
 /** Groups trials by mix and variant, in the order in which they first appear. Trials with a fault are left out. */
@@ -68,7 +70,11 @@ function throughputOf(trials: readonly Trial[]): Throughput | undefined {
   if (trials.length === 0) return undefined;
   const rate = (timeMs: (trial: Trial) => number) =>
     medianInterval(trials.map((trial) => flopsOf(trial) / timeMs(trial) / 1e6));
-  return { wall: rate(({ wallMs }) => wallMs), criticalPath: rate(({ criticalPathMs }) => criticalPathMs) };
+  return {
+    wall: rate(({ wallMs }) => wallMs),
+    criticalPath: rate(({ criticalPathMs }) => criticalPathMs),
+    longestChain: rate(({ longestChainMs }) => longestChainMs),
+  };
 }
 
 /** Forward `4 * area * heads * headDim`, backward 2.5 times that (FlashAttention's convention). */
