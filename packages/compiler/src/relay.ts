@@ -7,7 +7,7 @@ const hotShare = 1.5;
 /**
  * Shares the sending of hot owners: a front of a long document is wanted by many nodes, but lies with few units. Units of
  * the owner's node that need the piece themselves have it after the first round, and can send it on just as well. The
- * least busy of them (or the owner) takes each crossing, large ones first.
+ * least busy of them takes over a crossing if that evens things out, large ones first.
  */
 export function shareSending(
   crossings: readonly Crossing[],
@@ -32,16 +32,19 @@ export function shareSending(
       ?.filter((hop) => hop.begin <= crossing.begin && hop.end >= crossing.end);
     return hops === undefined || hops.length === 0 ? [] : [{ crossing, senders: hops.map(({ to }) => to) }];
   });
-  for (const { crossing } of choices) load[crossing.owner] -= size(crossing);
   choices.sort(
     (a, b) =>
       size(b.crossing) - size(a.crossing) || a.crossing.begin - b.crossing.begin || a.crossing.to - b.crossing.to,
   );
   const senderOf = new Map<Crossing, number>();
   for (const { crossing, senders } of choices) {
-    const from = senders.reduce((best, unit) => (load[unit] < load[best] ? unit : best), crossing.owner);
-    load[from] += size(crossing);
-    senderOf.set(crossing, from);
+    const { owner } = crossing;
+    const sender = senders.reduce((best, unit) => (load[unit] < load[best] ? unit : best));
+    // Only what leaves the sender less busy than the owner was is worth a detour; so the busiest never gets busier.
+    if (load[sender] + size(crossing) >= load[owner]) continue;
+    load[owner] -= size(crossing);
+    load[sender] += size(crossing);
+    senderOf.set(crossing, sender);
   }
   return crossings.map((crossing) => ({ ...crossing, from: senderOf.get(crossing) ?? crossing.from }));
 }
