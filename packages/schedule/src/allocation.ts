@@ -190,6 +190,11 @@ class Arena {
    */
   #remember(begin: number, end: number, users: LastUsers): void {
     const from = this.#firstUsedAfter(begin);
+    // Buffers of one size take each other's place again and again.
+    if (this.#usedBegin[from] === begin && this.#usedEnd[from] === end) {
+      this.#usedBy[from] = users;
+      return;
+    }
     let to = from;
     const pieces: { begin: number; end: number; users: LastUsers }[] = [];
     for (; to < this.#usedBegin.length && this.#usedBegin[to] < end; to++) {

@@ -151,8 +151,12 @@ class RegionAccesses {
 
   cut(region: number, tokenBegin: number, tokenEnd: number, headBegin: number, headEnd: number): void {
     if (this.remembered[region] === 0) return;
-    this.#cutTokens[region].push(tokenBegin, tokenEnd);
-    this.#cutHeads[region].push(headBegin, headEnd);
+    const tokens = this.#cutTokens[region];
+    const heads = this.#cutHeads[region];
+    // Most regions are used as they were received, whole.
+    if (tokens[0] === tokenBegin && tokens[1] === tokenEnd && heads[0] === headBegin && heads[1] === headEnd) return;
+    tokens.push(tokenBegin, tokenEnd);
+    heads.push(headBegin, headEnd);
   }
 
   finishCuts(): void {
