@@ -34,6 +34,12 @@ Napi::Promise BackgroundJob::start(Napi::Env env, const char* name) {
   return deferred_->Promise();
 }
 
+Napi::Function BackgroundJob::abortFunction(Napi::Env env) {
+  return Napi::Function::New(env, [job = weak_from_this()](const Napi::CallbackInfo&) {
+    if (const auto running = job.lock()) running->cancel();
+  });
+}
+
 void BackgroundJob::join() {
   if (thread_.joinable()) thread_.join();
 }

@@ -40,7 +40,9 @@ class BackgroundJob : public std::enable_shared_from_this<BackgroundJob> {
   // Starts the job; call once, on the JavaScript thread.
   Napi::Promise start(Napi::Env env, const char* name);
   // From any thread: asks the work to end soon, with whatever error it chooses.
-  virtual void cancel() {}
+  virtual void cancel() = 0;
+  // A function for JavaScript that cancels the job if it still runs.
+  Napi::Function abortFunction(Napi::Env env);
   void join();
 
  protected:

@@ -1,5 +1,6 @@
 #include "reference_job.h"
 
+#include <atomic>
 #include <vector>
 
 #include "arguments.h"
@@ -33,10 +34,23 @@ class ReferenceJob final : public BackgroundJob {
     dv_ = makeOutput(env, "dv", problem_.kvHeads, problem_.headDim);
   }
 
+  void cancel() override { cancelled_ = true; }
+
  protected:
   void work() override {
+    try {
+      compute();
+    } catch (const reference::Cancelled&) {
+      throw CodedError("aborted", "reference aborted");
+    }
+  }
+
+  Napi::Value result(Napi::Env) override { return results_.Value(); }
+
+ private:
+  void compute() {
     const reference::Problem problem{problem_.heads, problem_.kvHeads, problem_.headDim, problem_.cuSeqlens.data(),
-                                     problem_.cuSeqlens.size() - 1, problem_.causal};
+                                     problem_.cuSeqlens.size() - 1, problem_.causal, &cancelled_};
     const std::vector<float> q = make(InputTensor::q, problem_.heads), k = make(InputTensor::k, problem_.kvHeads),
                              v = make(InputTensor::v, problem_.kvHeads);
     reference::forward(problem, q.data(), k.data(), v.data(), o_, lse_, threads_);
@@ -45,9 +59,6 @@ class ReferenceJob final : public BackgroundJob {
     reference::backward(problem, q.data(), k.data(), v.data(), dO.data(), dq_, dk_, dv_, threads_);
   }
 
-  Napi::Value result(Napi::Env) override { return results_.Value(); }
-
- private:
   double* makeOutput(Napi::Env env, const char* name, std::int32_t heads, std::int32_t width) {
     const double length = double(heads) * double(problem_.tokens()) * width;
     if (!(length < 4294967296.0)) refuseArgument(name, "smaller: it would have " + std::to_string(std::int64_t(length)) + " elements");
@@ -67,6 +78,7 @@ class ReferenceJob final : public BackgroundJob {
   const Napi::ObjectReference kept_;
   const InputSource inputs_;
   const int threads_;
+  std::atomic<bool> cancelled_ = false;
   Napi::ObjectReference results_;
   double *o_ = nullptr, *lse_ = nullptr, *dq_ = nullptr, *dk_ = nullptr, *dv_ = nullptr;
 };
@@ -78,6 +90,7 @@ Napi::Value startReference(const Napi::CallbackInfo& info) {
   job->makeResults(info.Env());
   const Napi::Object handle = Napi::Object::New(info.Env());
   handle.Set("promise", job->start(info.Env(), "hsap reference"));
+  handle.Set("abort", job->abortFunction(info.Env()));
   return handle;
 }
 

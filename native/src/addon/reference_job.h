@@ -1,4 +1,4 @@
-// reference(problem, options): { promise }
+// reference(problem, options): { promise, abort }
 #pragma once
 
 #include <napi.h>

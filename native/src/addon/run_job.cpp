@@ -113,9 +113,7 @@ Napi::Value startRun(const Napi::CallbackInfo& info) {
   job->makeResults(env);
   const Napi::Object handle = Napi::Object::New(env);
   handle.Set("promise", job->start(env, "hsap run"));
-  handle.Set("abort", Napi::Function::New(env, [job = std::weak_ptr(job)](const Napi::CallbackInfo&) {
-    if (const auto running = job.lock()) running->cancel();
-  }));
+  handle.Set("abort", job->abortFunction(env));
   return handle;
 }
 

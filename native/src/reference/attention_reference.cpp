@@ -25,6 +25,7 @@ constexpr std::size_t blockRows = 32;
 struct Slice {
   std::size_t first, length, headDim, tokens;
   bool causal;
+  const std::atomic<bool>* cancelled;
   Matrix k, v;                    // [length][headDim]
   Matrix kTransposed, vTransposed;  // [headDim][length]
 
@@ -71,6 +72,7 @@ Slice loadSlice(const Problem& problem, std::size_t document, std::size_t kvHead
   slice.headDim = static_cast<std::size_t>(problem.headDim);
   slice.tokens = static_cast<std::size_t>(problem.cuSeqlens[problem.documents]);
   slice.causal = problem.causal;
+  slice.cancelled = problem.cancelled;
   const std::size_t begin = slice.at(kvHead, 0), end = begin + slice.length * slice.headDim;
   slice.k.assign(k + begin, k + end);
   slice.v.assign(v + begin, v + end);
@@ -86,6 +88,7 @@ Matrix loadRows(const Slice& slice, const float* packed, std::size_t head, std::
 
 // The textbook softmax in two passes over a row: its maximum, then its exponentials and their sum.
 Probabilities softmaxRows(const Slice& slice, const Matrix& q, std::size_t begin, std::size_t rows) {
+  if (slice.cancelled != nullptr && *slice.cancelled) throw Cancelled();
   const std::size_t keys = slice.visibleKeys(begin + rows - 1);
   Probabilities result{Matrix(rows * slice.length, 0.0), Matrix(rows)};
   addProduct(rows, keys, slice.headDim, q.data(), slice.headDim, slice.kTransposed.data(), slice.length, result.p.data(),

@@ -5,11 +5,8 @@ import { EngineError } from "./engine-error.ts";
 
 /** What native/src/addon exports. Arguments are checked in TypeScript; the addon checks again what would crash it. */
 export interface Addon {
-  run(tables: LoweredSchedule, problem: NativeProblem, options: NativeRunOptions): NativeRun;
-  reference(
-    problem: NativeProblem,
-    options: NativeInputs & { readonly threads: number },
-  ): { readonly promise: Promise<Record<"o" | "lse" | "dq" | "dk" | "dv", Float64Array>> };
+  run(tables: LoweredSchedule, problem: NativeProblem, options: NativeRunOptions): NativeJob<NativeRunResult>;
+  reference(problem: NativeProblem, options: NativeInputs & { readonly threads: number }): NativeJob<NativeReference>;
   info(): { readonly isas: Isa[]; readonly isa: Isa; readonly compiler: string; readonly buildType: string };
   /** One element of an input: tensor 0 q, 1 k, 2 v, 3 do. */
   inputElement(tensor: number, token: number, head: number, column: number, seed: number, bf16: boolean): number;
@@ -49,10 +46,13 @@ export interface NativeRunOptions extends NativeInputs {
   readonly failAt?: { readonly rank: number; readonly op: number };
 }
 
-export interface NativeRun {
-  readonly promise: Promise<NativeRunResult>;
+/** Work on a thread of its own. After `abort` it soon ends with an error of code `aborted`. */
+export interface NativeJob<Result> {
+  readonly promise: Promise<Result>;
   readonly abort: () => void;
 }
+
+export type NativeReference = Readonly<Record<"o" | "lse" | "dq" | "dk" | "dv", Float64Array>>;
 
 export interface NativeRunResult {
   readonly beginUs: Float64Array;

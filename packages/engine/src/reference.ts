@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import type { Problem } from "@hsap/schedule";
-import { addon, type Perturbation } from "./addon.ts";
-import { EngineError, engineErrorOf } from "./engine-error.ts";
+import { addon, type NativeReference, type Perturbation } from "./addon.ts";
+import { EngineError } from "./engine-error.ts";
+import { finished } from "./native-job.ts";
 import { nativeInputsOf, nativeProblemOf } from "./native-problem.ts";
 
 export interface ReferenceOptions {
@@ -12,10 +13,12 @@ export interface ReferenceOptions {
   readonly perturb?: Perturbation;
   /** Threads to use, by default as many as the machine has cores. The result does not depend on it. */
   readonly threads?: number;
+  /** Ends the computation soon. */
+  readonly signal?: AbortSignal;
 }
 
 /** Outputs and gradients as [head][token][width]: o, lse, dq with query heads, dk and dv with kv heads. */
-export type ReferenceResult = Readonly<Record<"o" | "lse" | "dq" | "dk" | "dv", Float64Array>>;
+export type ReferenceResult = NativeReference;
 
 /**
  * Attention of the whole batch without parallelism, in float64, by code that the engine's kernels share nothing with. It has
@@ -23,16 +26,14 @@ export type ReferenceResult = Readonly<Record<"o" | "lse" | "dq" | "dk" | "dv", 
  *
  * @throws InputError for a problem that no engine could run.
  * @throws EngineError if an argument is invalid or memory runs out.
+ * @throws the signal's reason if it is aborted.
  */
 export async function referenceAttention(options: ReferenceOptions): Promise<ReferenceResult> {
-  const { problem, seed, perturb, threads = availableParallelism() } = options;
+  const { problem, seed, perturb, threads = availableParallelism(), signal } = options;
   if (!(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
     throw new EngineError("invalid-argument", `invalid threads: ${threads} (must be a whole number from 1 to 1024)`);
   }
   const native = { ...nativeProblemOf(problem), backward: true };
-  try {
-    return await addon().reference(native, { ...nativeInputsOf(problem, seed, perturb), threads }).promise;
-  } catch (error) {
-    throw engineErrorOf(error);
-  }
+  const inputs = nativeInputsOf(problem, seed, perturb);
+  return finished(() => addon().reference(native, { ...inputs, threads }), signal);
 }

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { type LoweredSchedule, lower, type Problem, type Schedule, type Trace } from "@hsap/schedule";
 import { tokensOf } from "@hsap/workload";
 import { addon, type Isa, type NativeRunOptions, type NativeRunResult, type Perturbation } from "./addon.ts";
-import { EngineError, engineErrorOf } from "./engine-error.ts";
+import { EngineError } from "./engine-error.ts";
+import { finished } from "./native-job.ts";
 import { nativeInputsOf, nativeProblemOf } from "./native-problem.ts";
 
 export interface RunOptions {
@@ -48,12 +49,10 @@ export interface RunResult {
  * @throws the signal's reason if it is aborted.
  */
 export async function run(schedule: Schedule, options: RunOptions = {}): Promise<RunResult> {
-  const { signal } = options;
-  signal?.throwIfAborted();
   const problem = nativeProblemOf(schedule.problem);
   const nativeOptions = nativeOptionsOf(schedule.problem, options);
   const lowered = options.lowered ?? lower(schedule);
-  const result = await runNative(() => addon().run(lowered, problem, nativeOptions), signal);
+  const result = await finished(() => addon().run(lowered, problem, nativeOptions), options.signal);
   const { beginUs, endUs, busyUs, durationUs } = result;
   const outputs = outputsOf(result);
   return {
@@ -63,24 +62,6 @@ export async function run(schedule: Schedule, options: RunOptions = {}): Promise
     arenaBytes: lowered.rank.arenaBytes,
     isa: nativeOptions.isa,
   };
-}
-
-async function runNative(
-  start: () => ReturnType<ReturnType<typeof addon>["run"]>,
-  signal: AbortSignal | undefined,
-): Promise<NativeRunResult> {
-  let abort = () => {};
-  try {
-    const started = start();
-    abort = started.abort;
-    signal?.addEventListener("abort", abort, { once: true });
-    return await started.promise;
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw engineErrorOf(error);
-  } finally {
-    signal?.removeEventListener("abort", abort);
-  }
 }
 
 function nativeOptionsOf(problem: Problem, options: RunOptions): NativeRunOptions {

@@ -47,6 +47,18 @@ describe("a run that fails", () => {
     expect(await failure).toBe(reason);
   });
 
+  it("is a reference that ends with the signal's reason, too", async () => {
+    const large = smallProblem({ lengths: [20_000], ranks: 1, heads: 1, kvHeads: 1, pass: "forward" });
+    const controller = new AbortController();
+    const failure = referenceAttention({ problem: large, seed: 1, threads: 2, signal: controller.signal }).catch(
+      (e) => e,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const reason = new Error("enough");
+    controller.abort(reason);
+    expect(await failure).toBe(reason);
+  });
+
   it("is aborted where it waits for a slow link", async () => {
     const controller = new AbortController();
     const failure = failureOf({ signal: controller.signal, linkBytesPerSecond: 1 });
