@@ -1,0 +1,183 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Cluster } from "@hsap/cluster";
+import { type GroupKind, groupKinds } from "@hsap/schedule";
+import { InputError } from "@hsap/workload";
+import { parse } from "yaml";
+import { z } from "zod";
+
+/**
+ * What the simulator knows of a device and of the libraries that drive it, besides what the cluster says of links and peaks.
+ * Every number lies in a file of `hardware/` with its source.
+ */
+export interface Hardware {
+  /** Devices that the numbers were made for; others take the same shares of their own peaks. */
+  readonly devices: readonly string[];
+  readonly kernels: Readonly<Record<string, Kernel>>;
+  readonly memory: {
+    /** Copies, gathers and sums of the kind that surround attention: share of the device's memory bandwidth. */
+    readonly copyShare: number;
+    /** Launch of one such kernel. */
+    readonly launchUs: number;
+  };
+  readonly communication: Communication;
+}
+
+/** An attention kernel, and what its usual callers do around each call. */
+export interface Kernel {
+  readonly forward: KernelPass;
+  readonly backward: KernelPass;
+}
+
+export interface KernelPass {
+  /** Rate on endless tiles: share of the device's peak. */
+  readonly shareOfPeak: number;
+  /** Query rows, and keys, that one thread block takes at once. What is masked inside of such a square is computed all the same. */
+  readonly tileRows: number;
+  readonly tileColumns: number;
+  /**
+   * What a thread block costs before its first and after its last square, in keys (forward: a block keeps its queries) or
+   * query rows (backward: a block keeps its keys) of further work.
+   */
+  readonly overheadTokens: number;
+  /** From the launch until the first block runs, and from the last block until the next kernel starts. */
+  readonly launchUs: number;
+  /** What the host needs to issue a call. It runs ahead of the device, and holds it up only where calls are shorter. */
+  readonly hostUs: number;
+  /** Bytes moved around each call: passes over its query rows (one pass: tokens * heads * headDim * element) and its k and v rows. */
+  readonly queryPasses: number;
+  readonly keyPasses: number;
+  /** Further passes over query rows to which an earlier call has already added something. */
+  readonly accumulatePasses: number;
+}
+
+export interface Communication {
+  /** From the moment at which all are ready until the first byte leaves, besides the latency of the link. */
+  readonly launchUs: number;
+  readonly hostUs: number;
+  /** Factor on the time of computation that runs while the rank's communication lane is busy. */
+  readonly slowdown: number;
+  /** Ranks that share one network card; together they get as many times a rank's bandwidth. */
+  readonly ranksPerNic: number;
+  /** Each step of a ring, inside a node and between nodes. */
+  readonly hopUs: readonly [number, number];
+  readonly collectives: Readonly<Partial<Record<GroupKind, Collective>>>;
+}
+
+export interface Collective {
+  /** Before the first step of a ring. */
+  readonly baseUs: number;
+  /** `ring`: every rank waits for P - 1 steps, `pairs`: for one. */
+  readonly algorithm: "ring" | "pairs";
+  /** Passes over what a rank sends and receives, to pack and unpack it. */
+  readonly packPasses: number;
+  /** Share of the links' line rate by the bytes of a rank's buffer, for so many nodes (the nearest in log scale is taken). */
+  readonly shares: readonly CollectiveShare[];
+  /** Line rate inside a node and between nodes, as a multiple of the bandwidth of the cluster's level. */
+  readonly lineRate: readonly [number, number];
+}
+
+export interface CollectiveShare {
+  readonly nodes: number;
+  readonly points: readonly (readonly [bytes: number, share: number])[];
+}
+
+/** The kernel that stands first in a hardware file. */
+export const defaultKernelOf = ({ kernels }: Hardware): string => Object.keys(kernels)[0];
+
+/**
+ * The hardware file that names the cluster's device; for a device that none names, the file with the same element type.
+ *
+ * @throws InputError if there is neither.
+ */
+export function hardwareOf({ device }: Cluster): Hardware {
+  const known = knownHardware();
+  const own = known.find(({ devices }) => devices.includes(device.name));
+  const found = own ?? known.find(({ dtype }) => dtype === device.dtype);
+  if (found === undefined) throw new InputError(`no hardware file for device: ${device.name} (${device.dtype})`);
+  return found;
+}
+
+/** Whether the numbers were made for the cluster's own device, not taken over from another one. */
+export const isOwnHardware = (hardware: Hardware, { device }: Cluster): boolean =>
+  hardware.devices.includes(device.name);
+
+/**
+ * Reads a hardware file. A number may be written bare or as `{ value: 0.7, source: where it comes from }`.
+ *
+ * @throws InputError if the text does not describe hardware; `file` names it in the message.
+ */
+export function parseHardware(text: string, file: string): Hardware & { readonly dtype: string } {
+  const parsed = hardwareSchema.safeParse(withoutSources(parse(text)));
+  if (parsed.success) return parsed.data as Hardware & { readonly dtype: string };
+  const issue = parsed.error.issues[0];
+  throw new InputError(`invalid hardware file: ${file} at ${issue.path.join(".")} (${issue.message})`);
+}
+
+/** Every source that the file names, by the path of its number. */
+export function sourcesIn(text: string): Record<string, string> {
+  const sources: Record<string, string> = {};
+  const visit = (value: unknown, path: string): void => {
+    if (typeof value !== "object" || value === null) return;
+    const { source } = value as { source?: unknown };
+    if (typeof source === "string" && "value" in value) sources[path] = source;
+    else for (const [key, inner] of Object.entries(value)) visit(inner, path === "" ? key : `${path}.${key}`);
+  };
+  visit(parse(text), "");
+  return sources;
+}
+
+// Both src and dist are direct children of the package, so the files lie beside either.
+const directory = fileURLToPath(new URL("../hardware/", import.meta.url));
+let read: readonly (Hardware & { readonly dtype: string })[] | undefined;
+
+function knownHardware() {
+  read ??= readdirSync(directory)
+    .filter((file) => file.endsWith(".yaml"))
+    .sort()
+    .map((file) => parseHardware(readFileSync(`${directory}${file}`, "utf8"), file));
+  return read;
+}
+
+const share = z.number().positive();
+const amount = z.number().min(0);
+const kernelPass = z.strictObject({
+  shareOfPeak: share,
+  tileRows: z.int().min(1),
+  tileColumns: z.int().min(1),
+  overheadTokens: amount,
+  launchUs: amount,
+  hostUs: amount,
+  queryPasses: amount,
+  keyPasses: amount,
+  accumulatePasses: amount,
+});
+const collective = z.strictObject({
+  baseUs: amount,
+  algorithm: z.enum(["ring", "pairs"]),
+  packPasses: amount,
+  lineRate: z.tuple([share, share]),
+  shares: z.array(z.strictObject({ nodes: z.int().min(1), points: z.array(z.tuple([share, share])).min(1) })).min(1),
+});
+const hardwareSchema = z.strictObject({
+  devices: z.array(z.string()),
+  dtype: z.enum(["fp32", "bf16"]),
+  kernels: z.record(z.string(), z.strictObject({ forward: kernelPass, backward: kernelPass })),
+  memory: z.strictObject({ copyShare: share, launchUs: amount }),
+  communication: z.strictObject({
+    launchUs: amount,
+    hostUs: amount,
+    slowdown: z.number().min(1),
+    ranksPerNic: z.int().min(1),
+    hopUs: z.tuple([amount, amount]),
+    collectives: z.partialRecord(z.enum(groupKinds), collective),
+  }),
+});
+
+function withoutSources(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutSources);
+  if (typeof value !== "object" || value === null) return value;
+  if ("value" in value && "source" in value) return withoutSources((value as { value: unknown }).value);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutSources(inner)]));
+}
+
