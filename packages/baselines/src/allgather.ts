@@ -1,7 +1,7 @@
 import { type Problem, ranksOf, ScheduleBuilder, type Strategy, type StrategyOptions } from "@hsap/schedule";
 import { InputError, tokensOf } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
-import { contiguousShards, otherPlaces, type Shard, shardBlocks, shardTiles, zigzagShards } from "./shard.ts";
+import { contiguousShards, otherPlaces, type Shard, shardBlocks, shardTiles, zigzagShards, zigzagShardsOfDocuments } from "./shard.ts";
 
 /**
  * Context parallelism by all-gather: Llama Team, "The Llama 3 Herd of Models", arXiv 2407.21783, section 3.3.2; also
@@ -23,7 +23,11 @@ export const allgather: Strategy = {
   defaultDegrees: (problem) => ({ allgather: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ allgather: ranksOf(problem) }],
   options: {
-    shards: { summary: "zigzag: two of 2P chunks for each rank; contiguous: one of P pieces", default: "zigzag" },
+    shards: {
+      summary:
+        "zigzag: two of 2P chunks for each rank; zigzag-per-document: the same of each document; contiguous: one of P pieces",
+      default: "zigzag",
+    },
   },
 
   compile(problem, degrees, options) {
@@ -47,8 +51,9 @@ export const allgather: Strategy = {
 
 function shardsOf(problem: Problem, ranks: number, { shards = "zigzag" }: StrategyOptions = {}): readonly Shard[] {
   if (shards === "zigzag") return zigzagShards(problem, ranks);
+  if (shards === "zigzag-per-document") return zigzagShardsOfDocuments(problem, ranks);
   if (shards === "contiguous") return contiguousShards(problem, ranks);
-  throw new InputError(`unknown shards: ${shards} (allgather has zigzag and contiguous)`);
+  throw new InputError(`unknown shards: ${shards} (allgather has zigzag, zigzag-per-document and contiguous)`);
 }
 
 function gatherKeysAndValues(builder: ScheduleBuilder, shards: readonly Shard[], rank: number): void {

@@ -1,5 +1,6 @@
 import {
   type Block,
+  type GroupKind,
   type Layout,
   layoutOf,
   type Problem,
@@ -41,12 +42,17 @@ export const dispatchGroupcast: Strategy = {
   options: {
     chunksPerRank: { summary: "chunks that each rank gets", default: 8 },
     stages: { summary: "parts in which the needed keys and values come", default: 2 },
+    transport: {
+      summary: "allToAll: a message for every pair of ranks; groupcast: a library that sends what several ranks of a node need once",
+      default: "allToAll",
+    },
   },
 
-  compile(problem, degrees, { chunksPerRank = 8, stages = 2 } = {}) {
+  compile(problem, degrees, { chunksPerRank = 8, stages = 2, transport = "allToAll" } = {}) {
     const checked = checkedDegrees(dispatchGroupcast, problem, degrees);
     checkCount("chunksPerRank", chunksPerRank);
     checkCount("stages", stages);
+    const kinds = kindsOf(transport);
     const shards = dispatchChunks(problem, checked.dispatch, Number(chunksPerRank));
     const owners = ownersOf(shards);
     const needs = shards.map((shard) => dividedShard(neededFromOthers(problem, shard), Number(stages)));
@@ -55,7 +61,7 @@ export const dispatchGroupcast: Strategy = {
     );
     const builder = new ScheduleBuilder(problem, "dispatch-groupcast", checked, shards);
     shards.forEach((_, rank) => {
-      attendInStages(builder, shards, needs[rank], casts, rank);
+      attendInStages(builder, shards, needs[rank], casts, rank, kinds);
     });
     return builder.finish();
   },
@@ -64,12 +70,25 @@ export const dispatchGroupcast: Strategy = {
 /** What each rank needs in one stage of the rows of each owner: `cast[rank][owner]`. */
 type Cast = readonly (readonly Shard[])[];
 
+/** What a group-cast and a group-reduce are to a transport. */
+interface Kinds {
+  readonly cast: GroupKind;
+  readonly reduce: GroupKind;
+}
+
+function kindsOf(transport: unknown): Kinds {
+  if (transport === "allToAll") return { cast: "allToAll", reduce: "allToAll" };
+  if (transport === "groupcast") return { cast: "broadcast", reduce: "reduceScatter" };
+  throw new InputError(`unknown transport: ${transport} (dispatch-groupcast has allToAll and groupcast)`);
+}
+
 function attendInStages(
   builder: ScheduleBuilder,
   shards: readonly Shard[],
   needed: readonly Shard[],
   casts: readonly Cast[],
   rank: number,
+  kinds: Kinds,
 ): void {
   const { problem } = builder;
   const program = builder.rank(rank);
@@ -77,14 +96,14 @@ function attendInStages(
     for (const tile of shardTiles(problem, shards[rank], keys)) program.attend(tile, { kvPart });
   };
   const groupCast = (stage: number) => {
-    if (stage < casts.length) program.exchange("allToAll", castTransfers(builder, casts[stage], rank));
+    if (stage < casts.length) program.exchange(kinds.cast, castTransfers(builder, casts[stage], rank));
   };
   groupCast(0);
   attendTo(shards[rank], 0);
   casts.forEach((cast, stage) => {
     groupCast(stage + 1);
     attendTo(needed[stage], 1 + rank);
-    if (problem.pass === "backward") groupReduce(builder, cast, rank);
+    if (problem.pass === "backward") groupReduce(builder, cast, rank, kinds);
   });
 }
 
@@ -97,12 +116,12 @@ function castTransfers(builder: ScheduleBuilder, cast: Cast, rank: number): Tran
 }
 
 /** Returns the gradients of what was cast to their owners, and adds those that come to the owner's. */
-function groupReduce(builder: ScheduleBuilder, cast: Cast, rank: number): void {
+function groupReduce(builder: ScheduleBuilder, cast: Cast, rank: number, kinds: Kinds): void {
   const program = builder.rank(rank);
   const shares = (of: number, owner: number): Block[] =>
     shardBlocks(builder, ["dk", "dv"], cast[of][owner], { part: 1 + of });
   program.exchange(
-    "allToAll",
+    kinds.reduce,
     otherPlaces(cast, rank).flatMap((other) => [
       { to: other, blocks: shares(rank, other) },
       { from: other, blocks: shares(other, rank) },

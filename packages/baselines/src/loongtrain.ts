@@ -3,7 +3,7 @@ import { type Degrees, type ProgramBuilder, ranksOf, ScheduleBuilder, type Strat
 import { InputError } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
 import { addAll, type Ring } from "./ring.ts";
-import { rangesWithKeysOf, type Shard, shardBlocks, shardTiles } from "./shard.ts";
+import { namedShards, rangesWithKeysOf, type Shard, shardBlocks, shardTiles } from "./shard.ts";
 import { checkHeadSplit } from "./ulysses.ts";
 import { attendInGroups, divisorsOf, headGroups, headSplits, layoutOfGroups, widestHeadSplit } from "./usp.ts";
 
@@ -41,14 +41,18 @@ export const loongtrain: Strategy = {
       return divisorsOf(places).map((inner): Degrees => ({ ulysses, inner, outer: places / inner }));
     }),
   options: {
+    shards: {
+      summary: "zigzag: groups own chunks of the whole pack; zigzag-per-document: chunks of each document",
+      default: "zigzag",
+    },
     placement: { summary: "head-first or context-first: which ranks are neighbours", default: "head-first" },
   },
 
-  compile(problem, degrees, { placement = "head-first" } = {}) {
+  compile(problem, degrees, { shards = "zigzag", placement = "head-first" } = {}) {
     const checked = checkedDegrees(loongtrain, problem, degrees);
     checkHeadSplit("loongtrain", problem, checked.ulysses);
     const { ulysses, inner, outer } = checked;
-    const groups = headGroups(problem, inner * outer, (place, member) => {
+    const groups = headGroups(problem, namedShards("loongtrain", problem, inner * outer, shards), (place, member) => {
       if (placement === "head-first") return place * ulysses + member;
       if (placement === "context-first") return member * inner * outer + place;
       throw new InputError(`unknown placement: ${placement} (loongtrain has head-first and context-first)`);

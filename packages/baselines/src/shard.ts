@@ -10,7 +10,7 @@ import {
   type TokenRange,
   tilesBetween,
 } from "@hsap/schedule";
-import { documentAt, tokensOf } from "@hsap/workload";
+import { documentAt, InputError, lengthsOf, tokensOf } from "@hsap/workload";
 
 /** The tokens that one rank owns: sorted ranges, none if there are fewer tokens than ranks. */
 export type Shard = readonly TokenRange[];
@@ -26,6 +26,29 @@ export const contiguousShards = ({ batch }: Problem, ranks: number): Layout =>
 export function zigzagShards({ batch }: Problem, ranks: number): Layout {
   const chunks = evenRanges(tokensOf(batch), 2 * ranks);
   return layoutOf(Array.from({ length: ranks }, (_, rank) => [chunks[rank], chunks[2 * ranks - 1 - rank]]));
+}
+
+/** Every document is cut in 2P chunks by itself; rank r owns chunks r and 2P - 1 - r of each. */
+export function zigzagShardsOfDocuments({ batch }: Problem, ranks: number): Layout {
+  const shards = Array.from({ length: ranks }, (): { begin: number; end: number }[] => []);
+  lengthsOf(batch).forEach((length, document) => {
+    const first = batch.cuSeqlens[document];
+    evenRanges(length, 2 * ranks).forEach(({ begin, end }, chunk) => {
+      shards[Math.min(chunk, 2 * ranks - 1 - chunk)].push({ begin: first + begin, end: first + end });
+    });
+  });
+  return layoutOf(shards);
+}
+
+/**
+ * The shards that the option `shards` of a strategy names, of those that it has.
+ *
+ * @throws InputError if it names no such shards.
+ */
+export function namedShards(strategy: string, problem: Problem, ranks: number, name: unknown): Layout {
+  if (name === "zigzag") return zigzagShards(problem, ranks);
+  if (name === "zigzag-per-document") return zigzagShardsOfDocuments(problem, ranks);
+  throw new InputError(`unknown shards: ${name} (${strategy} has zigzag and zigzag-per-document)`);
 }
 
 /** Cuts a shard in pieces whose sizes differ by at most one token, in order; a piece may have several ranges. */

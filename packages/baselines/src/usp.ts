@@ -2,7 +2,7 @@ import { ranksPerNode } from "@hsap/cluster";
 import { type Degrees, type Layout, type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { checkedDegrees } from "./degrees.ts";
 import { attendRound, type Ring } from "./ring.ts";
-import { dividedShard, zigzagShards } from "./shard.ts";
+import { dividedShard, namedShards, type Shard } from "./shard.ts";
 import {
   checkHeadSplit,
   exchangeIn,
@@ -39,24 +39,32 @@ export const usp: Strategy = {
   candidateDegrees: (problem) =>
     headSplits(problem).map((ulysses): Degrees => ({ ulysses, ring: ranksOf(problem) / ulysses })),
 
-  compile(problem, degrees) {
+  options: {
+    shards: {
+      summary: "zigzag: groups own chunks of the whole pack; zigzag-per-document: chunks of each document",
+      default: "zigzag",
+    },
+  },
+
+  compile(problem, degrees, { shards = "zigzag" } = {}) {
     const checked = checkedDegrees(usp, problem, degrees);
     checkHeadSplit("usp", problem, checked.ulysses);
-    const groups = headGroups(problem, checked.ring, (place, member) => place * checked.ulysses + member);
+    const ofPlaces = namedShards("usp", problem, checked.ring, shards);
+    const groups = headGroups(problem, ofPlaces, (place, member) => place * checked.ulysses + member);
     const builder = new ScheduleBuilder(problem, "usp", checked, layoutOfGroups(groups));
     attendInGroups(builder, groups, (ring) => attendRound(builder, ring));
     return builder.finish();
   },
 };
 
-/** Divides zigzag shards of `places` ring places among the ranks `rankAt(place, member)` of as many Ulysses groups. */
+/** Divides the shards of ring places among the ranks `rankAt(place, member)` of as many Ulysses groups. */
 export function headGroups(
   problem: Problem,
-  places: number,
+  places: readonly Shard[],
   rankAt: (place: number, member: number) => number,
 ): HeadGroup[] {
-  const members = ranksOf(problem) / places;
-  return zigzagShards(problem, places).map((shard, place) =>
+  const members = ranksOf(problem) / places.length;
+  return places.map((shard, place) =>
     headGroup(problem, {
       ranks: Array.from({ length: members }, (_, member) => rankAt(place, member)),
       shards: dividedShard(shard, members),

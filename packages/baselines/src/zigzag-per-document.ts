@@ -1,15 +1,8 @@
-import {
-  evenRanges,
-  type Layout,
-  layoutOf,
-  type Problem,
-  ranksOf,
-  ScheduleBuilder,
-  type Strategy,
-} from "@hsap/schedule";
+import { type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { InputError, lengthsOf, packedBatch } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
 import { attendRound, wholeRing } from "./ring.ts";
+import { zigzagShardsOfDocuments } from "./shard.ts";
 
 /**
  * Zigzag ring attention over packs as public ring-flash-attention (`zigzag_ring_flash_attn_varlen`) and Megatron's context
@@ -51,15 +44,4 @@ export function paddedToChunks(problem: Problem, ranks: number): Problem {
   const chunks = 2 * ranks;
   const lengths = lengthsOf(problem.batch).map((length) => Math.ceil(length / chunks) * chunks);
   return { ...problem, batch: packedBatch(lengths) };
-}
-
-function zigzagShardsOfDocuments({ batch }: Problem, ranks: number): Layout {
-  const shards = Array.from({ length: ranks }, (): { begin: number; end: number }[] => []);
-  lengthsOf(batch).forEach((length, document) => {
-    const first = batch.cuSeqlens[document];
-    evenRanges(length, 2 * ranks).forEach(({ begin, end }, chunk) => {
-      shards[Math.min(chunk, 2 * ranks - 1 - chunk)].push({ begin: first + begin, end: first + end });
-    });
-  });
-  return layoutOf(shards);
 }
