@@ -19,8 +19,9 @@ namespace hsap {
 // A block of rows against a block of keys.
 template <class Simd>
 struct BackwardBlock {
-  // Rows of a block: a multiple of tileRows for every instruction set.
-  static constexpr int blockRows = 192;
+  // Rows of a block: a multiple of tileRows for every instruction set. With blocks of keys to match, all panels together take two
+  // thirds of a second-level cache of a megabyte.
+  static constexpr int blockRows = 144;
   static_assert(blockRows % Simd::tileRows == 0);
 
   int headDim, blockKeys, rowCount;
@@ -45,6 +46,7 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
   constexpr int width = Simd::width, stride = panelWidth<Simd>;
   constexpr std::ptrdiff_t panelStride = std::ptrdiff_t{BackwardBlock<Simd>::blockRows} * stride;
   const int keyCount = block.visible[row + rows - 1];
+  const auto probability = [](F score, float lse) { return Simd::exp2(Simd::fnma(Simd::set1(lse), Simd::set1(log2e), score)); };
   for (int key = 0; key < keyCount; key += stride) {
     float* p = block.p + key / stride * panelStride + row * stride;
     float* ds = block.ds + key / stride * panelStride + row * stride;
@@ -55,15 +57,31 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
       tile.addRows(block.queries + row * stride, panelStride, block.keysTransposed + rightOffset, block.headDim);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
-        const F lse = Simd::set1(block.lse[row + r]);
 #pragma GCC unroll 2
         for (int n = 0; n < vectors; ++n) {
-          Simd::store(p + r * stride + n * width, Simd::exp2(Simd::fnma(lse, Simd::set1(log2e), tile.sum[r][n])));
+          const F score = tile.sum[r][n];
+          Simd::store(p + r * stride + n * width, Simd::spareRegisters ? score : probability(score, block.lse[row + r]));
         }
       }
-      if (key + vectors * width > block.visible[row]) maskRows<Simd>(p, rows, vectors, block.visible + row, key, 0);
       tile.clear();
-      tile.addRows(block.dO + row * stride, panelStride, block.valuesTransposed + rightOffset, block.headDim);
+      if constexpr (Simd::spareRegisters) {
+        // The exponentials of the scores are computed beside the products of dp, two vectors for every four steps.
+        int done = 0;
+        const auto exponentiate = [&](int count) {
+          for (int i = done; i < done + count; ++i) {
+            float* score = p + i / vectors * stride + i % vectors * width;
+            Simd::store(score, probability(Simd::load(score), block.lse[row + i / vectors]));
+          }
+          done += count;
+        };
+        tile.addRows(block.dO + row * stride, panelStride, block.valuesTransposed + rightOffset, block.headDim, [&](int, int) {
+          if (done + 2 <= rows * vectors) exponentiate(2);
+        });
+        exponentiate(rows * vectors - done);
+      } else {
+        tile.addRows(block.dO + row * stride, panelStride, block.valuesTransposed + rightOffset, block.headDim);
+      }
+      if (key + vectors * width > block.visible[row]) maskRows<Simd>(p, rows, vectors, block.visible + row, key, 0);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
         const F delta = Simd::set1(block.delta[row + r]);
@@ -184,7 +202,7 @@ struct BackwardPlan {
   BackwardPlan(const Tile& tile, Scratch& scratch) {
     constexpr int stride = panelWidth<Simd>, blockRows = BackwardBlock<Simd>::blockRows;
     const int paddedDim = panelCount<Simd>(tile.headDim) * stride;
-    blockKeys = least(most(16384 / paddedDim / stride * stride, stride), 256);
+    blockKeys = least(most(24576 / paddedDim / stride * stride, stride), 256);
     blockKeys = least(blockKeys, panelCount<Simd>(tile.kTokens) * stride);
     const std::ptrdiff_t keyFloats = std::ptrdiff_t{blockKeys} * paddedDim, rowFloats = std::ptrdiff_t{blockRows} * paddedDim,
                          scoreFloats = std::ptrdiff_t{blockRows} * blockKeys;

@@ -71,144 +71,215 @@ void computeScores(const ForwardStrip<Simd>& strip) {
       compute.template operator()<2>();
     } else {
       compute.template operator()<1>();
+      // The softmax may go over whole panels.
+      for (int r = 0; r < rows; ++r) Simd::store(scores + r * stride + width, Simd::set1(-INFINITY));
     }
   }
 }
 
-// Turns scores into 2^(score - largest), and brings largest and sum up to date. Afterwards the rows' outputs are to become
+// The softmax of a strip's rows, one lane per row. Scores become 2^(score - largest), and the rows' outputs are to become
 // o * keep + (weighted values) * gain.
 template <class Simd, int rows>
-void applySoftmax(const ForwardStrip<Simd>& strip, float* keep, float* gain) {
+struct StripSoftmax {
   using F = typename Simd::F;
-  constexpr int width = Simd::width, stride = panelWidth<Simd>;
-  const int vectors = (strip.keyCount(rows) + width - 1) / width;
-  const auto scoresAt = [&](int r, int vector) {
-    return strip.scores + std::ptrdiff_t{vector / 2} * Simd::tileRows * stride + r * stride + vector % 2 * width;
-  };
+  static constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  static constexpr std::ptrdiff_t panelFloats = std::ptrdiff_t{Simd::tileRows} * stride;
 
-  // A row that has seen no key has largest = -FLT_MAX, not -inf, so that differences stay numbers.
-  float lanes[width];
-  F largestBefore, sumBefore;
-  if (strip.first) {
-    const F lse = [&] {
-      for (int r = 0; r < width; ++r) lanes[r] = r < rows ? *strip.lse[r] : -INFINITY;
-      return Simd::load(lanes);
-    }();
-    largestBefore = Simd::max(Simd::mul(lse, Simd::set1(log2e)), Simd::set1(-FLT_MAX));
-    // What rounding lse * log2(e) lost goes into the sum: 2^rest = 1 + rest * ln 2.
-    const F lost = Simd::fma(lse, Simd::set1(log2eRest), Simd::sub(Simd::zero(), Simd::fnma(lse, Simd::set1(log2e), largestBefore)));
-    const F seen = Simd::fma(lost, Simd::set1(ln2), Simd::set1(1));
-    sumBefore = Simd::selectPositive(Simd::add(largestBefore, Simd::set1(FLT_MAX)), seen, Simd::zero());
-  } else {
-    largestBefore = Simd::loadPartial(strip.largest, rows);
-    sumBefore = Simd::loadPartial(strip.sum, rows);
-  }
+  alignas(64) float largest[width], keep[width], gain[width];
+  // Sums of exponentials by row and half of a panel, still to be added up.
+  alignas(64) float sums[rows * stride];
+  F sumBefore, decay;
 
-  for (int r = 0; r < width; ++r) lanes[r] = -INFINITY;
-#pragma GCC unroll 1
-  for (int r = 0; r < rows; ++r) {
-    F a = Simd::load(scoresAt(r, 0)), b = a;
-    int vector = 1;
-    for (; vector + 2 <= vectors; vector += 2) {
-      a = Simd::max(a, Simd::load(scoresAt(r, vector)));
-      b = Simd::max(b, Simd::load(scoresAt(r, vector + 1)));
-    }
-    if (vector < vectors) a = Simd::max(a, Simd::load(scoresAt(r, vector)));
-    lanes[r] = Simd::maxLanes(Simd::max(a, b));
-  }
-  const F largest = Simd::max(largestBefore, Simd::load(lanes));
-  const F decay = Simd::exp2(Simd::sub(largestBefore, largest));
-  float largestLanes[width];
-  Simd::store(largestLanes, largest);
-
-  for (int r = 0; r < width; ++r) lanes[r] = 0;
-#pragma GCC unroll 1
-  for (int r = 0; r < rows; ++r) {
-    const F offset = Simd::set1(largestLanes[r]);
-    F a = Simd::zero(), b = Simd::zero();
-    int vector = 0;
-    for (; vector + 2 <= vectors; vector += 2) {
-      float* scores = scoresAt(r, vector);
-      const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset));
-      const F pb = Simd::exp2(Simd::sub(Simd::load(scores + width), offset));
-      Simd::store(scores, pa);
-      Simd::store(scores + width, pb);
-      a = Simd::add(a, pa);
-      b = Simd::add(b, pb);
-    }
-    if (vector < vectors) {
-      float* scores = scoresAt(r, vector);
-      const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset));
-      Simd::store(scores, pa);
-      a = Simd::add(a, pa);
-    }
-    lanes[r] = Simd::sumLanes(Simd::add(a, b));
-  }
-  const F sum = Simd::fma(sumBefore, decay, Simd::load(lanes));
-
-  if (!strip.last) {
-    Simd::storePartial(strip.largest, largest, rows);
-    Simd::storePartial(strip.sum, sum, rows);
-    Simd::store(keep, decay);
-    Simd::store(gain, Simd::set1(1));
-    return;
-  }
-  const F inverse = Simd::selectPositive(sum, Simd::div(Simd::set1(1), sum), Simd::set1(1));
-  Simd::store(keep, Simd::mul(decay, inverse));
-  Simd::store(gain, inverse);
-  const F logSum = Simd::log(Simd::selectPositive(sum, sum, Simd::set1(1)));
-  const F lse = Simd::fma(largest, Simd::set1(ln2), Simd::fma(largest, Simd::set1(ln2Rest), logSum));
-  Simd::store(lanes, lse);
-  for (int r = 0; r < rows; ++r) {
-    // Only the first rows of a causal tile can see none of its keys; then this block is also the last of their strip.
-    if (strip.visible[r] == 0 && strip.first) {
-      keep[r] = gain[r] = 1;
+  void findLargest(const ForwardStrip<Simd>& strip) {
+    F before;
+    if (strip.first) {
+      startFromPartial(strip, before);
     } else {
-      *strip.lse[r] = lanes[r];
+      before = Simd::loadPartial(strip.largest, rows);
+      sumBefore = Simd::loadPartial(strip.sum, rows);
+    }
+    const int vectors = (strip.keyCount(rows) + width - 1) / width;
+    for (int r = 0; r < width; ++r) largest[r] = -INFINITY;
+#pragma GCC unroll 1
+    for (int r = 0; r < rows; ++r) {
+      const float* scores = strip.scores + r * stride;
+      F a = Simd::load(scores), b = a;
+#pragma GCC unroll 1
+      for (int vector = 2; vector <= vectors; vector += 2, scores += panelFloats) {
+        a = Simd::max(a, Simd::load(scores));
+        b = Simd::max(b, Simd::load(scores + width));
+      }
+      if (vectors % 2) a = Simd::max(a, Simd::load(scores));
+      largest[r] = Simd::maxLanes(Simd::max(a, b));
+    }
+    const F now = Simd::max(before, Simd::load(largest));
+    decay = Simd::exp2(Simd::sub(before, now));
+    Simd::store(largest, now);
+  }
+
+  // Begins with the partial that o and lse hold. A row that has seen no key has largest = -FLT_MAX, not -inf, so that differences
+  // stay numbers.
+  void startFromPartial(const ForwardStrip<Simd>& strip, F& before) {
+    for (int r = 0; r < width; ++r) largest[r] = r < rows ? *strip.lse[r] : -INFINITY;
+    const F lse = Simd::load(largest);
+    before = Simd::max(Simd::mul(lse, Simd::set1(log2e)), Simd::set1(-FLT_MAX));
+    // What rounding lse * log2(e) lost goes into the sum: 2^rest = 1 + rest * ln 2.
+    const F lost = Simd::fma(lse, Simd::set1(log2eRest), Simd::restOfProduct(lse, Simd::set1(log2e), before));
+    const F seen = Simd::fma(lost, Simd::set1(ln2), Simd::set1(1));
+    sumBefore = Simd::selectPositive(Simd::add(before, Simd::set1(FLT_MAX)), seen, Simd::zero());
+  }
+
+  void clearSums() {
+    for (int i = 0; i < rows * stride; i += width) Simd::store(sums + i, Simd::zero());
+  }
+
+  // Exponentiates the i-th vector of a panel's rows.
+  [[gnu::always_inline]] void exponentiate(float* panel, int i) {
+    const F p = Simd::exp2(Simd::sub(Simd::load(panel + i * width), Simd::set1(largest[i / 2])));
+    Simd::store(panel + i * width, p);
+    Simd::store(sums + i * width, Simd::add(Simd::load(sums + i * width), p));
+  }
+
+  // Exponentiates all scores, row by row.
+  void exponentiateAll(const ForwardStrip<Simd>& strip) {
+    const int vectors = (strip.keyCount(rows) + width - 1) / width;
+#pragma GCC unroll 1
+    for (int r = 0; r < rows; ++r) {
+      const F offset = Simd::set1(largest[r]);
+      float* scores = strip.scores + r * stride;
+      F a = Simd::zero(), b = Simd::zero();
+#pragma GCC unroll 1
+      for (int vector = 2; vector <= vectors; vector += 2, scores += panelFloats) {
+        const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset)), pb = Simd::exp2(Simd::sub(Simd::load(scores + width), offset));
+        Simd::store(scores, pa);
+        Simd::store(scores + width, pb);
+        a = Simd::add(a, pa);
+        b = Simd::add(b, pb);
+      }
+      if (vectors % 2) {
+        const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset));
+        Simd::store(scores, pa);
+        a = Simd::add(a, pa);
+      }
+      Simd::store(sums + r * stride, a);
+      Simd::store(sums + r * stride + width, b);
+    }
+  }
+
+  // Once all scores are exponentiated: keep and gain, and the rows' state for the next block or their final lse.
+  [[gnu::noinline]] void finish(const ForwardStrip<Simd>& strip) {
+    float lanes[width] = {};
+    for (int r = 0; r < rows; ++r) {
+      lanes[r] = Simd::sumLanes(Simd::add(Simd::load(sums + r * stride), Simd::load(sums + r * stride + width)));
+    }
+    const F fresh = Simd::load(lanes), sum = Simd::fma(sumBefore, decay, fresh), top = Simd::load(largest);
+    // The partial that o holds at first is normalised: its weight is its whole sum, the rounding that went into it included.
+    const F kept = strip.first ? Simd::mul(sumBefore, decay) : decay;
+    if (!strip.last) {
+      Simd::storePartial(strip.largest, top, rows);
+      Simd::storePartial(strip.sum, sum, rows);
+      Simd::store(keep, kept);
+      Simd::store(gain, Simd::set1(1));
+      return;
+    }
+    const F inverse = Simd::selectPositive(sum, Simd::div(Simd::set1(1), sum), Simd::set1(1));
+    // From one normalised partial to the next the weights must sum to 1, or hundreds of small merges drift.
+    Simd::store(keep, strip.first ? Simd::fnma(fresh, inverse, Simd::set1(1)) : Simd::mul(kept, inverse));
+    Simd::store(gain, inverse);
+    const F logSum = Simd::log(Simd::selectPositive(sum, sum, Simd::set1(1)));
+    const F scaled = Simd::mul(top, Simd::set1(ln2)), rest = Simd::restOfProduct(top, Simd::set1(ln2), scaled);
+    Simd::store(lanes, Simd::add(scaled, Simd::add(rest, Simd::fma(top, Simd::set1(ln2Rest), logSum))));
+    for (int r = 0; r < rows; ++r) {
+      // Only the first rows of a causal tile can see none of its keys; then this block is also the last of their strip.
+      if (strip.visible[r] == 0 && strip.first) {
+        keep[r] = gain[r] = 1;
+      } else {
+        *strip.lse[r] = lanes[r];
+      }
+    }
+  }
+};
+
+// o = o * keep + tile * gain for the tile's columns, of which `columns` exist.
+template <class Simd, int rows, int vectors>
+[[gnu::always_inline]] inline void updateOutputs(const ForwardStrip<Simd>& strip, const StripSoftmax<Simd, rows>& softmax,
+                                                 const RegisterTile<Simd, rows, vectors>& tile, int column) {
+  using F = typename Simd::F;
+  constexpr int width = Simd::width;
+  const int tail = strip.headDim - column - (vectors - 1) * width;
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r) {
+    const F keep = Simd::set1(softmax.keep[r]), gain = Simd::set1(softmax.gain[r]);
+#pragma GCC unroll 2
+    for (int n = 0; n < vectors; ++n) {
+      float* o = strip.o[r] + column + n * width;
+      const F fresh = Simd::mul(tile.sum[r][n], gain);
+      if (n + 1 < vectors || tail >= width) {
+        Simd::store(o, Simd::fma(Simd::load(o), keep, fresh));
+      } else {
+        Simd::storePartial(o, Simd::fma(Simd::loadPartial(o, tail), keep, fresh), tail);
+      }
     }
   }
 }
 
-template <class Simd, int rows>
-void addWeightedValues(const ForwardStrip<Simd>& strip, const float* keep, const float* gain) {
-  using F = typename Simd::F;
-  constexpr int width = Simd::width, stride = panelWidth<Simd>;
-  const float* values = strip.values;
-  for (int column = 0; column < strip.headDim; column += stride, values += strip.blockKeys * stride) {
-    const auto compute = [&]<int vectors>() {
-      RegisterTile<Simd, rows, vectors> tile;
-      tile.clear();
-      tile.addRows(strip.scores, Simd::tileRows * stride, values, strip.keyCount(rows));
-      const int tail = strip.headDim - column - (vectors - 1) * width;
-#pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) {
-        const F kept = Simd::set1(keep[r]), gained = Simd::set1(gain[r]);
-#pragma GCC unroll 2
-        for (int n = 0; n < vectors; ++n) {
-          float* o = strip.o[r] + column + n * width;
-          const F fresh = Simd::mul(tile.sum[r][n], gained);
-          if (n + 1 < vectors || tail >= width) {
-            Simd::store(o, Simd::fma(Simd::load(o), kept, fresh));
-          } else {
-            Simd::storePartial(o, Simd::fma(Simd::loadPartial(o, tail), kept, fresh), tail);
-          }
-        }
+// The weighted values of the first columns, with the exponentials of each panel computed while the previous one is multiplied.
+template <class Simd, int rows, int vectors>
+void addFirstValues(const ForwardStrip<Simd>& strip, StripSoftmax<Simd, rows>& softmax) {
+  constexpr int stride = panelWidth<Simd>, perQuarter = (rows * 2 + stride / 4 - 1) / (stride / 4);
+  constexpr std::ptrdiff_t panelFloats = StripSoftmax<Simd, rows>::panelFloats;
+  const int keyCount = strip.keyCount(rows), panels = panelCount<Simd>(keyCount);
+  RegisterTile<Simd, rows, vectors> tile;
+  softmax.clearSums();
+  for (int i = 0; i < rows * 2; ++i) softmax.exponentiate(strip.scores, i);
+  tile.clear();
+  tile.addRows(strip.scores, panelFloats, strip.values, keyCount, [&](int panel, int quarter) {
+    if (panel + 1 == panels) return;
+#pragma GCC unroll 4
+    for (int i = 0; i < perQuarter; ++i) {
+      if (rows * 2 % perQuarter == 0 ? quarter < rows * 2 / perQuarter : quarter * perQuarter + i < rows * 2) {
+        softmax.exponentiate(strip.scores + (panel + 1) * panelFloats, quarter * perQuarter + i);
       }
-    };
-    if (strip.headDim - column > width) {
-      compute.template operator()<2>();
-    } else {
-      compute.template operator()<1>();
     }
-  }
+  });
+  softmax.finish(strip);
+  updateOutputs(strip, softmax, tile, 0);
+}
+
+template <class Simd, int rows, int vectors>
+void addValues(const ForwardStrip<Simd>& strip, const StripSoftmax<Simd, rows>& softmax, int column) {
+  RegisterTile<Simd, rows, vectors> tile;
+  tile.clear();
+  tile.addRows(strip.scores, StripSoftmax<Simd, rows>::panelFloats, strip.values + std::ptrdiff_t{column} * strip.blockKeys,
+               strip.keyCount(rows));
+  updateOutputs(strip, softmax, tile, column);
 }
 
 template <class Simd, int rows>
 void forwardStrip(const ForwardStrip<Simd>& strip) {
-  alignas(64) float keep[Simd::width], gain[Simd::width];
+  constexpr int width = Simd::width, stride = panelWidth<Simd>;
+  StripSoftmax<Simd, rows> softmax;
   computeScores<Simd, rows>(strip);
-  applySoftmax<Simd, rows>(strip, keep, gain);
-  addWeightedValues<Simd, rows>(strip, keep, gain);
+  softmax.findLargest(strip);
+  int column = 0;
+  if constexpr (Simd::spareRegisters) {
+    if (strip.headDim > width) {
+      addFirstValues<Simd, rows, 2>(strip, softmax);
+    } else {
+      addFirstValues<Simd, rows, 1>(strip, softmax);
+    }
+    column = stride;
+  } else {
+    softmax.exponentiateAll(strip);
+    softmax.finish(strip);
+  }
+  for (; column < strip.headDim; column += stride) {
+    if (strip.headDim - column > width) {
+      addValues<Simd, rows, 2>(strip, softmax, column);
+    } else {
+      addValues<Simd, rows, 1>(strip, softmax, column);
+    }
+  }
 }
 
 // How scratch is divided for a tile.
@@ -224,8 +295,8 @@ struct ForwardPlan {
   ForwardPlan(const Tile& tile, Scratch& scratch) {
     constexpr int stride = panelWidth<Simd>;
     const int paddedDim = panelCount<Simd>(tile.headDim) * stride;
-    // Keys and values of a block take at most half of a second-level cache of 1 MiB.
-    blockKeys = least(most(65536 / paddedDim / stride * stride, stride), 256);
+    // Keys and values of a block take 384 KiB, of a second-level cache of a megabyte or more.
+    blockKeys = least(most(49152 / paddedDim / stride * stride, stride), 384);
     blockKeys = least(blockKeys, panelCount<Simd>(tile.kTokens) * stride);
     const std::ptrdiff_t block = std::ptrdiff_t{blockKeys} * paddedDim;
     const std::ptrdiff_t floats = 2 * block + Simd::tileRows * (paddedDim + blockKeys) + 2 * (stateRows + Simd::width);

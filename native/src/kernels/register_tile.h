@@ -37,19 +37,28 @@ struct RegisterTile {
   }
 
   // Left factor by rows: sum[r] += sum over l < inner of a(r, l) * b(l), where a points to `rows` consecutive rows inside panels
-  // that lie aPanelStride floats apart.
-  [[gnu::always_inline]] void addRows(const float* a, std::ptrdiff_t aPanelStride, const float* b, int inner) {
-    for (; inner >= stride; inner -= stride, a += aPanelStride) {
+  // that lie aPanelStride floats apart. meanwhile(panel, quarter) is called once for every four steps of each whole panel, so that
+  // other work can fill the units that multiply-adds leave idle.
+  template <class Meanwhile>
+  [[gnu::always_inline]] void addRows(const float* a, std::ptrdiff_t aPanelStride, const float* b, int inner,
+                                      const Meanwhile& meanwhile) {
+    int panel = 0;
+    for (; inner >= stride; inner -= stride, a += aPanelStride, ++panel) {
 #pragma GCC unroll 1
       for (int l = 0; l < stride; l += 4, b += 4 * stride) {
         update<stride>(a + l, b);
         update<stride>(a + l + 1, b + stride);
         update<stride>(a + l + 2, b + 2 * stride);
         update<stride>(a + l + 3, b + 3 * stride);
+        meanwhile(panel, l / 4);
       }
     }
 #pragma GCC unroll 1
     for (int l = 0; l < inner; ++l, b += stride) update<stride>(a + l, b);
+  }
+
+  [[gnu::always_inline]] void addRows(const float* a, std::ptrdiff_t aPanelStride, const float* b, int inner) {
+    addRows(a, aPanelStride, b, inner, [](int, int) {});
   }
 
   // Left factor by columns: sum[r] += sum over l < inner of a(l, r) * b(l), where a points to `rows` consecutive columns inside one panel.

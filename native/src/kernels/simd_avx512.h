@@ -12,6 +12,8 @@ struct Avx512 {
   static constexpr int width = 16;
   // A register tile is tileRows x 2 vectors: 24 accumulators, which leaves 8 of 32 registers for operands.
   static constexpr int tileRows = 12;
+  // Whether a register tile leaves enough registers to compute exponentials beside it.
+  static constexpr bool spareRegisters = true;
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
@@ -28,6 +30,8 @@ struct Avx512 {
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   // c - a * b
   static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+  // What rounding a * b to ab lost.
+  static F restOfProduct(F a, F b, F ab) { return _mm512_fmsub_ps(a, b, ab); }
   // sum += a * b. Left to itself, GCC also uses the forms of the instruction that overwrite a factor, and then has to move and spill
   // accumulators; this is the one that overwrites the sum.
   static void accumulate(F& sum, F a, F b) { asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }

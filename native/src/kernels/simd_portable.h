@@ -14,6 +14,8 @@ struct Portable {
   static constexpr int width = 4;
   // A register tile is tileRows x 2 vectors: 8 accumulators, which leaves half of 16 registers for operands.
   static constexpr int tileRows = 4;
+  // Whether a register tile leaves enough registers to compute exponentials beside it.
+  static constexpr bool spareRegisters = false;
 
   static F load(const float* p) {
     F x;
@@ -40,6 +42,12 @@ struct Portable {
   static F fma(F a, F b, F c) { return a * b + c; }
   // c - a * b
   static F fnma(F a, F b, F c) { return c - a * b; }
+  // What rounding a * b to ab lost: products of two fp32 numbers are exact in double.
+  static F restOfProduct(F a, F b, F ab) {
+    F rest;
+    for (int i = 0; i < width; ++i) rest[i] = static_cast<float>(static_cast<double>(a[i]) * b[i] - ab[i]);
+    return rest;
+  }
   // sum += a * b
   static void accumulate(F& sum, F a, F b) { sum = sum + a * b; }
   // NaN in b is kept.
