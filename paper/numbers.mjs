@@ -51,6 +51,7 @@ function comparisonOf(rows, baseline) {
     entry[row.pass] = {
       wallRatio: row.wallRatio,
       criticalPathRatio: row.criticalPathRatio,
+      longestChainRatio: row.longestChainRatio,
       areaBalance: row.areaBalance,
       baselineAreaBalance: other.areaBalance,
       betweenNodesRatio: other.betweenNodesBytes === 0 ? null : row.betweenNodesBytes / other.betweenNodesBytes,

@@ -1,4 +1,4 @@
-import { isCommunication, programOf, type Schedule } from "@hsap/schedule";
+import { accountOf, isCommunication, programOf, type Schedule } from "@hsap/schedule";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { drawPipeline } from "../src/index.ts";
@@ -89,6 +89,14 @@ describe("figure 2", () => {
     for (const step of [0, 1, 2, 3])
       expect(texts.filter((text) => text.startsWith(`${step}: `)).length).toBeGreaterThan(0);
     expect(marksOf(svg, "link", "path")).toHaveLength(steps.length);
+  });
+
+  it("shows the step with the most bytes between nodes where none is asked for", () => {
+    const between = steps.map((step) => accountOf(step.schedule).betweenNodesBytes);
+    const busiest = between.indexOf(Math.max(...between));
+    const texts = textBoxes(drawPipeline({ steps, machine: "made-up times" }).svg).map(({ text }) => text);
+    expect(texts.some((text) => text.includes(`in step ${busiest} `))).toBe(true);
+    expect(new Set(between).size).toBeGreaterThan(1);
   });
 
   it("draws the lanes of all eight ranks", () => {

@@ -1,4 +1,5 @@
 import type { PipelineStep } from "@hsap/bench";
+import { accountOf } from "@hsap/schedule";
 import { documentsOf } from "@hsap/workload";
 import { stringify } from "csv-stringify/sync";
 import { fullCount, rangeOf } from "../drawing/amount.ts";
@@ -14,14 +15,14 @@ import { stepLanes, stepLanesHeight } from "./step-lanes.ts";
 export interface PipelineInput {
   /** Steps in order; while one executes, the next is compiled. */
   readonly steps: readonly PipelineStep[];
-  /** Index of the step whose lanes are shown; the last one where left out. */
+  /** Index of the step whose lanes are shown; the one with the most bytes between nodes where left out. */
   readonly detail?: number | undefined;
   /** What they ran on: `8 ranks as threads on 2 cores`. */
   readonly machine: string;
 }
 
 /** Figure 2: each step's schedule is compiled while the step before runs; and what the ranks do inside a step. */
-export function drawPipeline({ steps, detail = steps.length - 1, machine }: PipelineInput): Figure {
+export function drawPipeline({ steps, detail = busiestStep(steps), machine }: PipelineInput): Figure {
   const { schedule, trace } = steps[detail];
   const bars = laneBars(schedule, trace);
   const width = columnWidth.double;
@@ -53,6 +54,12 @@ export function drawPipeline({ steps, detail = steps.length - 1, machine }: Pipe
     ],
   });
   return { number: 2, name: "pipeline", svg, data: { ending: "csv", text: tableOf(steps, detail, bars) } };
+}
+
+/** The first of the steps that send the most bytes between nodes. */
+function busiestStep(steps: readonly PipelineStep[]): number {
+  const bytes = steps.map(({ schedule }) => accountOf(schedule).betweenNodesBytes);
+  return bytes.indexOf(Math.max(...bytes));
 }
 
 function legendEntries(bars: readonly LaneBar[], levelNames: readonly string[]): LegendEntry[] {
