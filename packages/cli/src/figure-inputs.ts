@@ -27,7 +27,7 @@ export function figureInputs({ folder, cluster, ranks }: FigureSources): FigureI
   return {
     packing: { batch: mixPack("hybrid", { tokens: 16384, seed: 1 }), documents: mixes.hybrid.description },
     ...(steps.length > 0 && {
-      pipeline: { steps, detail: Math.min(1, steps.length - 1), machine },
+      pipeline: { steps, machine },
       compilation: { schedule: steps[0].schedule },
     }),
     topology: topologyOf(cluster, ranks),
