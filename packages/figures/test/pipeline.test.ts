@@ -99,6 +99,10 @@ describe("figure 2", () => {
     expect(new Set(between).size).toBeGreaterThan(1);
   });
 
+  it("refuses to be drawn without steps", () => {
+    expect(() => drawPipeline({ steps: [], machine: "none" })).toThrow("invalid pipeline: 0 steps (needs at least 1)");
+  });
+
   it("draws the lanes of all eight ranks", () => {
     const texts = textBoxes(svg).map(({ text }) => text);
     expect(texts.filter((text) => /^rank \d$/.test(text))).toHaveLength(8);

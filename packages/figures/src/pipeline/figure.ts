@@ -1,6 +1,6 @@
 import type { PipelineStep } from "@hsap/bench";
 import { accountOf } from "@hsap/schedule";
-import { documentsOf } from "@hsap/workload";
+import { documentsOf, InputError } from "@hsap/workload";
 import { stringify } from "csv-stringify/sync";
 import { fullCount, rangeOf } from "../drawing/amount.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
@@ -21,8 +21,13 @@ export interface PipelineInput {
   readonly machine: string;
 }
 
-/** Figure 2: each step's schedule is compiled while the step before runs; and what the ranks do inside a step. */
+/**
+ * Figure 2: each step's schedule is compiled while the step before runs; and what the ranks do inside a step.
+ *
+ * @throws InputError if there is no step.
+ */
 export function drawPipeline({ steps, detail = busiestStep(steps), machine }: PipelineInput): Figure {
+  if (steps.length === 0) throw new InputError("invalid pipeline: 0 steps (needs at least 1)");
   const { schedule, trace } = steps[detail];
   const bars = laneBars(schedule, trace);
   const width = columnWidth.double;
