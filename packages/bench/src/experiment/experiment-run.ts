@@ -130,7 +130,7 @@ async function measureCell(
   if (missing.length === 0) return;
   const { problem, mix } = cell;
   progress.say(`${mix} ${problem.pass}: float64 reference`);
-  const context = { expected: await expectedOf(problem, cell.seed, 2), seed: cell.seed, environment, signal };
+  const context = { expected: await expectedOf(problem, cell.seed, 2, signal), seed: cell.seed, environment, signal };
   progress.add(problem, referenceWeight);
   const warm = new Map<Variant, WarmSchedule>();
   for (const variant of new Set(missing.map((trial) => trial.variant))) {

@@ -72,7 +72,7 @@ export async function verifyStrategies(given: VerificationOptions): Promise<Veri
     const { name, problem } = one;
     onProgress?.(done / total, `${ranksOf(problem)} ranks: ${name}`);
     done += weightOf(one);
-    const expected = await expectedOf(problem, seed, 2);
+    const expected = await expectedOf(problem, seed, 2, signal);
     for (const strategy of strategies) {
       const candidates = candidatesOf(strategy, problem, given);
       if (!Array.isArray(candidates)) {
@@ -111,9 +111,10 @@ export function faultOf({
   contaminatedPairs,
   blindProbes,
   unstablePasses,
+  dtype,
 }: CaseResult): string | undefined {
   if (findings.length > 0) return findings[0].message;
-  const [wrong] = wrongOutputs(errors);
+  const [wrong] = wrongOutputs(errors, dtype);
   if (wrong !== undefined) return `error of ${wrong} is ${errors[wrong]?.toExponential(1)}`;
   if (contaminatedPairs > 0) return `${contaminatedPairs} contaminated pairs`;
   if (blindProbes > 0) return "perturbing a document did not change its own outputs";

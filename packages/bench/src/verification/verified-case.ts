@@ -1,5 +1,5 @@
 import { type RunResult, run } from "@hsap/engine";
-import type { Degrees, Finding, Problem, Strategy, StrategyOptions } from "@hsap/schedule";
+import type { Degrees, Dtype, Finding, Problem, Strategy, StrategyOptions } from "@hsap/schedule";
 import { documentsOf } from "@hsap/workload";
 import { type Expected, errorsOf, type OutputErrors } from "../accuracy.ts";
 import { type Compiled, compileWith } from "../compiled.ts";
@@ -7,6 +7,7 @@ import { contaminationOf, type ProbeResult } from "./contamination-probe.ts";
 
 /** What one strategy did with one problem, forward and backward. */
 export interface CaseResult {
+  readonly dtype: Dtype;
   readonly errors: OutputErrors;
   /** Rules that the forward or the backward schedule breaks. A schedule that breaks one is not run. */
   readonly findings: readonly Finding[];
@@ -38,11 +39,12 @@ export interface CaseOptions {
  */
 export async function verifyCase(strategy: Strategy, problem: Problem, given: CaseOptions): Promise<CaseResult> {
   const { degrees, options } = given;
+  const { dtype } = problem.shape;
   const forward = compileWith(strategy, { ...problem, pass: "forward" }, { degrees, options });
   const backward = compileWith(strategy, { ...problem, pass: "backward" }, { degrees, options });
   const findings = [...forward.findings, ...backward.findings];
   if (findings.length > 0) {
-    return { errors: {}, findings, contaminatedPairs: 0, blindProbes: 0, unstablePasses: 0, runs: 0 };
+    return { dtype, errors: {}, findings, contaminatedPairs: 0, blindProbes: 0, unstablePasses: 0, runs: 0 };
   }
   const plain = await runBoth(forward, backward, given);
   const again = await runBoth(forward, backward, given);
@@ -55,6 +57,7 @@ export async function verifyCase(strategy: Strategy, problem: Problem, given: Ca
     probes.push(contaminationOf(back, document, plain.backward.outputs, perturbed.backward.outputs));
   }
   return {
+    dtype,
     errors: {
       ...errorsOf("forward", plain.forward.outputs, given.expected),
       ...errorsOf("backward", plain.backward.outputs, given.expected),

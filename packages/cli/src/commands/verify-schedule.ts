@@ -29,7 +29,7 @@ export async function verifySchedule(
   const saved = problem.pass === "backward" ? { saved: savedFrom(expected) } : {};
   const { outputs, digest, isa } = await run(schedule, { seed, lowered, ...saved });
   const errors = errorsOf(problem.pass, outputs, expected);
-  const wrong = wrongOutputs(errors);
+  const wrong = wrongOutputs(errors, problem.shape.dtype);
   if (options.json)
     output.out(`${JSON.stringify({ strategy, verified: true, findings: [], errors, wrong, digest, isa }, null, 2)}\n`);
   else {
