@@ -1,6 +1,7 @@
 // Programs written by hand: regions, ops and operands of each rank, from which the columns are laid out.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>

@@ -1,0 +1,53 @@
+// Runs programs from files, with every hand-over, and compares them with float64 attention: run_programs FILE...
+//
+// With the sanitizers' builds it shows whether the waits of lowered schedules suffice: a missing one is a data race.
+#include <cstdio>
+
+#include "hsap/program_file.h"
+#include "program_fixture.h"
+
+using namespace fixture;
+
+namespace {
+
+double errorOf(const Program& program, const Expected& expected, RunOptions options) {
+  const std::vector<float> o = narrowed(expected.o), lse = narrowed(expected.lse);
+  options.savedO = o.data(), options.savedLse = lse.data();
+  options.isa = bestIsa();
+  const Results results = run(program, options);
+  if (!program.problem.backward) return std::max(distance(results.o, expected.o), distance(results.lse, expected.lse));
+  return std::max({distance(results.dq, expected.dq), distance(results.dk, expected.dk), distance(results.dv, expected.dv)});
+}
+
+bool runFile(const char* path) {
+  const ProgramFile file = ProgramFile::read(path);
+  const Program program = file.program();
+  checkProgram(program);
+  const Expected expected = expect(program.problem, {});
+  double worst = 0;
+  for (const bool alias : {true, false}) {
+    RunOptions options;
+    options.alias = alias;
+    worst = std::max(worst, errorOf(program, expected, options));
+  }
+  const double bound = program.problem.bf16 ? 1e-2 : program.problem.backward ? 3e-6 : 1e-6;
+  const bool good = worst <= bound;
+  std::printf("%s %s: %d ranks, %d ops, error %.2g\n", good ? "ok    " : "FAILED", path, program.ranks(), program.ops(), worst);
+  return good;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int failed = 0;
+  for (int i = 1; i < argc; ++i) {
+    try {
+      failed += !runFile(argv[i]);
+    } catch (const std::exception& error) {
+      std::printf("FAILED %s: %s\n", argv[i], error.what());
+      ++failed;
+    }
+  }
+  std::printf("%d passed, %d failed\n", argc - 1 - failed, failed);
+  return failed == 0 && argc > 1 ? 0 : 1;
+}
