@@ -141,7 +141,7 @@ TEST("a program in which two lanes wait for one another is refused") {
   Program program = ring.fixture.finish();
   std::int32_t computation = 0;
   while (isCommunication(program.kindOf(computation))) ++computation;
-  ring.fixture.op[2][computation] = 1;             // the first computation waits for the first group,
+  ring.fixture.op[2][computation] = 1;                // the first computation waits for the first group,
   ring.fixture.op[2][0] = ring.fixture.op[2][1] = 1;  // which waits for the first computation
   CHECK(refusalOf(program).find("waits forever") != std::string::npos, refusalOf(program));
 }
@@ -160,20 +160,23 @@ TEST("ten thousand broken programs are refused or run, and never crash or hang")
     Ring ring = smallRing(round % 2 == 1);
     Fixture& fixture = ring.fixture;
     fixture.finish();
-    std::vector<std::vector<std::int32_t>*> columns{&fixture.opBegin, &fixture.regionBegin, &fixture.operandBegin, &fixture.tensorCode,
-                                                    &fixture.tensorHeads, &fixture.tensorWidth};
+    std::vector<std::vector<std::int32_t>*> columns{&fixture.opBegin,    &fixture.regionBegin, &fixture.operandBegin,
+                                                    &fixture.tensorCode, &fixture.tensorHeads, &fixture.tensorWidth};
     for (auto& column : fixture.region) columns.push_back(&column);
     for (auto& column : fixture.owned) columns.push_back(&column);
     for (auto& column : fixture.op) columns.push_back(&column);
     for (auto& column : fixture.operand) columns.push_back(&column);
-    std::vector<std::vector<std::uint8_t>*> bytes{&fixture.tensorDtype, &fixture.tensorRole, &fixture.tensorAccumulates, &fixture.kind, &fixture.attribute};
+    std::vector<std::vector<std::uint8_t>*> bytes{&fixture.tensorDtype, &fixture.tensorRole, &fixture.tensorAccumulates,
+                                                  &fixture.kind, &fixture.attribute};
     const std::size_t chosen = random() % (columns.size() + bytes.size() + 1);
     if (chosen < columns.size()) {
       auto& column = *columns[chosen];
       std::int32_t& value = column[random() % column.size()];
       // Far off, a little off, or the value of another row.
       const int how = random() % 3;
-      value = how == 0 ? static_cast<std::int32_t>(random()) : how == 1 ? value + static_cast<std::int32_t>(random() % 5) - 2 : column[random() % column.size()];
+      value = how == 0   ? static_cast<std::int32_t>(random())
+              : how == 1 ? value + static_cast<std::int32_t>(random() % 5) - 2
+                         : column[random() % column.size()];
     } else if (chosen < columns.size() + bytes.size()) {
       auto& column = *bytes[chosen - columns.size()];
       column[random() % column.size()] = static_cast<std::uint8_t>(random() % 12);

@@ -24,7 +24,9 @@ std::vector<Isa> isas() {
 
 // Options of a backward run, with what the forward pass would have saved.
 struct Saved {
-  explicit Saved(const Expected& expected) : o(narrowed(expected.o)), lse(narrowed(expected.lse)) { options.savedO = o.data(), options.savedLse = lse.data(); }
+  explicit Saved(const Expected& expected) : o(narrowed(expected.o)), lse(narrowed(expected.lse)) {
+    options.savedO = o.data(), options.savedLse = lse.data();
+  }
   std::vector<float> o, lse;
   RunOptions options;
 };
@@ -40,7 +42,8 @@ TEST("a ring of 1 to 4 ranks computes attention, on every instruction set") {
       const Results results = run(program, options);
       const Expected expected = expect(program.problem, options.inputs);
       CHECK(distance(results.o, expected.o) <= 1e-6, isaName(isa), " ranks ", ranks, " o ", distance(results.o, expected.o));
-      CHECK(distance(results.lse, expected.lse) <= 1e-6, isaName(isa), " ranks ", ranks, " lse ", distance(results.lse, expected.lse));
+      CHECK(distance(results.lse, expected.lse) <= 1e-6, isaName(isa), " ranks ", ranks, " lse ",
+            distance(results.lse, expected.lse));
     }
   }
 }
@@ -89,7 +92,8 @@ TEST("bf16 problems have inputs of bf16 values, held in a stretched arena") {
     if (backward) {
       // Gradients of remote keys are rounded to bf16 once, on their way home.
       CHECK(distance(results.dq, expected.dq) <= 3e-6, distance(results.dq, expected.dq));
-      CHECK(distance(results.dk, expected.dk) > 1e-5 && distance(results.dk, expected.dk) <= 4e-3, distance(results.dk, expected.dk));
+      CHECK(distance(results.dk, expected.dk) > 1e-5 && distance(results.dk, expected.dk) <= 4e-3,
+            distance(results.dk, expected.dk));
     } else {
       CHECK(distance(results.o, expected.o) <= 1e-6, distance(results.o, expected.o));
     }
@@ -107,7 +111,8 @@ TEST("a perturbed document changes nothing elsewhere") {
   const Results perturbed = run(program, options);
   for (std::int32_t head = 0; head < 4; ++head) {
     for (std::int32_t token = 0; token < 200; ++token) {
-      const bool same = std::memcmp(&plain.o[(head * 200 + token) * 64], &perturbed.o[(head * 200 + token) * 64], 64 * sizeof(float)) == 0;
+      const bool same =
+          std::memcmp(&plain.o[(head * 200 + token) * 64], &perturbed.o[(head * 200 + token) * 64], 64 * sizeof(float)) == 0;
       CHECK(same == (token < 5 || token >= 70), "head ", head, " token ", token);
     }
   }
@@ -138,8 +143,9 @@ TEST("partials that were computed elsewhere are merged in order") {
   AttentionProblem problem = shape(4, 4, 32, false);
   problem.causal = false;
   Fixture fixture(2, problem, {0, tokens});
-  const std::int32_t q = fixture.tensor(TensorCode::q, 0), k = fixture.tensor(TensorCode::k, 0), v = fixture.tensor(TensorCode::v, 0),
-                     o = fixture.tensor(TensorCode::o, 1), lse = fixture.tensor(TensorCode::lse, 1);
+  const std::int32_t q = fixture.tensor(TensorCode::q, 0), k = fixture.tensor(TensorCode::k, 0),
+                     v = fixture.tensor(TensorCode::v, 0), o = fixture.tensor(TensorCode::o, 1),
+                     lse = fixture.tensor(TensorCode::lse, 1);
   const Box all{0, tokens, 0, 4}, half[2] = {{0, 48, 0, 4}, {48, tokens, 0, 4}};
   for (std::int32_t r = 0; r < 2; ++r) {
     Rank& own = fixture.ranks[r];

@@ -1,11 +1,12 @@
 // Inputs by global index.
+#include "hsap/inputs.h"
+
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
 
 #include "check.h"
-#include "hsap/inputs.h"
 
 using namespace hsap;
 
@@ -20,7 +21,8 @@ TEST("an element is the same however the block around it is cut") {
     for (int head = 0; head < 3; ++head) {
       for (int token = 0; token < 4; ++token) {
         const float* row = &values[head * 28 + token * 7];
-        for (int column = 0; column < 6; ++column) CHECK(row[column] == source.element(InputTensor::k, 11 + token, 2 + head, column));
+        for (int column = 0; column < 6; ++column)
+          CHECK(row[column] == source.element(InputTensor::k, 11 + token, 2 + head, column));
         CHECK(row[6] == -100.0f, "a column too many was written");
       }
     }

@@ -83,7 +83,8 @@ std::vector<std::byte> encode(const Program& program, const std::string& leftOut
   ints("owned.region", owned.region), ints("owned.tokenBegin", owned.tokenBegin), ints("owned.tokenEnd", owned.tokenEnd);
   bytes("op.kind", op.kind), bytes("op.attribute", op.attribute), ints("op.peer", op.peer), ints("op.group", op.group);
   ints("op.waitFor", op.waitFor), ints("op.operandBegin", op.operandBegin);
-  ints("operand.region", operand.region), ints("operand.tokenBegin", operand.tokenBegin), ints("operand.tokenEnd", operand.tokenEnd);
+  ints("operand.region", operand.region), ints("operand.tokenBegin", operand.tokenBegin),
+      ints("operand.tokenEnd", operand.tokenEnd);
   ints("operand.headBegin", operand.headBegin), ints("operand.headEnd", operand.headEnd);
   return writer.finish();
 }

@@ -44,7 +44,9 @@ class Rank {
     regions.push_back({tensor, box, flags, initOp, part});
     return static_cast<std::int32_t>(regions.size()) - 1;
   }
-  void own(std::int32_t region, std::int32_t tokenBegin, std::int32_t tokenEnd) { owned.push_back({region, tokenBegin, tokenEnd}); }
+  void own(std::int32_t region, std::int32_t tokenBegin, std::int32_t tokenEnd) {
+    owned.push_back({region, tokenBegin, tokenEnd});
+  }
   void send(std::int32_t peer, std::vector<Operand> operands) { transfer(OpKind::send, peer, std::move(operands)); }
   void recv(std::int32_t peer, std::vector<Operand> operands) { transfer(OpKind::recv, peer, std::move(operands)); }
   // What is sent and received from here on belongs to a new group.
@@ -82,7 +84,8 @@ class Fixture {
     return tensor(static_cast<std::int32_t>(code), kv ? problem.kvHeads : problem.heads, row ? 1 : problem.headDim, role,
                   role == 1 || gradient, problem.bf16 && !row);
   }
-  std::int32_t tensor(std::int32_t code, std::int32_t heads, std::int32_t width, std::int32_t role, bool accumulates, bool bf16 = false) {
+  std::int32_t tensor(std::int32_t code, std::int32_t heads, std::int32_t width, std::int32_t role, bool accumulates,
+                      bool bf16 = false) {
     tensorCode.push_back(code);
     tensorHeads.push_back(heads);
     tensorWidth.push_back(width);
@@ -126,8 +129,9 @@ class Fixture {
     const std::int32_t firstRegion = regionBegin.back(), firstOp = opBegin.back();
     double bytes = 0;
     for (const Region& row : rank.regions) {
-      const std::int32_t values[8] = {row.tensor,        row.part,        row.box.tokenBegin, row.box.tokenEnd,
-                                      row.box.headBegin, row.box.headEnd, row.flags,          row.initOp < 0 ? row.initOp : row.initOp + firstOp};
+      const std::int32_t values[8] = {
+          row.tensor,        row.part,        row.box.tokenBegin, row.box.tokenEnd,
+          row.box.headBegin, row.box.headEnd, row.flags,          row.initOp < 0 ? row.initOp : row.initOp + firstOp};
       for (int i = 0; i < 8; ++i) region[i].push_back(values[i]);
       offset.push_back(bytes);
       const double element = tensorDtype[row.tensor] != 0 && tensorAccumulates[row.tensor] == 0 ? 2 : 4;
@@ -218,15 +222,17 @@ inline Expected expect(const AttentionProblem& problem, InputSource inputs) {
   const auto tokens = static_cast<std::int32_t>(problem.tokens());
   const auto make = [&](InputTensor tensor, std::int32_t heads) {
     std::vector<float> values(std::size_t(heads) * tokens * problem.headDim);
-    inputs.fill(tensor, {values.data(), std::ptrdiff_t{tokens} * problem.headDim, problem.headDim}, 0, tokens, 0, heads, problem.headDim);
+    inputs.fill(tensor, {values.data(), std::ptrdiff_t{tokens} * problem.headDim, problem.headDim}, 0, tokens, 0, heads,
+                problem.headDim);
     return values;
   };
-  const auto q = make(InputTensor::q, problem.heads), k = make(InputTensor::k, problem.kvHeads), v = make(InputTensor::v, problem.kvHeads),
-             dO = make(InputTensor::dO, problem.heads);
+  const auto q = make(InputTensor::q, problem.heads), k = make(InputTensor::k, problem.kvHeads),
+             v = make(InputTensor::v, problem.kvHeads), dO = make(InputTensor::dO, problem.heads);
   Expected expected;
   expected.o.resize(q.size()), expected.dq.resize(q.size()), expected.lse.resize(q.size() / problem.headDim);
   expected.dk.resize(k.size()), expected.dv.resize(k.size());
-  const reference::Problem shape{problem.heads, problem.kvHeads, problem.headDim, problem.cuSeqlens.data(), problem.cuSeqlens.size() - 1, problem.causal};
+  const reference::Problem shape{
+      problem.heads, problem.kvHeads, problem.headDim, problem.cuSeqlens.data(), problem.cuSeqlens.size() - 1, problem.causal};
   reference::forward(shape, q.data(), k.data(), v.data(), expected.o.data(), expected.lse.data());
   reference::backward(shape, q.data(), k.data(), v.data(), dO.data(), expected.dq.data(), expected.dk.data(), expected.dv.data());
   return expected;

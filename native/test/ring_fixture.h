@@ -50,9 +50,20 @@ class Ring {
           dkNow = own.region(dk_, keys(source), -1, 0, 1 + rank);
           dvNow = own.region(dv_, keys(source), -1, 0, 1 + rank);
         }
-        for (const TestTile& tile : tilesBetween(fixture.cuSeqlens, begin(rank), begin(rank + 1), begin(source), begin(source + 1))) {
+        for (const TestTile& tile :
+             tilesBetween(fixture.cuSeqlens, begin(rank), begin(rank + 1), begin(source), begin(source + 1))) {
           const Box qBox = heads(tile.qBegin, tile.qEnd, mine), kBox = heads(tile.kBegin, tile.kEnd, keys(source));
-          own.compute(OpKind::attend, {{q, qBox}, {kNow, kBox}, {vNow, kBox}, {dO, qBox}, {lse, qBox}, {delta, qBox}, {dq, qBox}, {dkNow, kBox}, {dvNow, kBox}}, tile.mask);
+          own.compute(OpKind::attend,
+                      {{q, qBox},
+                       {kNow, kBox},
+                       {vNow, kBox},
+                       {dO, qBox},
+                       {lse, qBox},
+                       {delta, qBox},
+                       {dq, qBox},
+                       {dkNow, kBox},
+                       {dvNow, kBox}},
+                      tile.mask);
         }
         if (source != rank) sums_.push_back({rank, source, dkNow, dvNow});
       });
@@ -61,7 +72,8 @@ class Ring {
     }
     const std::int32_t o = owned(o_, mine, -1), lse = owned(lse_, mine, -1);
     stages(rank, k, v, [&](std::int32_t source, std::int32_t kNow, std::int32_t vNow) {
-      for (const TestTile& tile : tilesBetween(fixture.cuSeqlens, begin(rank), begin(rank + 1), begin(source), begin(source + 1))) {
+      for (const TestTile& tile :
+           tilesBetween(fixture.cuSeqlens, begin(rank), begin(rank + 1), begin(source), begin(source + 1))) {
         const Box qBox = heads(tile.qBegin, tile.qEnd, mine), kBox = heads(tile.kBegin, tile.kEnd, keys(source));
         own.compute(OpKind::attend, {{q, qBox}, {kNow, kBox}, {vNow, kBox}, {o, qBox}, {lse, qBox}}, tile.mask);
       }
@@ -69,7 +81,8 @@ class Ring {
   }
 
   // Calls attend with the key block of each rank in turn; the next one is on its way meanwhile.
-  void stages(std::int32_t rank, std::int32_t k, std::int32_t v, const std::function<void(std::int32_t, std::int32_t, std::int32_t)>& attend) {
+  void stages(std::int32_t rank, std::int32_t k, std::int32_t v,
+              const std::function<void(std::int32_t, std::int32_t, std::int32_t)>& attend) {
     Rank& own = fixture.ranks[rank];
     for (std::int32_t step = 0; step < ranks_; ++step) {
       const std::int32_t source = (rank - step + ranks_) % ranks_, next = (source - 1 + ranks_) % ranks_;
@@ -97,14 +110,17 @@ class Ring {
     std::vector<Operand> dkSum{{dk, keys(rank)}}, dvSum{{dv, keys(rank)}};
     for (std::int32_t from = 0; from < ranks_; ++from) {
       if (from == rank) continue;
-      const std::int32_t dkPart = own.region(dk_, keys(rank), -2, 0, 1 + from), dvPart = own.region(dv_, keys(rank), -2, 0, 1 + from);
+      const std::int32_t dkPart = own.region(dk_, keys(rank), -2, 0, 1 + from),
+                         dvPart = own.region(dv_, keys(rank), -2, 0, 1 + from);
       own.recv(from, {{dkPart, keys(rank)}, {dvPart, keys(rank)}});
       dkSum.push_back({dkPart, keys(rank)}), dvSum.push_back({dvPart, keys(rank)});
     }
     own.compute(OpKind::reduce, dkSum), own.compute(OpKind::reduce, dvSum);
   }
 
-  static Box heads(std::int32_t tokenBegin, std::int32_t tokenEnd, const Box& of) { return {tokenBegin, tokenEnd, of.headBegin, of.headEnd}; }
+  static Box heads(std::int32_t tokenBegin, std::int32_t tokenEnd, const Box& of) {
+    return {tokenBegin, tokenEnd, of.headBegin, of.headEnd};
+  }
 
   struct Sum {
     std::int32_t by, source, dk, dv;

@@ -1,10 +1,11 @@
 // The local transport alone: threads that exchange numbered blocks.
+#include "hsap/transport.h"
+
 #include <atomic>
 #include <thread>
 
 #include "check.h"
 #include "hsap/inputs.h"
-#include "hsap/transport.h"
 
 using namespace hsap;
 
@@ -18,7 +19,9 @@ void onRanks(std::int32_t ranks, Body body) {
   for (std::thread& thread : threads) thread.join();
 }
 
-View dense(std::vector<float>& values, std::int32_t tokens, std::int32_t width) { return {values.data(), std::ptrdiff_t{tokens} * width, width}; }
+View dense(std::vector<float>& values, std::int32_t tokens, std::int32_t width) {
+  return {values.data(), std::ptrdiff_t{tokens} * width, width};
+}
 
 TEST("every block of a thousand all-to-all groups arrives, in order, between 6 ranks") {
   const std::int32_t ranks = 6, rounds = 1000;
@@ -40,7 +43,8 @@ TEST("every block of a thousand all-to-all groups arrives, in order, between 6 r
       transport->endpoint(rank).post(group);
       transport->endpoint(rank).wait();
       for (std::int32_t from = 0; from < ranks; ++from) {
-        for (const float value : incoming[from]) wrong += from != rank && value != static_cast<float>(round * 100 + from * 10 + rank);
+        for (const float value : incoming[from])
+          wrong += from != rank && value != static_cast<float>(round * 100 + from * 10 + rank);
       }
     }
   });
@@ -79,8 +83,12 @@ struct Exchange {
       if (rank == 1) received = group.receives[0].blocks[0];
     });
   }
-  float at(int token, int head, int column) const { return received.view.data[head * received.view.headStride + token * received.view.tokenStride + column]; }
-  float sent(int token, int head, int column) const { return source.data[head * source.headStride + token * source.tokenStride + column]; }
+  float at(int token, int head, int column) const {
+    return received.view.data[head * received.view.headStride + token * received.view.tokenStride + column];
+  }
+  float sent(int token, int head, int column) const {
+    return source.data[head * source.headStride + token * source.tokenStride + column];
+  }
 
   std::vector<float> wide = std::vector<float>(400), narrow = std::vector<float>(24);
   View source{wide.data() + 13, 100, 10};

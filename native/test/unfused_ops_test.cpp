@@ -39,7 +39,8 @@ Program unfused(Fixture& fixture, std::int32_t parts, bool backward) {
     for (std::int32_t part = 0; part < parts; ++part) own.compute(OpKind::weigh, {{s[part], all}, {v, keys(part)}, {o, all}});
     return fixture.finish();
   }
-  const std::int32_t dO = make(Code::dO, 0), delta = make(Code::delta, 0), dq = make(Code::dq, 1), dk = make(Code::dk, 1), dv = make(Code::dv, 1);
+  const std::int32_t dO = make(Code::dO, 0), delta = make(Code::delta, 0), dq = make(Code::dq, 1), dk = make(Code::dk, 1),
+                     dv = make(Code::dv, 1);
   for (std::int32_t part = 0; part < parts; ++part) {
     own.compute(OpKind::weigh, {{s[part], all}, {v, keys(part)}, {dO, all}, {delta, all}, {dv, keys(part)}});
     own.compute(OpKind::unscore, {{s[part], all}, {q, all}, {k, keys(part)}, {dq, all}, {dk, keys(part)}});
@@ -62,16 +63,20 @@ TEST("score, softmax, weigh and unscore make attention, with any split of the ke
           options.isa = isa;
           const Results forward = run(program, options);
           CHECK(distance(forward.o, expected.o) <= 1e-6, isaName(isa), " ", headDim, " o ", distance(forward.o, expected.o));
-          CHECK(distance(forward.lse, expected.lse) <= 1e-6, isaName(isa), " ", headDim, " lse ", distance(forward.lse, expected.lse));
+          CHECK(distance(forward.lse, expected.lse) <= 1e-6, isaName(isa), " ", headDim, " lse ",
+                distance(forward.lse, expected.lse));
           problem.backward = true;
           Fixture back(1, problem, documents);
           program = unfused(back, parts, true);
           checkProgram(program);
           options.savedO = forward.o.data(), options.savedLse = forward.lse.data();
           const Results backward = run(program, options);
-          CHECK(distance(backward.dq, expected.dq) <= 3e-6, isaName(isa), " ", headDim, " dq ", distance(backward.dq, expected.dq));
-          CHECK(distance(backward.dk, expected.dk) <= 3e-6, isaName(isa), " ", headDim, " dk ", distance(backward.dk, expected.dk));
-          CHECK(distance(backward.dv, expected.dv) <= 3e-6, isaName(isa), " ", headDim, " dv ", distance(backward.dv, expected.dv));
+          CHECK(distance(backward.dq, expected.dq) <= 3e-6, isaName(isa), " ", headDim, " dq ",
+                distance(backward.dq, expected.dq));
+          CHECK(distance(backward.dk, expected.dk) <= 3e-6, isaName(isa), " ", headDim, " dk ",
+                distance(backward.dk, expected.dk));
+          CHECK(distance(backward.dv, expected.dv) <= 3e-6, isaName(isa), " ", headDim, " dv ",
+                distance(backward.dv, expected.dv));
         }
       }
     }
@@ -83,7 +88,8 @@ TEST("copies repeat heads and reductions sum them in groups") {
   const std::int32_t tokens = 10;
   Fixture fixture(1, {4, 2, 8, false, true, true, {}}, {0, tokens});
   Rank& own = fixture.ranks[0];
-  const std::int32_t kTensor = fixture.tensor(TensorCode::k, 0), kxTensor = fixture.tensor(static_cast<std::int32_t>(TensorCode::kx), 4, 8, 2, false),
+  const std::int32_t kTensor = fixture.tensor(TensorCode::k, 0),
+                     kxTensor = fixture.tensor(static_cast<std::int32_t>(TensorCode::kx), 4, 8, 2, false),
                      dkTensor = fixture.tensor(TensorCode::dk, 1);
   const Box few{0, tokens, 0, 2}, many{0, tokens, 0, 4};
   const std::int32_t k = own.region(kTensor, few), kx = own.region(kxTensor, many), dk = own.region(dkTensor, few, -1);
@@ -99,7 +105,8 @@ TEST("copies repeat heads and reductions sum them in groups") {
   for (std::int32_t head = 0; head < 2; ++head) {
     for (std::int32_t token = 0; token < tokens; ++token) {
       for (std::int32_t column = 0; column < 8; ++column) {
-        const float value = options.inputs.element(InputTensor::k, token, head, column), actual = results.dk[(head * tokens + token) * 8 + column];
+        const float value = options.inputs.element(InputTensor::k, token, head, column),
+                    actual = results.dk[(head * tokens + token) * 8 + column];
         CHECK(actual == value + value + value, head, " ", token, " ", column);
       }
     }

@@ -73,8 +73,8 @@ class RunError : public std::runtime_error {
 };
 
 // Runs a program that checkProgram accepted; the trace has a row for each of its ops. The same program and options give the same
-// bits, with and without aliases. Throws ProgramError when a rank owns rows of an input that the engine cannot make, RunError with
-// the first failure of any rank, naming rank and op, or with code "aborted" after a cancellation.
+// bits, with and without aliases. Throws ProgramError when a rank owns rows of an input that the engine cannot make, RunError
+// with the first failure of any rank, naming rank and op, or with code "aborted" after a cancellation.
 void runProgram(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace,
                 Cancellation& cancellation);
 

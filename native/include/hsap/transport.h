@@ -82,8 +82,8 @@ class Transport {
 };
 
 struct LocalTransportOptions {
-  bool alias = true;               // hand over pointers where both sides allow it; otherwise always copy
-  double linkBytesPerSecond = 0;   // above 0: each (source, destination) link is no faster than that
+  bool alias = true;              // hand over pointers where both sides allow it; otherwise always copy
+  double linkBytesPerSecond = 0;  // above 0: each (source, destination) link is no faster than that
 };
 
 // Ranks are threads of this process: one copy from the sender's memory into the receiver's, or none at all.

@@ -41,7 +41,8 @@ Napi::Value info(const Napi::CallbackInfo& call) {
 // inputElement(tensor, token, head, column, seed, bf16): one element of an input, for tests.
 Napi::Value inputElement(const Napi::CallbackInfo& call) {
   const auto at = [&](std::size_t i) { return call[i].As<Napi::Number>().Int32Value(); };
-  const InputSource source{static_cast<std::uint64_t>(call[4].As<Napi::Number>().Int64Value()), std::nullopt, call[5].As<Napi::Boolean>().Value()};
+  const InputSource source{static_cast<std::uint64_t>(call[4].As<Napi::Number>().Int64Value()), std::nullopt,
+                           call[5].As<Napi::Boolean>().Value()};
   return Napi::Number::New(call.Env(), source.element(static_cast<InputTensor>(at(0)), at(1), at(2), at(3)));
 }
 

@@ -3,8 +3,12 @@
 namespace hsap::addon {
 
 AttentionProblem problemFrom(const Napi::Object& problem) {
-  return {intAt(problem, "heads"),     intAt(problem, "kvHeads"),    intAt(problem, "headDim"),
-          boolAt(problem, "bf16"),     boolAt(problem, "causal"),    boolAt(problem, "backward"),
+  return {intAt(problem, "heads"),
+          intAt(problem, "kvHeads"),
+          intAt(problem, "headDim"),
+          boolAt(problem, "bf16"),
+          boolAt(problem, "causal"),
+          boolAt(problem, "backward"),
           columnAt<std::int32_t>(problem, "cuSeqlens")};
 }
 
@@ -23,17 +27,22 @@ Program programFrom(const Napi::Object& tables, const Napi::Object& problem) {
                      owned = objectAt(tables, "owned"), op = objectAt(tables, "op"), operand = objectAt(tables, "operand");
   Program program;
   program.problem = problemFrom(problem);
-  program.rank = {columnAt<int32_t>(rank, "opBegin"), columnAt<int32_t>(rank, "regionBegin"), columnAt<double>(rank, "arenaBytes")};
-  program.tensor = {columnAt<int32_t>(tensor, "code"),  columnAt<int32_t>(tensor, "heads"), columnAt<int32_t>(tensor, "width"),
-                    columnAt<uint8_t>(tensor, "dtype"), columnAt<uint8_t>(tensor, "role"),  columnAt<uint8_t>(tensor, "accumulates")};
-  program.region = {columnAt<int32_t>(region, "tensor"),    columnAt<int32_t>(region, "part"),    columnAt<int32_t>(region, "tokenBegin"),
-                    columnAt<int32_t>(region, "tokenEnd"),  columnAt<int32_t>(region, "headBegin"), columnAt<int32_t>(region, "headEnd"),
-                    columnAt<double>(region, "offset"),     columnAt<int32_t>(region, "flags"),   columnAt<int32_t>(region, "initOp")};
-  program.owned = {columnAt<int32_t>(owned, "region"), columnAt<int32_t>(owned, "tokenBegin"), columnAt<int32_t>(owned, "tokenEnd")};
+  program.rank = {columnAt<int32_t>(rank, "opBegin"), columnAt<int32_t>(rank, "regionBegin"),
+                  columnAt<double>(rank, "arenaBytes")};
+  program.tensor = {columnAt<int32_t>(tensor, "code"),  columnAt<int32_t>(tensor, "heads"),
+                    columnAt<int32_t>(tensor, "width"), columnAt<uint8_t>(tensor, "dtype"),
+                    columnAt<uint8_t>(tensor, "role"),  columnAt<uint8_t>(tensor, "accumulates")};
+  program.region = {
+      columnAt<int32_t>(region, "tensor"),   columnAt<int32_t>(region, "part"),      columnAt<int32_t>(region, "tokenBegin"),
+      columnAt<int32_t>(region, "tokenEnd"), columnAt<int32_t>(region, "headBegin"), columnAt<int32_t>(region, "headEnd"),
+      columnAt<double>(region, "offset"),    columnAt<int32_t>(region, "flags"),     columnAt<int32_t>(region, "initOp")};
+  program.owned = {columnAt<int32_t>(owned, "region"), columnAt<int32_t>(owned, "tokenBegin"),
+                   columnAt<int32_t>(owned, "tokenEnd")};
   program.op = {columnAt<uint8_t>(op, "kind"),  columnAt<uint8_t>(op, "attribute"), columnAt<int32_t>(op, "peer"),
                 columnAt<int32_t>(op, "group"), columnAt<int32_t>(op, "waitFor"),   columnAt<int32_t>(op, "operandBegin")};
-  program.operand = {columnAt<int32_t>(operand, "region"), columnAt<int32_t>(operand, "tokenBegin"), columnAt<int32_t>(operand, "tokenEnd"),
-                     columnAt<int32_t>(operand, "headBegin"), columnAt<int32_t>(operand, "headEnd")};
+  program.operand = {columnAt<int32_t>(operand, "region"), columnAt<int32_t>(operand, "tokenBegin"),
+                     columnAt<int32_t>(operand, "tokenEnd"), columnAt<int32_t>(operand, "headBegin"),
+                     columnAt<int32_t>(operand, "headEnd")};
   return program;
 }
 

@@ -1,12 +1,12 @@
 // Reads what JavaScript hands over. TypeScript has checked it; here only what would crash is checked again.
 #pragma once
 
+#include <napi.h>
+
 #include <cstdint>
 #include <span>
 #include <string>
 #include <type_traits>
-
-#include <napi.h>
 
 #include "background_job.h"
 #include "hsap/inputs.h"

@@ -1,14 +1,14 @@
 // Work on a thread of its own that ends in a promise: neither the JavaScript thread nor Node's pool waits for it.
 #pragma once
 
+#include <napi.h>
+
 #include <functional>
 #include <memory>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
-
-#include <napi.h>
 
 namespace hsap::addon {
 

@@ -14,7 +14,10 @@ namespace {
 class ReferenceJob final : public BackgroundJob {
  public:
   ReferenceJob(const Napi::Object& problem, const Napi::Object& options)
-      : problem_(problemFrom(problem)), kept_(keep(problem)), inputs_(inputsFrom(options, problem_.bf16)), threads_(intAt(options, "threads")) {
+      : problem_(problemFrom(problem)),
+        kept_(keep(problem)),
+        inputs_(inputsFrom(options, problem_.bf16)),
+        threads_(intAt(options, "threads")) {
     // cuSeqlens gives the sizes of all arrays, so it is looked at before they are made.
     const auto& cuSeqlens = problem_.cuSeqlens;
     for (std::size_t i = 0; i < cuSeqlens.size(); ++i) {
@@ -49,8 +52,9 @@ class ReferenceJob final : public BackgroundJob {
 
  private:
   void compute() {
-    const reference::Problem problem{problem_.heads, problem_.kvHeads, problem_.headDim, problem_.cuSeqlens.data(),
-                                     problem_.cuSeqlens.size() - 1, problem_.causal, &cancelled_};
+    const reference::Problem problem{
+        problem_.heads,  problem_.kvHeads, problem_.headDim, problem_.cuSeqlens.data(), problem_.cuSeqlens.size() - 1,
+        problem_.causal, &cancelled_};
     const std::vector<float> q = make(InputTensor::q, problem_.heads), k = make(InputTensor::k, problem_.kvHeads),
                              v = make(InputTensor::v, problem_.kvHeads);
     reference::forward(problem, q.data(), k.data(), v.data(), o_, lse_, threads_);
@@ -61,7 +65,8 @@ class ReferenceJob final : public BackgroundJob {
 
   double* makeOutput(Napi::Env env, const char* name, std::int32_t heads, std::int32_t width) {
     const double length = double(heads) * double(problem_.tokens()) * width;
-    if (!(length < 4294967296.0)) refuseArgument(name, "smaller: it would have " + std::to_string(std::int64_t(length)) + " elements");
+    if (!(length < 4294967296.0))
+      refuseArgument(name, "smaller: it would have " + std::to_string(std::int64_t(length)) + " elements");
     Napi::Float64Array array = Napi::Float64Array::New(env, static_cast<std::size_t>(length));
     results_.Set(name, array);
     return array.Data();
@@ -70,7 +75,8 @@ class ReferenceJob final : public BackgroundJob {
   std::vector<float> make(InputTensor tensor, std::int32_t heads) const {
     const auto tokens = static_cast<std::int32_t>(problem_.tokens());
     std::vector<float> values(std::size_t(heads) * tokens * problem_.headDim);
-    inputs_.fill(tensor, {values.data(), std::ptrdiff_t{tokens} * problem_.headDim, problem_.headDim}, 0, tokens, 0, heads, problem_.headDim);
+    inputs_.fill(tensor, {values.data(), std::ptrdiff_t{tokens} * problem_.headDim, problem_.headDim}, 0, tokens, 0, heads,
+                 problem_.headDim);
     return values;
   }
 

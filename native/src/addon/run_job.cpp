@@ -14,7 +14,8 @@ constexpr double largestArray = 4294967296.0;  // elements of one typed array
 
 class RunJob final : public BackgroundJob {
  public:
-  RunJob(const Napi::Object& tables, const Napi::Object& problem, const Napi::Object& options) : program_(programFrom(tables, problem)) {
+  RunJob(const Napi::Object& tables, const Napi::Object& problem, const Napi::Object& options)
+      : program_(programFrom(tables, problem)) {
     for (const Napi::Object& object : {tables, problem, options}) kept_.push_back(keep(object));
     options_.inputs = inputsFrom(options, program_.problem.bf16);
     options_.isa = isaAt(options);
@@ -35,7 +36,8 @@ class RunJob final : public BackgroundJob {
   void makeResults(Napi::Env env) {
     results_ = keep(Napi::Object::New(env));
     const AttentionProblem& problem = program_.problem;
-    const double rows = double(problem.heads) * double(problem.tokens()), kvRows = double(problem.kvHeads) * double(problem.tokens());
+    const double rows = double(problem.heads) * double(problem.tokens()),
+                 kvRows = double(problem.kvHeads) * double(problem.tokens());
     if (problem.backward) {
       outputs_.dq = makeOutput(env, "dq", rows * problem.headDim);
       outputs_.dk = makeOutput(env, "dk", kvRows * problem.headDim);
@@ -84,7 +86,8 @@ class RunJob final : public BackgroundJob {
   }
 
   float* makeOutput(Napi::Env env, const char* name, double length) {
-    if (!(length >= 0 && length < largestArray)) refuseArgument(name, "smaller: it would have " + std::to_string(std::int64_t(length)) + " elements");
+    if (!(length >= 0 && length < largestArray))
+      refuseArgument(name, "smaller: it would have " + std::to_string(std::int64_t(length)) + " elements");
     const Napi::Float32Array array = Napi::Float32Array::New(env, static_cast<std::size_t>(length));
     results_.Set(name, array);
     return const_cast<Napi::Float32Array&>(array).Data();

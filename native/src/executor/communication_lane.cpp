@@ -39,7 +39,8 @@ void CommunicationLane::collect(const GroupPlan& plan) {
       const View view = context_.memory.view(i);
       if (sends) {
         const bool bf16 = program.tensor.dtype[program.tensorOf(i)] != 0;
-        group_.sends.back().blocks.push_back({view, box.tokens(), box.heads(), program.widthOf(i), bf16, context_.memory.isStable(region)});
+        group_.sends.back().blocks.push_back(
+            {view, box.tokens(), box.heads(), program.widthOf(i), bf16, context_.memory.isStable(region)});
       } else {
         const bool mayAlias = (program.region.flags[region] & regionHandedOver) != 0;
         group_.receives.back().blocks.push_back({view, box.tokens(), box.heads(), program.widthOf(i), mayAlias, false});
@@ -80,7 +81,8 @@ std::int64_t CommunicationLane::bytesOf(std::int32_t row) const {
   std::int64_t bytes = 0;
   for (std::int32_t i = program.op.operandBegin[row]; i < program.op.operandBegin[row + 1]; ++i) {
     const Box box = program.operandBox(i);
-    bytes += std::int64_t{box.tokens()} * box.heads() * program.widthOf(i) * (program.tensor.dtype[program.tensorOf(i)] != 0 ? 2 : 4);
+    bytes +=
+        std::int64_t{box.tokens()} * box.heads() * program.widthOf(i) * (program.tensor.dtype[program.tensorOf(i)] != 0 ? 2 : 4);
   }
   return bytes;
 }

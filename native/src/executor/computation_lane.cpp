@@ -68,7 +68,8 @@ void ComputationLane::merge(std::int32_t row) {
   const PlacedBlock o = block(begin), lse = block(begin + 1);
   for (std::int32_t i = begin + 2; i < end; i += 2) {
     context_.state.checkpoint();
-    kernels_.merge(o.view, lse.view, context_.memory.view(i), context_.memory.view(i + 1), o.box.tokens(), o.box.heads(), o.width);
+    kernels_.merge(o.view, lse.view, context_.memory.view(i), context_.memory.view(i + 1), o.box.tokens(), o.box.heads(),
+                   o.width);
   }
 }
 

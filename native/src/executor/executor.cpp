@@ -82,24 +82,28 @@ class Run {
   void runRank(std::int32_t rank) {
     RankRun& own = ranks_[rank];
     std::thread communication;
-    guarded(rank, [&] { return own.computation ? own.computation->row() : -1; }, [&] {
-      prepare(rank);
-      if (own.communication) communication = std::thread([this, rank] { runCommunication(rank); });
-      state_.startTogether(program_.ranks());
-      own.computation->run();
-      state_.awaitGroups(rank, static_cast<std::int32_t>(own.plan.groups.size()));
-      own.endUs = state_.nowUs();
-      own.memory->gatherOutputs(outputs_);
-    });
+    guarded(
+        rank, [&] { return own.computation ? own.computation->row() : -1; },
+        [&] {
+          prepare(rank);
+          if (own.communication) communication = std::thread([this, rank] { runCommunication(rank); });
+          state_.startTogether(program_.ranks());
+          own.computation->run();
+          state_.awaitGroups(rank, static_cast<std::int32_t>(own.plan.groups.size()));
+          own.endUs = state_.nowUs();
+          own.memory->gatherOutputs(outputs_);
+        });
     if (communication.joinable()) communication.join();
   }
 
   void runCommunication(std::int32_t rank) {
     CommunicationLane& lane = *ranks_[rank].communication;
-    guarded(rank, [&] { return lane.row(); }, [&] {
-      state_.awaitStart();
-      lane.run();
-    });
+    guarded(
+        rank, [&] { return lane.row(); },
+        [&] {
+          state_.awaitStart();
+          lane.run();
+        });
   }
 
   void prepare(std::int32_t rank) {
@@ -149,7 +153,8 @@ void runProgram(const Program& program, const RunOptions& options, const RunOutp
                 Cancellation& cancellation) {
   checkOptions(program, options, trace);
   const Kernels* kernels = kernelsFor(options.isa);
-  if (kernels == nullptr) throw RunError("unsupported-isa", std::string("this processor or build has no ") + isaName(options.isa) + " kernels");
+  if (kernels == nullptr)
+    throw RunError("unsupported-isa", std::string("this processor or build has no ") + isaName(options.isa) + " kernels");
   Run(program, options, outputs, trace, *kernels).run(cancellation);
 }
 

@@ -35,7 +35,8 @@ class Planner {
     awaited_.assign(end_ - begin_ + 1, false);
     for (std::int32_t row = begin_; row < end_; ++row) {
       if (!isCommunication(program_.kindOf(row))) continue;
-      if (plan_.groups.size() == static_cast<std::size_t>(program_.op.group[row])) plan_.groups.push_back({{}, program_.op.waitFor[row]});
+      if (plan_.groups.size() == static_cast<std::size_t>(program_.op.group[row]))
+        plan_.groups.push_back({{}, program_.op.waitFor[row]});
       plan_.groups.back().rows.push_back(row);
       awaited_[program_.op.waitFor[row]] = true;
     }

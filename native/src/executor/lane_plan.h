@@ -11,8 +11,8 @@ namespace hsap {
 // One computation op, or a batch of consecutive tiles between which nobody waits and no memory changes hands.
 struct Step {
   std::vector<std::int32_t> rows;
-  std::int32_t waitFor = 0;    // groups that must have ended
-  std::int32_t finished = 0;   // computation ops of the rank that are done after this step
+  std::int32_t waitFor = 0;   // groups that must have ended
+  std::int32_t finished = 0;  // computation ops of the rank that are done after this step
 };
 
 struct GroupPlan {

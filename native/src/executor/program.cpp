@@ -97,8 +97,8 @@ void expectShape(const Program& program, std::size_t index) {
       return;
   }
   if (program.tensor.heads[index] != expectedHeads || program.tensor.width[index] != expectedWidth)
-    refuse("tensor ", index, " has ", program.tensor.heads[index], " heads of width ", program.tensor.width[index], " (must have ",
-           expectedHeads, " of ", expectedWidth, ")");
+    refuse("tensor ", index, " has ", program.tensor.heads[index], " heads of width ", program.tensor.width[index],
+           " (must have ", expectedHeads, " of ", expectedWidth, ")");
 }
 
 // A box of at least one token and head within 0..tokens and 0..heads.
@@ -164,7 +164,8 @@ void checkRegions(const Program& program) {
   const double largestArena = 9.0e15;  // Whole numbers of bytes are exact up to here.
   for (std::int32_t rank = 0; rank < program.ranks(); ++rank) {
     const double arena = rankTable.arenaBytes[rank];
-    if (!(arena >= 0 && arena <= largestArena && arena == std::floor(arena))) refuse("rank ", rank, " has an arena of ", arena, " bytes");
+    if (!(arena >= 0 && arena <= largestArena && arena == std::floor(arena)))
+      refuse("rank ", rank, " has an arena of ", arena, " bytes");
     for (std::int32_t row = rankTable.regionBegin[rank]; row < rankTable.regionBegin[rank + 1]; ++row) {
       const std::int32_t index = region.tensor[row];
       if (index < 0 || static_cast<std::size_t>(index) >= tensor.code.size()) refuse("region ", row, " is of tensor ", index);

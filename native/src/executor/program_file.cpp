@@ -70,7 +70,8 @@ ProgramFile ProgramFile::read(const std::string& path) {
 void ProgramFile::readColumn(std::size_t entry) {
   const auto* name = reinterpret_cast<const char*>(bytes() + entry);
   const std::string text(name, std::find(name, name + nameBytes, '\0'));
-  const Column column{at<std::uint32_t>(entry + nameBytes), at<std::uint64_t>(entry + nameBytes + 8), at<std::uint64_t>(entry + nameBytes + 16)};
+  const Column column{at<std::uint32_t>(entry + nameBytes), at<std::uint64_t>(entry + nameBytes + 8),
+                      at<std::uint64_t>(entry + nameBytes + 16)};
   if (column.type >= std::size(elementBytes)) refuse("column ", text, " has element type ", column.type);
   if (column.offset % 8 != 0 || column.offset > length_ || column.count > (length_ - column.offset) / elementBytes[column.type])
     refuse("column ", text, " with ", column.count, " elements at byte ", column.offset, " of ", length_);
@@ -88,7 +89,8 @@ template <typename T>
 std::span<const T> ProgramFile::column(const std::string& name) const {
   const auto found = columns_.find(name);
   if (found == columns_.end()) refuse("column ", name, " is missing");
-  if (found->second.type != typeCode<T>()) refuse("column ", name, " has element type ", found->second.type, " (must be ", typeCode<T>(), ")");
+  if (found->second.type != typeCode<T>())
+    refuse("column ", name, " has element type ", found->second.type, " (must be ", typeCode<T>(), ")");
   return {reinterpret_cast<const T*>(bytes() + found->second.offset), found->second.count};
 }
 
@@ -104,11 +106,14 @@ Program ProgramFile::program() const {
   program.rank = {ints("rank.opBegin"), ints("rank.regionBegin"), doubles("rank.arenaBytes")};
   program.tensor = {ints("tensor.code"),   ints("tensor.heads"), ints("tensor.width"),
                     bytes("tensor.dtype"), bytes("tensor.role"), bytes("tensor.accumulates")};
-  program.region = {ints("region.tensor"),  ints("region.part"),    ints("region.tokenBegin"), ints("region.tokenEnd"), ints("region.headBegin"),
-                    ints("region.headEnd"), doubles("region.offset"), ints("region.flags"),      ints("region.initOp")};
+  program.region = {ints("region.tensor"),    ints("region.part"),      ints("region.tokenBegin"),
+                    ints("region.tokenEnd"),  ints("region.headBegin"), ints("region.headEnd"),
+                    doubles("region.offset"), ints("region.flags"),     ints("region.initOp")};
   program.owned = {ints("owned.region"), ints("owned.tokenBegin"), ints("owned.tokenEnd")};
-  program.op = {bytes("op.kind"), bytes("op.attribute"), ints("op.peer"), ints("op.group"), ints("op.waitFor"), ints("op.operandBegin")};
-  program.operand = {ints("operand.region"), ints("operand.tokenBegin"), ints("operand.tokenEnd"), ints("operand.headBegin"), ints("operand.headEnd")};
+  program.op = {bytes("op.kind"), bytes("op.attribute"), ints("op.peer"),
+                ints("op.group"), ints("op.waitFor"),    ints("op.operandBegin")};
+  program.operand = {ints("operand.region"), ints("operand.tokenBegin"), ints("operand.tokenEnd"), ints("operand.headBegin"),
+                     ints("operand.headEnd")};
   return program;
 }
 

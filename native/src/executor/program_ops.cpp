@@ -133,7 +133,8 @@ class ShapeCheck {
     hasWidth(many, width(few));
     const Box a = box(many), b = box(few);
     if (a.tokenBegin != b.tokenBegin || a.tokenEnd != b.tokenEnd || a.heads() % b.heads() != 0)
-      refuseOp("has operand ", many, " ", boxText(a), " beside ", boxText(b), " (must have its tokens and a multiple of its heads)");
+      refuseOp("has operand ", many, " ", boxText(a), " beside ", boxText(b),
+               " (must have its tokens and a multiple of its heads)");
   }
   // Query heads of operand q read kv heads of operand k: group g of k's heads serves the same g-th part of q's heads.
   void groups(std::int32_t q, std::int32_t k) const {

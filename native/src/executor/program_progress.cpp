@@ -96,14 +96,15 @@ class Rehearsal {
   void expectEqualBlocks(std::int32_t send, std::int32_t recv) const {
     const std::int32_t count = program_.operandsOf(send);
     if (count != program_.operandsOf(recv))
-      refuse(opText(program_, recv), " takes ", program_.operandsOf(recv), " blocks, but ", opText(program_, send), " hands over ", count);
+      refuse(opText(program_, recv), " takes ", program_.operandsOf(recv), " blocks, but ", opText(program_, send),
+             " hands over ", count);
     for (std::int32_t i = 0; i < count; ++i) {
       const std::int32_t a = program_.op.operandBegin[send] + i, b = program_.op.operandBegin[recv] + i;
       const bool same = program_.tensorOf(a) == program_.tensorOf(b) && program_.operandBox(a) == program_.operandBox(b) &&
                         program_.region.part[program_.operand.region[a]] == program_.region.part[program_.operand.region[b]];
       if (!same)
-        refuse(opText(program_, recv), " takes ", boxText(program_.operandBox(b)), " as block ", i, ", but ", opText(program_, send),
-               " hands over ", boxText(program_.operandBox(a)), " or another tensor");
+        refuse(opText(program_, recv), " takes ", boxText(program_.operandBox(b)), " as block ", i, ", but ",
+               opText(program_, send), " hands over ", boxText(program_.operandBox(a)), " or another tensor");
     }
   }
 

@@ -11,7 +11,8 @@ namespace hsap {
 
 namespace {
 
-// The kernels work on fp32. Where a schedule counts 2 bytes for an element of some tensor, the whole arena is stretched so that 4 fit.
+// The kernels work on fp32. Where a schedule counts 2 bytes for an element of some tensor, the whole arena is stretched so that 4
+// fit.
 std::size_t stretchOf(const Program& program) {
   for (std::size_t i = 0; i < program.tensor.code.size(); ++i) {
     if (program.tensor.dtype[i] != 0 && program.tensor.accumulates[i] == 0) return 2;
@@ -20,7 +21,8 @@ std::size_t stretchOf(const Program& program) {
 }
 
 // lse and delta hold one number for each row: delta = sum of dO * o over its columns.
-void fillDelta(const InputSource& inputs, const AttentionProblem& problem, const float* savedO, const Box& box, const View& target) {
+void fillDelta(const InputSource& inputs, const AttentionProblem& problem, const float* savedO, const Box& box,
+               const View& target) {
   std::vector<float> dO(problem.headDim);
   const View row{dO.data(), 0, problem.headDim};
   for (std::int32_t head = box.headBegin; head < box.headEnd; ++head) {
@@ -29,7 +31,8 @@ void fillDelta(const InputSource& inputs, const AttentionProblem& problem, const
       const float* o = savedO + (head * problem.tokens() + token) * problem.headDim;
       double sum = 0;
       for (std::int32_t column = 0; column < problem.headDim; ++column) sum += static_cast<double>(dO[column]) * o[column];
-      target.data[(head - box.headBegin) * target.headStride + (token - box.tokenBegin) * target.tokenStride] = static_cast<float>(sum);
+      target.data[(head - box.headBegin) * target.headStride + (token - box.tokenBegin) * target.tokenStride] =
+          static_cast<float>(sum);
     }
   }
 }
@@ -77,18 +80,21 @@ RankMemory::RankMemory(const Program& program, std::int32_t rank, const std::vec
   for (std::int32_t row = program.rank.opBegin[rank]; row < program.rank.opBegin[rank + 1]; ++row) {
     const OpKind kind = program.kindOf(row);
     if (kind != OpKind::recv && kind != OpKind::copy && kind != OpKind::reduce) continue;
-    const std::int32_t begin = program.op.operandBegin[row], end = kind == OpKind::recv ? program.op.operandBegin[row + 1] : begin + 1;
+    const std::int32_t begin = program.op.operandBegin[row],
+                       end = kind == OpKind::recv ? program.op.operandBegin[row + 1] : begin + 1;
     for (std::int32_t i = begin; i < end; ++i) stable_[program.operand.region[i] - firstRegion_] = false;
   }
 }
 
 View RankMemory::view(std::int32_t operandRow) const {
-  return viewAt(program_.operand.region[operandRow], program_.operand.tokenBegin[operandRow], program_.operand.headBegin[operandRow]);
+  return viewAt(program_.operand.region[operandRow], program_.operand.tokenBegin[operandRow],
+                program_.operand.headBegin[operandRow]);
 }
 
 View RankMemory::viewAt(std::int32_t region, std::int32_t token, std::int32_t head) const {
   View view = views_[region - firstRegion_];
-  view.data += (head - program_.region.headBegin[region]) * view.headStride + (token - program_.region.tokenBegin[region]) * view.tokenStride;
+  view.data += (head - program_.region.headBegin[region]) * view.headStride +
+               (token - program_.region.tokenBegin[region]) * view.tokenStride;
   return view;
 }
 
@@ -123,7 +129,8 @@ void RankMemory::eachOwnedBox(std::uint8_t role, Visit visit) const {
     const std::int32_t region = owned.region[i];
     if (region < firstRegion_ || region >= firstRegion_ + static_cast<std::int32_t>(views_.size())) continue;
     if (program_.tensor.role[program_.region.tensor[region]] != role) continue;
-    visit(region, Box{owned.tokenBegin[i], owned.tokenEnd[i], program_.region.headBegin[region], program_.region.headEnd[region]});
+    visit(region,
+          Box{owned.tokenBegin[i], owned.tokenEnd[i], program_.region.headBegin[region], program_.region.headEnd[region]});
   }
 }
 
@@ -171,8 +178,8 @@ void RankMemory::gatherOutputs(const RunOutputs& outputs) const {
     const std::int32_t tensor = program_.region.tensor[region], width = program_.tensor.width[tensor];
     float* data = outputOf(outputs, static_cast<TensorCode>(program_.tensor.code[tensor]));
     if (data == nullptr) return;
-    copyBlock(globalView(data, program_.problem, box, width), viewAt(region, box.tokenBegin, box.headBegin), box.tokens(), box.heads(),
-              width, false);
+    copyBlock(globalView(data, program_.problem, box, width), viewAt(region, box.tokenBegin, box.headBegin), box.tokens(),
+              box.heads(), width, false);
   });
 }
 

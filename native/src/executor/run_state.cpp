@@ -40,7 +40,9 @@ void RunState::awaitStart() {
   if (stopped_.load()) throw Stopped{};
 }
 
-double RunState::nowUs() const { return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - origin_).count(); }
+double RunState::nowUs() const {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - origin_).count();
+}
 
 void RunState::stop(const std::string& failure) noexcept {
   {

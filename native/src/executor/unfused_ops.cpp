@@ -17,7 +17,8 @@ float scaleOf(const PlacedBlock& q) { return 1.0f / std::sqrt(static_cast<float>
 std::int64_t keysPerPanel(std::int32_t width) { return std::clamp<std::int64_t>((std::int64_t{1} << 18) / width, 1, 128); }
 
 // panel[column][key] = block's row `key` of one head, for `count` keys from `first` on.
-void transpose(const PlacedBlock& block, std::int64_t head, std::int64_t first, std::int64_t count, std::int64_t stride, float* panel) {
+void transpose(const PlacedBlock& block, std::int64_t head, std::int64_t first, std::int64_t count, std::int64_t stride,
+               float* panel) {
   for (std::int64_t key = 0; key < count; ++key) {
     const float* row = block.row(first + key, head);
     for (std::int32_t column = 0; column < block.width; ++column) panel[column * stride + key] = row[column];
@@ -37,7 +38,8 @@ KeyRange visibleKeys(const AttentionProblem& problem, TileMask mask, std::int32_
     begin = std::max<std::int64_t>(begin, *(next - 1));
     end = std::min<std::int64_t>(end, *next);
   }
-  if (mask == TileMask::causal || (mask == TileMask::document && problem.causal)) end = std::min<std::int64_t>(end, std::int64_t{query} + 1);
+  if (mask == TileMask::causal || (mask == TileMask::document && problem.causal))
+    end = std::min<std::int64_t>(end, std::int64_t{query} + 1);
   end = std::max(begin, end);
   return {begin - keys.tokenBegin, end - keys.tokenBegin};
 }
@@ -60,8 +62,8 @@ void score(const UnfusedContext& context, TileMask mask, HeadGroups groups, cons
     for (std::int64_t first = 0; first < keys; first += panelKeys) {
       const std::int64_t count = std::min(panelKeys, keys - first);
       transpose(k, groups.kvHead(head), first, count, panelKeys, panel);
-      context.dense.multiplyAdd(s.row(0, head) + first, s.view.tokenStride, q.row(0, head), q.view.tokenStride, 1, panel, panelKeys,
-                                queries, count, q.width, scaleOf(q));
+      context.dense.multiplyAdd(s.row(0, head) + first, s.view.tokenStride, q.row(0, head), q.view.tokenStride, 1, panel,
+                                panelKeys, queries, count, q.width, scaleOf(q));
     }
     for (std::int64_t i = 0; i < queries; ++i) {
       const auto query = static_cast<std::int32_t>(q.box.tokenBegin + i);
@@ -104,7 +106,8 @@ void softmaxBackward(const UnfusedContext& context, const PlacedBlock& lse, cons
   }
 }
 
-void weighForward(const UnfusedContext& context, HeadGroups groups, const PlacedBlock& s, const PlacedBlock& v, const PlacedBlock& o) {
+void weighForward(const UnfusedContext& context, HeadGroups groups, const PlacedBlock& s, const PlacedBlock& v,
+                  const PlacedBlock& o) {
   for (std::int32_t head = 0; head < o.box.heads(); ++head) {
     context.checkpoint();
     context.dense.multiplyAdd(o.row(0, head), o.view.tokenStride, s.row(0, head), s.view.tokenStride, 1,
@@ -116,7 +119,8 @@ void weighBackward(const UnfusedContext& context, HeadGroups groups, const Place
                    const PlacedBlock& dO, const PlacedBlock& delta, const PlacedBlock& dv) {
   const std::int64_t queries = dO.box.tokens(), keys = v.box.tokens(), panelKeys = keysPerPanel(v.width);
   const std::int64_t panelFloats = panelKeys * v.width;
-  auto* panel = static_cast<float*>(context.scratch.reserve(static_cast<std::size_t>(panelFloats + queriesPerBlock * panelKeys) * sizeof(float)));
+  auto* panel = static_cast<float*>(
+      context.scratch.reserve(static_cast<std::size_t>(panelFloats + queriesPerBlock * panelKeys) * sizeof(float)));
   float* products = panel + panelFloats;
   for (std::int32_t head = 0; head < dO.box.heads(); ++head) {
     context.checkpoint();
@@ -132,7 +136,8 @@ void weighBackward(const UnfusedContext& context, HeadGroups groups, const Place
         context.dense.multiplyAdd(products, panelKeys, dO.row(begin, head), dO.view.tokenStride, 1, panel, panelKeys, rows, count,
                                   v.width, 1.0f);
         for (std::int64_t i = 0; i < rows; ++i)
-          context.dense.multiplyShifted(s.row(begin + i, head) + first, products + i * panelKeys, count, *delta.row(begin + i, head));
+          context.dense.multiplyShifted(s.row(begin + i, head) + first, products + i * panelKeys, count,
+                                        *delta.row(begin + i, head));
       }
     }
   }

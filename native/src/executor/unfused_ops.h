@@ -18,7 +18,9 @@ struct PlacedBlock {
   Box box;
   std::int32_t width = 0;
 
-  float* row(std::int64_t token, std::int64_t head) const { return view.data + head * view.headStride + token * view.tokenStride; }
+  float* row(std::int64_t token, std::int64_t head) const {
+    return view.data + head * view.headStride + token * view.tokenStride;
+  }
 };
 
 // Which kv head of k's block serves query head h of q's block: (h + offset) / size.
@@ -42,7 +44,8 @@ void softmaxForward(const UnfusedContext& context, const PlacedBlock& lse, const
 // Backward: s = exp(s - lse); 0 where lse is -inf.
 void softmaxBackward(const UnfusedContext& context, const PlacedBlock& lse, const std::vector<PlacedBlock>& parts);
 // o += s v
-void weighForward(const UnfusedContext& context, HeadGroups groups, const PlacedBlock& s, const PlacedBlock& v, const PlacedBlock& o);
+void weighForward(const UnfusedContext& context, HeadGroups groups, const PlacedBlock& s, const PlacedBlock& v,
+                  const PlacedBlock& o);
 // dv += s' do, then s *= do v' - delta
 void weighBackward(const UnfusedContext& context, HeadGroups groups, const PlacedBlock& s, const PlacedBlock& v,
                    const PlacedBlock& dO, const PlacedBlock& delta, const PlacedBlock& dv);
