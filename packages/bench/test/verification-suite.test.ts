@@ -4,7 +4,7 @@ import type { Problem, Strategy } from "@hsap/schedule";
 import { InputError, packedBatch } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { strategies, strategyNamed } from "../src/strategies.ts";
+import { strategies } from "../src/strategies.ts";
 import { faultOf, verifyStrategies } from "../src/verification/verification-suite.ts";
 import type { CaseResult } from "../src/verification/verified-case.ts";
 
@@ -34,18 +34,35 @@ describe("the verification suite", () => {
     for (const { errors } of rows) expect(Object.keys(errors).sort()).toEqual(["dk", "dq", "dv", "lse", "o"]);
   });
 
-  test("finds hsap and ring right on packs of any documents", async () => {
-    const packs = fc.record({
+  test("finds any strategy right on packs of any documents, ranks and heads, or hears why it refuses", async () => {
+    const cases = fc.record({
+      strategy: fc.constantFrom(...strategies),
       lengths: fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 }),
-      ranks: fc.integer({ min: 1, max: 9 }),
+      ranks: fc.integer({ min: 1, max: 12 }),
+      ranksPerNode: fc.integer({ min: 1, max: 12 }),
+      kvHeads: fc.integer({ min: 1, max: 6 }),
+      groupSize: fc.integer({ min: 1, max: 4 }),
+      headDim: fc.constantFrom(64, 80, 128),
+      mask: fc.constantFrom("causal" as const, "full" as const),
     });
     await fc.assert(
-      fc.asyncProperty(packs, async ({ lengths, ranks }) => {
-        const { rows, wrong } = await verifyOn([ring, strategyNamed("hsap")], lengths, ranks);
+      fc.asyncProperty(cases, async ({ strategy, lengths, ranks, ranksPerNode, kvHeads, groupSize, headDim, mask }) => {
+        const problem: Problem = {
+          batch: packedBatch(lengths),
+          shape: { heads: kvHeads * groupSize, kvHeads, headDim, dtype: "fp32" },
+          cluster: clusterOf({ ranks, ranksPerNode }),
+          mask,
+          pass: "forward",
+        };
+        const { rows, refusals } = await verifyStrategies({
+          strategies: [strategy],
+          size: "quick",
+          cases: [{ name: "drawn", problem }],
+        });
         expect(rows.map(({ verdict }) => verdict)).toEqual(rows.map(() => "ok"));
-        expect(wrong).toBe(0);
+        expect(rows.length + refusals.length).toBeGreaterThan(0);
       }),
-      { numRuns: 15 },
+      { numRuns: 40 },
     );
   });
 

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { InputError } from "@hsap/workload";
 import { type Trial, trialSchema, trialSchemaVersion } from "../trial.ts";
 
@@ -34,11 +34,12 @@ export class TrialWriter {
   constructor(path: string) {
     this.#file = openSync(path, "a+");
     // A line left unfinished by a killed run is closed, so that it cannot swallow the next.
-    if (!endsWithNewline(this.#file)) writeSync(this.#file, "\n");
+    if (!endsWithNewline(this.#file)) writeFileSync(this.#file, "\n");
   }
 
   append(trial: Trial): void {
-    writeSync(this.#file, `${JSON.stringify(trial)}\n`);
+    // Unlike writeSync, this goes on until all of it is written.
+    writeFileSync(this.#file, `${JSON.stringify(trial)}\n`);
     fsyncSync(this.#file);
   }
 
