@@ -1,7 +1,15 @@
 import { type Problem, ranksOf, ScheduleBuilder, type Strategy, type StrategyOptions } from "@hsap/schedule";
 import { InputError, tokensOf } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
-import { contiguousShards, otherPlaces, type Shard, shardBlocks, shardTiles, zigzagShards, zigzagShardsOfDocuments } from "./shard.ts";
+import {
+  contiguousShards,
+  otherPlaces,
+  type Shard,
+  shardBlocks,
+  shardTiles,
+  zigzagShards,
+  zigzagShardsOfDocuments,
+} from "./shard.ts";
 
 /**
  * Context parallelism by all-gather: Llama Team, "The Llama 3 Herd of Models", arXiv 2407.21783, section 3.3.2; also
