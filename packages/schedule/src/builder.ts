@@ -39,9 +39,12 @@ export class ScheduleBuilder {
     readonly strategy: string,
     readonly degrees: Degrees,
     readonly layout: Layout,
-    extraTensors: readonly TensorSpec[] = [],
+    ownTensors: readonly TensorSpec[] = [],
   ) {
-    this.tensors = [...attentionTensors(problem), ...extraTensors];
+    // One of attention's own tensors may be given as well, to travel in another dtype.
+    const own = new Map(ownTensors.map((spec) => [spec.name, spec]));
+    const known = attentionTensors(problem).map((spec) => own.get(spec.name) ?? spec);
+    this.tensors = [...new Set([...known, ...ownTensors])];
     this.#programs = Array.from({ length: ranksOf(problem) }, () => new ProgramBuilder(problem, this.tensors));
   }
 

@@ -6,7 +6,7 @@ import { attentionTensors, type TensorSpec } from "../tensor.ts";
 import { arrowOf, firstLine, hasMask } from "./notation.ts";
 
 /**
- * The text form of a schedule: a header (problem, documents, cluster, strategy, degrees, tensors of its own, layout, what is
+ * The text form of a schedule: a header (problem, documents, cluster, strategy, degrees, tensors of its own or in another dtype, layout, what is
  * resident), then the program of each rank, one op a line, sends and receives under the group they belong to:
  *
  *     rank 0
@@ -51,7 +51,7 @@ export function formatOp(op: Op, backward: boolean): string {
 
 function headerLines({ problem, strategy, degrees, layout, resident = [], tensors }: Schedule): string[] {
   const { heads, kvHeads, headDim, dtype } = problem.shape;
-  const known = new Set(attentionTensors(problem).map(({ name }) => name));
+  const known = new Set(attentionTensors(problem).map(formatTensor));
   return [
     firstLine,
     `problem ${problem.pass} ${problem.mask} heads=${heads} kvHeads=${kvHeads} headDim=${headDim} dtype=${dtype}`,
@@ -61,7 +61,7 @@ function headerLines({ problem, strategy, degrees, layout, resident = [], tensor
     `degrees ${Object.entries(degrees)
       .map(([name, degree]) => `${name}=${degree}`)
       .join(" ")}`.trimEnd(),
-    ...tensors.filter(({ name }) => !known.has(name)).map(formatTensor),
+    ...tensors.map(formatTensor).filter((line) => !known.has(line)),
     ...layout.map((ranges, rank) => [`owns ${rank}:`, ...ranges.map(({ begin, end }) => `${begin}:${end}`)].join(" ")),
     ...resident.flatMap((blocks, rank) =>
       blocks.length === 0 ? [] : [[`holds ${rank}:`, ...blocks.map(formatBlock)].join(" ")],
