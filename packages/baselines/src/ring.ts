@@ -1,5 +1,6 @@
 import { type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { checkedDegrees } from "./degrees.ts";
+import { fp32Gradients, gradientTensors, ignoreBorders, tiledProblem } from "./published-behaviour.ts";
 import { contiguousShards, type HeadRange, rangesWithKeysOf, type Shard, shardBlocks, shardTiles } from "./shard.ts";
 
 /**
@@ -15,7 +16,8 @@ import { contiguousShards, type HeadRange, rangesWithKeysOf, type Shard, shardBl
  * Memory: two pieces of keys and values, in the backward pass with two of their gradients; independent of P.
  * Balance: on one causal document the last rank has P tiles where the mean is (P+1)/2: 2P/(P+1). Counted in pairs, with n
  * tokens a rank, ((2P-1)n + 1) / (Pn + 1).
- * Constraints: none.
+ * Constraints: none. The published system is for one sequence (`ignoreBorders=true`), and sums gradients in fp32 as they travel
+ * (`fp32Gradients=true`: with bf16 they take twice the bytes).
  */
 export const ring: Strategy = {
   name: "ring",
@@ -24,13 +26,15 @@ export const ring: Strategy = {
   degreeNames: ["ring"],
   defaultDegrees: (problem) => ({ ring: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
+  options: { ignoreBorders, fp32Gradients },
 
-  compile(problem, degrees) {
+  compile(problem, degrees, options) {
     const checked = checkedDegrees(ring, problem, degrees);
     const shards = contiguousShards(problem, checked.ring);
-    const builder = new ScheduleBuilder(problem, "ring", checked, shards);
+    const tiled = tiledProblem(problem, options);
+    const builder = new ScheduleBuilder(tiled, "ring", checked, shards, gradientTensors(problem, options));
     attendRound(builder, wholeRing(problem, shards));
-    return builder.finish();
+    return { ...builder.finish(), problem };
   },
 };
 

@@ -1,6 +1,7 @@
 import { type Layout, layoutOf, type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { InputError, tokensOf } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
+import { ignoreBorders, tiledProblem } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 
 /**
@@ -14,7 +15,7 @@ import { attendRound, wholeRing } from "./ring.ts";
  * Memory: as ring.
  * Balance: with n tokens a rank in stripes of one token, rank r of one causal document computes n(nP - P + 2r + 2) / 2 pairs,
  * so the last rank has (nP + P) / (nP + 1) of the mean.
- * Constraints: none.
+ * Constraints: none. The published system is for one sequence: `ignoreBorders=true`.
  */
 export const striped: Strategy = {
   name: "striped",
@@ -24,18 +25,20 @@ export const striped: Strategy = {
   defaultDegrees: (problem) => ({ ring: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
   options: {
-    stripe: { summary: "tokens of a stripe, 1 as published; 0: 4 stripes for each rank", default: 0 },
+    stripe: { summary: "tokens of a stripe, 1 as published; 0: 4 stripes for each rank", default: 0, published: 1 },
+    ignoreBorders,
   },
 
-  compile(problem, degrees, { stripe = 0 } = {}) {
+  compile(problem, degrees, options = {}) {
+    const { stripe = 0 } = options;
     const checked = checkedDegrees(striped, problem, degrees);
     if (typeof stripe !== "number" || !Number.isInteger(stripe) || stripe < 0) {
       throw new InputError(`invalid stripe: ${stripe} (must be a whole number of tokens, or 0)`);
     }
     const shards = stripedShards(problem, checked.ring, stripe || defaultStripe(problem, checked.ring));
-    const builder = new ScheduleBuilder(problem, "striped", checked, shards);
+    const builder = new ScheduleBuilder(tiledProblem(problem, options), "striped", checked, shards);
     attendRound(builder, wholeRing(problem, shards));
-    return builder.finish();
+    return { ...builder.finish(), problem };
   },
 };
 

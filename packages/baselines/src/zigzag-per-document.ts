@@ -1,6 +1,7 @@
 import { type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
-import { InputError, lengthsOf, packedBatch } from "@hsap/workload";
+import { lengthsOf, packedBatch } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
+import { fp32Gradients, gradientTensors, isSet } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 import { zigzagShardsOfDocuments } from "./shard.ts";
 
@@ -15,7 +16,7 @@ import { zigzagShardsOfDocuments } from "./shard.ts";
  * Memory: as ring, but two ranges for each document.
  * Balance: exact for documents of 2P equal chunks. A short document is spread over all ranks all the same, in pieces of a few
  * tokens, so tiles become small; a document of fewer than 2P tokens leaves ranks without any of it.
- * Constraints: none.
+ * Constraints: none. `fp32Gradients=true` as for ring.
  */
 export const zigzagPerDocument: Strategy = {
   name: "zigzag-per-document",
@@ -25,15 +26,21 @@ export const zigzagPerDocument: Strategy = {
   defaultDegrees: (problem) => ({ ring: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
   options: {
-    pad: { summary: "pad every document to a multiple of 2P tokens, as published", default: false },
+    pad: { summary: "pad every document to a multiple of 2P tokens, as published", default: false, published: true },
+    fp32Gradients,
   },
 
-  compile(problem, degrees, { pad = false } = {}) {
+  compile(problem, degrees, options = {}) {
     const checked = checkedDegrees(zigzagPerDocument, problem, degrees);
-    if (typeof pad !== "boolean") throw new InputError(`invalid pad: ${pad} (must be true or false)`);
-    const padded = pad ? paddedToChunks(problem, checked.ring) : problem;
+    const padded = isSet("pad", options) ? paddedToChunks(problem, checked.ring) : problem;
     const shards = zigzagShardsOfDocuments(padded, checked.ring);
-    const builder = new ScheduleBuilder(padded, "zigzag-per-document", checked, shards);
+    const builder = new ScheduleBuilder(
+      padded,
+      "zigzag-per-document",
+      checked,
+      shards,
+      gradientTensors(padded, options),
+    );
     attendRound(builder, wholeRing(padded, shards));
     return builder.finish();
   },

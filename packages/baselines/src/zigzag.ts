@@ -1,5 +1,6 @@
 import { ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { checkedDegrees } from "./degrees.ts";
+import { fp32Gradients, gradientTensors, ignoreBorders, tiledProblem } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 import { zigzagShards } from "./shard.ts";
 
@@ -12,7 +13,8 @@ import { zigzagShards } from "./shard.ts";
  * Memory: as ring.
  * Balance: exact on one causal document of 2P equal chunks: each rank has 2P+1 of the 2P(2P+1)/2 chunk tiles' pairs. On a
  * pack of many documents the late chunk is no longer more work than the early one, and the balance is lost.
- * Constraints: none; chunks differ by at most one token where 2P does not divide the pack.
+ * Constraints: none; chunks differ by at most one token where 2P does not divide the pack. `ignoreBorders=true` and
+ * `fp32Gradients=true` as for ring; without borders a pack is one causal document, and balanced.
  */
 export const zigzag: Strategy = {
   name: "zigzag",
@@ -21,12 +23,14 @@ export const zigzag: Strategy = {
   degreeNames: ["ring"],
   defaultDegrees: (problem) => ({ ring: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
+  options: { ignoreBorders, fp32Gradients },
 
-  compile(problem, degrees) {
+  compile(problem, degrees, options) {
     const checked = checkedDegrees(zigzag, problem, degrees);
     const shards = zigzagShards(problem, checked.ring);
-    const builder = new ScheduleBuilder(problem, "zigzag", checked, shards);
+    const tiled = tiledProblem(problem, options);
+    const builder = new ScheduleBuilder(tiled, "zigzag", checked, shards, gradientTensors(problem, options));
     attendRound(builder, wholeRing(problem, shards));
-    return builder.finish();
+    return { ...builder.finish(), problem };
   },
 };
