@@ -137,6 +137,35 @@ TEST("traces are ordered: a lane runs one item after another, within the duratio
   }
 }
 
+TEST("tiles are computed while the next blocks are on a slow link") {
+  // A block of keys and values takes a quarter of a second, its tiles some hundredths of a millisecond.
+  const std::int32_t ranks = 3;
+  Ring ring(ranks, shape(1, 1, 16, false), {0, 60});
+  const Program program = ring.fixture.finish();
+  RunOptions options;
+  options.linkBytesPerSecond = 2 * 20 * 16 * sizeof(float) * 4;
+  const Results results = run(program, options);
+  for (std::int32_t rank = 0; rank < ranks; ++rank) {
+    // Tiles that wait for n groups run while group n is in flight, if there is one.
+    std::vector<double> groupEnd;
+    std::int32_t overlapped = 0, possible = 0;
+    for (std::int32_t row = program.rank.opBegin[rank]; row < program.rank.opBegin[rank + 1]; ++row) {
+      if (isCommunication(program.kindOf(row)) && program.op.group[row] == static_cast<std::int32_t>(groupEnd.size()))
+        groupEnd.push_back(results.endUs[row]);
+    }
+    for (std::int32_t row = program.rank.opBegin[rank]; row < program.rank.opBegin[rank + 1]; ++row) {
+      if (isCommunication(program.kindOf(row))) continue;
+      const std::size_t waited = program.op.waitFor[row];
+      if (waited > 0) CHECK(results.beginUs[row] >= groupEnd[waited - 1], "rank ", rank, " row ", row);
+      if (waited >= groupEnd.size()) continue;
+      ++possible;
+      overlapped += results.endUs[row] < groupEnd[waited];
+    }
+    CHECK(groupEnd.size() == ranks - 1 && possible > 0 && overlapped == possible, "rank ", rank, ": ", overlapped, " of ",
+          possible);
+  }
+}
+
 TEST("partials that were computed elsewhere are merged in order") {
   // Rank 1 attends the second half of the keys for all queries and sends its partial to rank 0.
   const std::int32_t tokens = 96;

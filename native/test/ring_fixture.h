@@ -43,7 +43,7 @@ class Ring {
     if (fixture.problem.backward) {
       const std::int32_t dO = owned(dO_, mine, -2), lse = owned(lse_, mine, -2), delta = owned(delta_, mine, -2);
       const std::int32_t dq = owned(dq_, mine, -1), dk = owned(dk_, keys(rank), -1), dv = owned(dv_, keys(rank), -1);
-      stages(rank, k, v, [&](std::int32_t source, std::int32_t kNow, std::int32_t vNow) {
+      stages(rank, k, v, [&](std::int32_t source, std::int32_t kNow, std::int32_t vNow, std::int32_t groups) {
         // Gradients of another rank's keys are summed here first, then sent home.
         std::int32_t dkNow = dk, dvNow = dv;
         if (source != rank) {
@@ -63,7 +63,7 @@ class Ring {
                        {dq, qBox},
                        {dkNow, kBox},
                        {dvNow, kBox}},
-                      tile.mask);
+                      tile.mask, groups);
         }
         if (source != rank) sums_.push_back({rank, source, dkNow, dvNow});
       });
@@ -71,18 +71,18 @@ class Ring {
       return;
     }
     const std::int32_t o = owned(o_, mine, -1), lse = owned(lse_, mine, -1);
-    stages(rank, k, v, [&](std::int32_t source, std::int32_t kNow, std::int32_t vNow) {
+    stages(rank, k, v, [&](std::int32_t source, std::int32_t kNow, std::int32_t vNow, std::int32_t groups) {
       for (const TestTile& tile :
            tilesBetween(fixture.cuSeqlens, begin(rank), begin(rank + 1), begin(source), begin(source + 1))) {
         const Box qBox = heads(tile.qBegin, tile.qEnd, mine), kBox = heads(tile.kBegin, tile.kEnd, keys(source));
-        own.compute(OpKind::attend, {{q, qBox}, {kNow, kBox}, {vNow, kBox}, {o, qBox}, {lse, qBox}}, tile.mask);
+        own.compute(OpKind::attend, {{q, qBox}, {kNow, kBox}, {vNow, kBox}, {o, qBox}, {lse, qBox}}, tile.mask, groups);
       }
     });
   }
 
   // Calls attend with the key block of each rank in turn; the next one is on its way meanwhile.
   void stages(std::int32_t rank, std::int32_t k, std::int32_t v,
-              const std::function<void(std::int32_t, std::int32_t, std::int32_t)>& attend) {
+              const std::function<void(std::int32_t, std::int32_t, std::int32_t, std::int32_t)>& attend) {
     Rank& own = fixture.ranks[rank];
     for (std::int32_t step = 0; step < ranks_; ++step) {
       const std::int32_t source = (rank - step + ranks_) % ranks_, next = (source - 1 + ranks_) % ranks_;
@@ -93,7 +93,8 @@ class Ring {
         own.send((rank + 1) % ranks_, {{k, keys(source)}, {v, keys(source)}});
         own.recv((rank - 1 + ranks_) % ranks_, {{nextK, keys(next)}, {nextV, keys(next)}});
       }
-      attend(source, k, v);
+      // These blocks came with the groups before the one that is on its way now.
+      attend(source, k, v, step);
       k = nextK, v = nextV;
     }
   }
