@@ -19,6 +19,15 @@ void fill(std::vector<float>& values, std::uint64_t seed) {
   }
 }
 
+std::vector<Bf16> roundToBf16(std::vector<float>& values) {
+  std::vector<Bf16> rounded;
+  for (float& value : values) {
+    rounded.push_back(toBf16(value));
+    value = toFloat(rounded.back());
+  }
+  return rounded;
+}
+
 double relativeL2(const std::vector<float>& actual, const std::vector<double>& expected) {
   double error = 0, size = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -31,13 +40,16 @@ double relativeL2(const std::vector<float>& actual, const std::vector<double>& e
 }  // namespace
 
 BenchCase::BenchCase(const std::vector<std::int32_t>& lengths, std::int32_t heads, std::int32_t kvHeads, std::int32_t headDim,
-                     Mask mask, Pass pass)
-    : cuSeqlens_{0}, heads_(heads), kvHeads_(kvHeads), headDim_(headDim), mask_(mask), pass_(pass) {
+                     Mask mask, Pass pass, DType dtype)
+    : cuSeqlens_{0}, heads_(heads), kvHeads_(kvHeads), headDim_(headDim), mask_(mask), pass_(pass), dtype_(dtype) {
   for (const std::int32_t length : lengths) cuSeqlens_.push_back(cuSeqlens_.back() + length);
   const std::size_t rows = static_cast<std::size_t>(tokens()) * heads, kvRows = static_cast<std::size_t>(tokens()) * kvHeads;
   std::uint64_t seed = 1;
   for (std::vector<float>* tensor : {&q_, &dO_}) tensor->resize(rows * headDim), fill(*tensor, seed++);
   for (std::vector<float>* tensor : {&k_, &v_}) tensor->resize(kvRows * headDim), fill(*tensor, seed++);
+  if (dtype == DType::bf16) {
+    qBf16_ = roundToBf16(q_), kBf16_ = roundToBf16(k_), vBf16_ = roundToBf16(v_), dOBf16_ = roundToBf16(dO_);
+  }
   o_.resize(rows * headDim);
   lse_.resize(rows);
   if (pass == Pass::backward) {
@@ -57,6 +69,16 @@ BenchCase::BenchCase(const std::vector<std::int32_t>& lengths, std::int32_t head
     tile.qTokens = tile.kTokens = lengths[d];
     tile.heads = heads, tile.headDim = headDim, tile.groupSize = heads / kvHeads, tile.mask = mask;
     tiles_.push_back(tile);
+    if (dtype == DType::fp32) continue;
+    Bf16Tile bf16;
+    const auto bf16View = [&](std::vector<Bf16>& tensor) {
+      return Bf16View{tensor.data() + static_cast<std::ptrdiff_t>(first) * headDim, tokens() * headDim, headDim};
+    };
+    bf16.q = bf16View(qBf16_), bf16.k = bf16View(kBf16_), bf16.v = bf16View(vBf16_), bf16.dO = bf16View(dOBf16_);
+    bf16.o = tile.o, bf16.lse = tile.lse, bf16.delta = tile.delta, bf16.dq = tile.dq, bf16.dk = tile.dk, bf16.dv = tile.dv;
+    bf16.qTokens = bf16.kTokens = tile.qTokens;
+    bf16.heads = heads, bf16.headDim = headDim, bf16.groupSize = tile.groupSize, bf16.mask = mask;
+    bf16Tiles_.push_back(bf16);
   }
   reset();
   if (pass == Pass::backward) {
@@ -85,7 +107,11 @@ void BenchCase::reset() {
 }
 
 void BenchCase::run(const Kernels& kernels, Scratch& scratch) {
-  (pass_ == Pass::forward ? kernels.forward : kernels.backward)(tiles_.data(), tiles_.size(), scratch);
+  if (dtype_ == DType::bf16) {
+    (pass_ == Pass::forward ? kernels.forwardBf16 : kernels.backwardBf16)(bf16Tiles_.data(), bf16Tiles_.size(), scratch);
+  } else {
+    (pass_ == Pass::forward ? kernels.forward : kernels.backward)(tiles_.data(), tiles_.size(), scratch);
+  }
 }
 
 double BenchCase::relativeError(const Kernels& kernels, Scratch& scratch) {

@@ -50,7 +50,7 @@ void check(const Options& options) {
 std::vector<Isa> isasOf(const Options& options) {
   if (options.isas.empty()) {
     std::vector<Isa> all;
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
       if (kernelsFor(isa) != nullptr) all.push_back(isa);
     }
     return all;
@@ -78,17 +78,20 @@ std::vector<Entry> entriesOf(const Options& options, const std::vector<Isa>& isa
     for (const std::int32_t headDim : options.headDims) {
       for (const Mask mask : options.masks) {
         for (const Pass pass : options.passes) {
-          const auto bench = std::make_shared<BenchCase>(mix.lengths, options.heads, options.kvHeads, headDim, mask, pass);
-          for (const Isa isa : isas) {
-            Entry entry;
-            entry.row = {isa, "fp32", headDim, mask, pass, bench->tokens(), mix.name, 0, 0, std::numeric_limits<double>::quiet_NaN()};
-            entry.bench = bench;
-            if (options.measureError) {
-              Scratch scratch;
-              BenchCase small(shortened(mix.lengths), options.heads, options.kvHeads, headDim, mask, pass);
-              entry.row.error = small.relativeError(*kernelsFor(isa), scratch);
+          for (const DType dtype : options.dtypes) {
+            const auto bench = std::make_shared<BenchCase>(mix.lengths, options.heads, options.kvHeads, headDim, mask, pass, dtype);
+            for (const Isa isa : isas) {
+              if (isa == Isa::avx512bf16 && dtype == DType::fp32) continue;
+              Entry entry;
+              entry.row = {isa, dtype, headDim, mask, pass, bench->tokens(), mix.name, 0, 0, std::numeric_limits<double>::quiet_NaN()};
+              entry.bench = bench;
+              if (options.measureError) {
+                Scratch scratch;
+                BenchCase small(shortened(mix.lengths), options.heads, options.kvHeads, headDim, mask, pass, dtype);
+                entry.row.error = small.relativeError(*kernelsFor(isa), scratch);
+              }
+              entries.push_back(std::move(entry));
             }
-            entries.push_back(std::move(entry));
           }
         }
       }
@@ -99,7 +102,7 @@ std::vector<Entry> entriesOf(const Options& options, const std::vector<Isa>& isa
 
 void takeSample(Entry& entry, double minSampleMs, Scratch& scratch) {
   const Kernels& kernels = *kernelsFor(entry.row.isa);
-  const double peak = peakGflops(entry.row.isa, peakSampleMs);
+  const double peak = peakGflops(entry.row.isa, entry.row.dtype, peakSampleMs);
   double elapsed = 0, operations = 0;
   while (elapsed < minSampleMs) {
     entry.bench->reset();
@@ -134,11 +137,13 @@ Result benchKernels(const Options& options, const std::function<bool(std::size_t
   Result result;
   result.copyBandwidthGBps = copyBandwidthGBps();
   for (const Isa isa : isas) {
-    std::vector<double> peaks;
-    for (const Entry& entry : entries) {
-      if (entry.row.isa == isa) peaks.insert(peaks.end(), entry.peaks.begin(), entry.peaks.end());
+    for (const DType dtype : options.dtypes) {
+      std::vector<double> peaks;
+      for (const Entry& entry : entries) {
+        if (entry.row.isa == isa && entry.row.dtype == dtype) peaks.insert(peaks.end(), entry.peaks.begin(), entry.peaks.end());
+      }
+      if (!peaks.empty()) result.peaks.push_back({isa, dtype, median(peaks)});
     }
-    result.peaks.push_back({isa, median(peaks)});
   }
   for (Entry& entry : entries) {
     if (entry.gflops.empty()) continue;

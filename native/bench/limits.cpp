@@ -11,19 +11,22 @@ namespace hsap::bench {
 
 namespace {
 
-PeakLoop peakLoopFor(Isa isa) {
+PeakLoop peakLoopFor(Isa isa, [[maybe_unused]] DType dtype) {
   if (kernelsFor(isa) == nullptr) throw std::invalid_argument(std::string("unsupported instruction set: ") + isaName(isa));
 #ifdef HSAP_X86
   if (isa == Isa::avx2) return peakLoopAvx2;
-  if (isa == Isa::avx512) return peakLoopAvx512;
+  if (isa == Isa::avx512bf16 && dtype == DType::bf16) return peakLoopAvx512Bf16;
+  if (isa == Isa::avx512 || isa == Isa::avx512bf16) return peakLoopAvx512;
 #endif
   return peakLoopScalar;
 }
 
 }  // namespace
 
-double peakGflops(Isa isa, double minMs) {
-  const PeakLoop loop = peakLoopFor(isa);
+const char* dtypeName(DType dtype) { return dtype == DType::fp32 ? "fp32" : "bf16"; }
+
+double peakGflops(Isa isa, DType dtype, double minMs) {
+  const PeakLoop loop = peakLoopFor(isa, dtype);
   double operations = 0;
   const double start = cpuMs();
   double elapsed = 0;

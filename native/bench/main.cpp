@@ -19,7 +19,8 @@ using namespace hsap::bench;
 
 constexpr const char* usage =
     "usage: hsap_bench_kernels [options]\n"
-    "  --isa LIST         scalar, avx2, avx512 (default: all this processor has)\n"
+    "  --isa LIST         scalar, avx2, avx512, avx512bf16 (default: all this processor has)\n"
+    "  --dtype LIST       fp32, bf16 (default fp32)\n"
     "  --head-dim LIST    head dimensions (default 64,128)\n"
     "  --mask LIST        full, causal (default causal)\n"
     "  --pass LIST        forward, backward (default both)\n"
@@ -93,8 +94,11 @@ Arguments parse(int argc, char** argv) {
     };
     if (option == "--isa") {
       for (const std::string& name : split(value())) {
-        options.isas.push_back(choose<Isa>(option, name, {{"scalar", Isa::scalar}, {"avx2", Isa::avx2}, {"avx512", Isa::avx512}}));
+        options.isas.push_back(choose<Isa>(option, name, {{"scalar", Isa::scalar}, {"avx2", Isa::avx2}, {"avx512", Isa::avx512}, {"avx512bf16", Isa::avx512bf16}}));
       }
+    } else if (option == "--dtype") {
+      options.dtypes.clear();
+      for (const std::string& name : split(value())) options.dtypes.push_back(choose<DType>(option, name, {{"fp32", DType::fp32}, {"bf16", DType::bf16}}));
     } else if (option == "--head-dim") {
       options.headDims.clear();
       for (const std::string& text : split(value())) options.headDims.push_back(parseCount(option, text));
@@ -134,13 +138,13 @@ const char* passName(Pass pass) { return pass == Pass::forward ? "forward" : "ba
 void printTable(const Result& result, const Options& options) {
   std::printf("# heads %d, kvHeads %d, medians of %d interleaved rounds, CPU time of one thread\n", options.heads, options.kvHeads,
               options.repeats);
-  for (const Peak& peak : result.peaks) std::printf("# peak %-6s %8.1f GFLOP/s fp32\n", isaName(peak.isa), peak.gflops);
-  std::printf("# copy %15.1f GB/s\n", result.copyBandwidthGBps);
-  std::printf("%-6s %-5s %7s %-6s %-8s %8s %-12s %9s %7s %9s\n", "isa", "dtype", "headDim", "mask", "pass", "tokens", "mix", "rate", "share",
+  for (const Peak& peak : result.peaks) std::printf("# peak %-10s %s %8.1f GFLOP/s\n", isaName(peak.isa), dtypeName(peak.dtype), peak.gflops);
+  std::printf("# copy %20.1f GB/s\n", result.copyBandwidthGBps);
+  std::printf("%-10s %-5s %7s %-6s %-8s %8s %-12s %9s %7s %9s\n", "isa", "dtype", "headDim", "mask", "pass", "tokens", "mix", "rate", "share",
               "error");
-  std::printf("%-6s %-5s %7s %-6s %-8s %8s %-12s %9s %7s %9s\n", "", "", "", "", "", "", "", "GFLOP/s", "of peak", "rel. L2");
+  std::printf("%-10s %-5s %7s %-6s %-8s %8s %-12s %9s %7s %9s\n", "", "", "", "", "", "", "", "GFLOP/s", "of peak", "rel. L2");
   for (const Row& row : result.rows) {
-    std::printf("%-6s %-5s %7d %-6s %-8s %8lld %-12s %9.1f %6.1f%% %9.2e\n", isaName(row.isa), row.dtype.c_str(), row.headDim, maskName(row.mask),
+    std::printf("%-10s %-5s %7d %-6s %-8s %8lld %-12s %9.1f %6.1f%% %9.2e\n", isaName(row.isa), dtypeName(row.dtype), row.headDim, maskName(row.mask),
                 passName(row.pass), static_cast<long long>(row.tokens), row.mix.c_str(), row.gflops, row.shareOfPeak * 100, row.error);
   }
 }
@@ -165,15 +169,15 @@ void printJson(const Result& result, const Options& options) {
               jsonNumber(result.copyBandwidthGBps).c_str());
   const char* separator = "";
   for (const Peak& peak : result.peaks) {
-    std::printf("%s{\"isa\":\"%s\",\"dtype\":\"fp32\",\"gflops\":%s}", separator, isaName(peak.isa), jsonNumber(peak.gflops).c_str());
+    std::printf("%s{\"isa\":\"%s\",\"dtype\":\"%s\",\"gflops\":%s}", separator, isaName(peak.isa), dtypeName(peak.dtype), jsonNumber(peak.gflops).c_str());
     separator = ",";
   }
   std::printf("],\"rows\":[");
   separator = "";
   for (const Row& row : result.rows) {
-    std::printf("%s\n{\"isa\":\"%s\",\"dtype\":%s,\"headDim\":%d,\"mask\":\"%s\",\"pass\":\"%s\",\"tokens\":%lld,\"mix\":%s,\"gflops\":%s,"
+    std::printf("%s\n{\"isa\":\"%s\",\"dtype\":\"%s\",\"headDim\":%d,\"mask\":\"%s\",\"pass\":\"%s\",\"tokens\":%lld,\"mix\":%s,\"gflops\":%s,"
                 "\"shareOfPeak\":%s,\"error\":%s}",
-                separator, isaName(row.isa), jsonString(row.dtype).c_str(), row.headDim, maskName(row.mask), passName(row.pass),
+                separator, isaName(row.isa), dtypeName(row.dtype), row.headDim, maskName(row.mask), passName(row.pass),
                 static_cast<long long>(row.tokens), jsonString(row.mix).c_str(), jsonNumber(row.gflops).c_str(),
                 jsonNumber(row.shareOfPeak).c_str(), jsonNumber(row.error).c_str());
     separator = ",";

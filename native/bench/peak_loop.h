@@ -11,21 +11,31 @@ using PeakLoop = double (*)(std::size_t iterations);
 double peakLoopScalar(std::size_t iterations);
 double peakLoopAvx2(std::size_t iterations);
 double peakLoopAvx512(std::size_t iterations);
+double peakLoopAvx512Bf16(std::size_t iterations);
 
 // As many accumulators as a register tile of the kernels has, each its own chain: more than latency times throughput of any unit.
-// The empty asm hides the values from the compiler, which can then neither fold nor hoist, and costs no instruction.
+// Every loop over them is unrolled, or they would live in memory and the peak would read half of what it is. The empty asm hides the
+// factors from the compiler, which can then neither fold nor hoist, and costs no instruction. Sums stop growing once a product is
+// below half of their last place, so nothing overflows.
 template <class Simd>
 double runPeakLoop(std::size_t iterations) {
+  using F = typename Simd::F;
   constexpr int chains = Simd::tileRows * 2;
-  typename Simd::F sum[chains], a = Simd::set1(0.999f), b = Simd::set1(1e-3f);
-  for (auto& x : sum) x = Simd::set1(1);
+  F sum[chains], a = Simd::set1(0.5f), b = Simd::set1(1e-3f);
+#pragma GCC unroll 32
+  for (int c = 0; c < chains; ++c) sum[c] = Simd::set1(1);
+#pragma GCC unroll 1
   for (std::size_t i = 0; i < iterations; ++i) {
     asm volatile("" : "+x"(a), "+x"(b));
 #pragma GCC unroll 32
-    for (int c = 0; c < chains; ++c) sum[c] = Simd::fma(sum[c], a, b);
+    for (int c = 0; c < chains; ++c) Simd::accumulate(sum[c], a, b);
   }
-  for (auto& x : sum) asm volatile("" : : "x"(x));
-  return 2.0 * chains * Simd::width * static_cast<double>(iterations);
+  F total = sum[0];
+#pragma GCC unroll 32
+  for (int c = 1; c < chains; ++c) total = Simd::add(total, sum[c]);
+  volatile float used = Simd::sumLanes(total);
+  static_cast<void>(used);
+  return 2.0 * Simd::packed * chains * Simd::width * static_cast<double>(iterations);
 }
 
 }  // namespace hsap::bench

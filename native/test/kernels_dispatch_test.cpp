@@ -14,8 +14,8 @@ TEST("the best instruction set has kernels, and scalar is always there") {
 }
 
 TEST("kernels carry the instruction set they were asked for, and each has a name") {
-  const char* names[] = {"scalar", "avx2", "avx512"};
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  const char* names[] = {"scalar", "avx2", "avx512", "avx512bf16"};
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
     const hsap::Kernels* kernels = hsap::kernelsFor(isa);
     CHECK(kernels == nullptr || kernels->isa == isa);
     CHECK(std::strcmp(hsap::isaName(isa), names[static_cast<int>(isa)]) == 0);

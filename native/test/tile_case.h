@@ -25,7 +25,7 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 
 inline std::vector<const Kernels*> allKernels() {
   std::vector<const Kernels*> all;
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
     if (hsap::kernelsFor(isa) != nullptr) all.push_back(hsap::kernelsFor(isa));
   }
   return all;
@@ -65,10 +65,26 @@ struct Tensor {
     return *this;
   }
 
+  // Rounds every element to bf16, so that a bf16 copy holds the same numbers.
+  void roundToBf16() {
+    for (float& x : data) x = hsap::toFloat(hsap::toBf16(x));
+  }
+
   bool guardsIntact() const {
     std::size_t untouched = 0;
     for (const float x : data) untouched += x == guard;
     return untouched >= data.size() - static_cast<std::size_t>(tokens) * heads * width;
+  }
+};
+
+// The same numbers as a tensor's, stored as bf16 in the same layout.
+struct Bf16Tensor {
+  std::vector<hsap::Bf16> data;
+  hsap::Bf16View layout;
+
+  explicit Bf16Tensor(Tensor& from) : layout{nullptr, from.headStride(), from.tokenStride()} {
+    for (const float x : from.data) data.push_back(hsap::toBf16(x));
+    layout.data = data.data() + (from.view().data - from.data.data());
   }
 };
 
@@ -79,6 +95,7 @@ struct Shape {
   std::int64_t causalOffset = 0;
   float logits = 1;  // scale of q
   int gap = 0;
+  bool bf16 = false;  // inputs are rounded to bf16
 
   int kvHeads() const { return (heads - 1 + groupOffset) / groupSize + 1; }
   int kvHead(int head) const { return (head + groupOffset) / groupSize; }
@@ -149,6 +166,9 @@ struct TileCase {
     k.randomise(seed + 1);
     v.randomise(seed + 2);
     dO.randomise(seed + 3);
+    if (s.bf16) {
+      for (Tensor* tensor : {&q, &k, &v, &dO}) tensor->roundToBf16();
+    }
     for (int h = 0; h < s.heads; ++h) {
       for (int i = 0; i < s.qTokens; ++i) computeRow(i, h);
     }
@@ -162,6 +182,20 @@ struct TileCase {
     t.mask = shape.mask, t.causalOffset = shape.causalOffset;
     return t;
   }
+
+  // The same tile on bf16 copies of its inputs.
+  struct Bf16Inputs {
+    Bf16Tensor q, k, v, dO;
+    explicit Bf16Inputs(TileCase& from) : q(from.q), k(from.k), v(from.v), dO(from.dO) {}
+    hsap::Bf16Tile tile(const Tile& like) const {
+      hsap::Bf16Tile t;
+      t.q = q.layout, t.k = k.layout, t.v = v.layout, t.dO = dO.layout;
+      t.o = like.o, t.lse = like.lse, t.delta = like.delta, t.dq = like.dq, t.dk = like.dk, t.dv = like.dv;
+      t.qTokens = like.qTokens, t.kTokens = like.kTokens, t.heads = like.heads, t.headDim = like.headDim;
+      t.groupSize = like.groupSize, t.groupOffset = like.groupOffset, t.causalOffset = like.causalOffset, t.mask = like.mask;
+      return t;
+    }
+  };
 
  private:
   void computeRow(int i, int h) {

@@ -167,8 +167,8 @@ void addKeyGradients(const BackwardBlock<Simd>& block, const float* left, const 
 }
 
 // Adds left' right to the gradient rows of all keys that the block's rows see.
-template <class Simd>
-void addGradientsOfKeys(const GroupRows& group, const BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey,
+template <class Simd, class Element>
+void addGradientsOfKeys(const GroupRows<Element>& group, const BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey,
                         const float* left, const float* right, float factor, const View& view) {
   constexpr int stride = panelWidth<Simd>;
   constexpr std::ptrdiff_t panelStride = std::ptrdiff_t{BackwardBlock<Simd>::blockRows} * stride;
@@ -199,7 +199,8 @@ struct BackwardPlan {
   int blockKeys;
   float *keysTransposed, *valuesTransposed, *keys, *queries, *dO, *p, *ds;
 
-  BackwardPlan(const Tile& tile, Scratch& scratch) {
+  template <class Element>
+  BackwardPlan(const BasicTile<Element>& tile, Scratch& scratch) {
     constexpr int stride = panelWidth<Simd>, blockRows = BackwardBlock<Simd>::blockRows;
     const int paddedDim = panelCount<Simd>(tile.headDim) * stride;
     blockKeys = least(most(24576 / paddedDim / stride * stride, stride), 256);
@@ -217,9 +218,9 @@ struct BackwardPlan {
   }
 };
 
-template <class Simd>
-void loadBackwardRows(const GroupRows& group, BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey, int keys) {
-  const Tile& tile = group.tile;
+template <class Simd, class Element>
+void loadBackwardRows(const GroupRows<Element>& group, BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey, int keys) {
+  const BasicTile<Element>& tile = group.tile;
   group.forRows(blockRow, block.rowCount, [&](int i, std::int64_t token, int head) {
     packRow<Simd>(at(tile.q, token, head), tile.headDim, block.queries, i, BackwardBlock<Simd>::blockRows);
     packRow<Simd>(at(tile.dO, token, head), tile.headDim, block.dO, i, BackwardBlock<Simd>::blockRows);
@@ -232,10 +233,10 @@ void loadBackwardRows(const GroupRows& group, BackwardBlock<Simd>& block, std::i
   });
 }
 
-template <class Simd>
-void backwardGroup(const GroupRows& group, const BackwardPlan<Simd>& plan) {
+template <class Simd, class Element>
+void backwardGroup(const GroupRows<Element>& group, const BackwardPlan<Simd>& plan) {
   constexpr int tileRows = Simd::tileRows, blockRows = BackwardBlock<Simd>::blockRows;
-  const Tile& tile = group.tile;
+  const BasicTile<Element>& tile = group.tile;
   const double scale = 1.0 / std::sqrt(static_cast<double>(tile.headDim));
   const std::int64_t rowCount = group.count();
   BackwardBlock<Simd> block;
@@ -252,7 +253,7 @@ void backwardGroup(const GroupRows& group, const BackwardPlan<Simd>& plan) {
   const int groupKeys = rowCount > 0 ? group.visibleKeys(rowCount - 1) : 0;
   for (int key = 0; key < groupKeys; key += plan.blockKeys) {
     const int keys = least(plan.blockKeys, groupKeys - key);
-    const float *k = at(tile.k, key, group.kvHead), *v = at(tile.v, key, group.kvHead);
+    const Element *k = at(tile.k, key, group.kvHead), *v = at(tile.v, key, group.kvHead);
     packTransposed<Simd>(k, tile.k.tokenStride, keys, tile.headDim, static_cast<float>(scale * 1.4426950408889634), plan.keysTransposed);
     packTransposed<Simd>(v, tile.v.tokenStride, keys, tile.headDim, 1.0f, plan.valuesTransposed);
     packRows<Simd>(k, tile.k.tokenStride, keys, tile.headDim, plan.keys);
@@ -273,15 +274,15 @@ void backwardGroup(const GroupRows& group, const BackwardPlan<Simd>& plan) {
   }
 }
 
-template <class Simd>
-void backwardTiles(const Tile* tiles, std::size_t count, Scratch& scratch) {
-  for (const Tile* tile = tiles; tile != tiles + count; ++tile) {
+template <class Simd, class Element>
+void backwardTiles(const BasicTile<Element>* tiles, std::size_t count, Scratch& scratch) {
+  for (const BasicTile<Element>* tile = tiles; tile != tiles + count; ++tile) {
     if (tile->headDim > BackwardPlan<Simd>::largestHeadDim) {
       plainBackward(*tile);
       continue;
     }
     const BackwardPlan<Simd> plan(*tile, scratch);
-    GroupRows::forEach(*tile, [&](const GroupRows& group) { backwardGroup<Simd>(group, plan); });
+    GroupRows<Element>::forEach(*tile, [&](const GroupRows<Element>& group) { backwardGroup<Simd>(group, plan); });
   }
 }
 

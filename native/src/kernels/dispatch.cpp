@@ -5,6 +5,28 @@
 
 namespace hsap {
 
+#ifdef HSAP_X86
+namespace {
+
+bool hasAvx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
+// AVX-512 kernels whose products of bf16 inputs are dot products of pairs.
+const Kernels& avx512Bf16Kernels() {
+  static const Kernels kernels = [] {
+    Kernels changed = avx512Kernels;
+    changed.isa = Isa::avx512bf16;
+    changed.forwardBf16 = forwardAvx512Bf16;
+    return changed;
+  }();
+  return kernels;
+}
+
+}  // namespace
+#endif
+
 const Kernels* kernelsFor(Isa isa) {
   switch (isa) {
     case Isa::scalar:
@@ -14,10 +36,9 @@ const Kernels* kernelsFor(Isa isa) {
     case Isa::avx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2Kernels : nullptr;
     case Isa::avx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-                     __builtin_cpu_supports("avx512vl")
-                 ? &avx512Kernels
-                 : nullptr;
+      return hasAvx512() ? &avx512Kernels : nullptr;
+    case Isa::avx512bf16:
+      return hasAvx512() && __builtin_cpu_supports("avx512bf16") ? &avx512Bf16Kernels() : nullptr;
 #endif
     default:
       return nullptr;
@@ -31,6 +52,8 @@ Isa bestIsa() {
   return Isa::scalar;
 }
 
+Isa bestIsaForBf16() { return kernelsFor(Isa::avx512bf16) != nullptr ? Isa::avx512bf16 : bestIsa(); }
+
 const char* isaName(Isa isa) {
   switch (isa) {
     case Isa::scalar:
@@ -39,6 +62,8 @@ const char* isaName(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512bf16:
+      return "avx512bf16";
   }
   return "unknown";
 }

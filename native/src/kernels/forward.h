@@ -3,6 +3,9 @@
 // Per kv head, keys (transposed, times scale * log2 e) and values are packed one block at a time; every row that sees the block
 // then takes it in a strip of tileRows rows whose scores stay in the first-level cache. Between blocks a row's state is its
 // unnormalised output in o, and its largest score and sum of exponentials (in base 2) in scratch.
+//
+// With Simd::packed = 2 the factors of both products are bf16 pairs: scores are scaled once they are computed, and probabilities are
+// packed once they are exponentiated. Sums and outputs stay fp32.
 #pragma once
 
 #include <cfloat>
@@ -11,6 +14,7 @@
 
 #include "group_rows.h"
 #include "hsap/scratch.h"
+#include "pair_panels.h"
 #include "panels.h"
 #include "plain.h"
 #include "register_tile.h"
@@ -21,49 +25,57 @@ namespace hsap {
 template <class Simd>
 struct ForwardStrip {
   int headDim, blockKeys;
-  const float* keys;         // panels [headDim][blockKeys], scaled
-  const float* values;       // panels [blockKeys][headDim]
-  const float* queries;      // panels [tileRows][headDim]
+  float scale;               // of scores whose factors are packed; keys carry it otherwise
+  const float* keys;         // panels [headDim / packed][blockKeys]
+  const float* values;       // panels [blockKeys / packed][headDim]
+  const float* queries;      // panels [tileRows][headDim / packed]
   float* scores;             // panels [tileRows][blockKeys]
+  float* probabilities;      // panels [tileRows][blockKeys / packed]; the scores' own place if nothing is packed
   float *largest, *sum;      // state of the rows, used between blocks
   float* o[Simd::tileRows];  // the rows' outputs
   float* lse[Simd::tileRows];
   int visible[Simd::tileRows];  // keys of this block that each row sees, ascending
   bool first, last;             // of the blocks that these rows see
   int nextRows;                 // rows of the strip that follows, whose queries and outputs are fetched meanwhile
-  const float *nextQueries[Simd::tileRows], *nextO[Simd::tileRows];
+  const void* nextQueries[Simd::tileRows];
+  const float* nextO[Simd::tileRows];
+  int queryBytes;  // of a row
 
   int keyCount(int rows) const { return visible[rows - 1]; }
+  // Elements of a factor that hold `count` numbers of the dimension that is summed over.
+  static int elements(int count) { return (count + Simd::packed - 1) / Simd::packed; }
 };
 
 // Asks for the share of one key panel in the next strip's rows. A strip takes microseconds: time enough for memory, not for a cache.
 template <class Simd>
 [[gnu::always_inline]] inline void fetchAhead(const ForwardStrip<Simd>& strip, int panel, int panels) {
-  constexpr int lineFloats = 16;
+  constexpr int lineBytes = 64, lineFloats = 16;
   for (int row = strip.nextRows * panel / panels; row < strip.nextRows * (panel + 1) / panels; ++row) {
-    for (int c = 0; c < strip.headDim; c += lineFloats) {
-      __builtin_prefetch(strip.nextQueries[row] + c, 0, 2);
-      __builtin_prefetch(strip.nextO[row] + c, 1, 2);
-    }
+    const char* queries = static_cast<const char*>(strip.nextQueries[row]);
+    for (int c = 0; c < strip.queryBytes; c += lineBytes) __builtin_prefetch(queries + c, 0, 2);
+    for (int c = 0; c < strip.headDim; c += lineFloats) __builtin_prefetch(strip.nextO[row] + c, 1, 2);
   }
 }
 
 template <class Simd, int rows>
 void computeScores(const ForwardStrip<Simd>& strip) {
   constexpr int width = Simd::width, stride = panelWidth<Simd>;
-  const int keyCount = strip.keyCount(rows);
+  const int keyCount = strip.keyCount(rows), dimElements = strip.elements(strip.headDim);
   const float* keys = strip.keys;
   float* scores = strip.scores;
-  for (int key = 0; key < keyCount; key += stride, keys += strip.headDim * stride, scores += Simd::tileRows * stride) {
+  for (int key = 0; key < keyCount; key += stride, keys += dimElements * stride, scores += Simd::tileRows * stride) {
     fetchAhead(strip, key / stride, panelCount<Simd>(keyCount));
     const auto compute = [&]<int vectors>() {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
-      tile.addRows(strip.queries, Simd::tileRows * stride, keys, strip.headDim);
+      tile.addRows(strip.queries, Simd::tileRows * stride, keys, dimElements);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 2
-        for (int n = 0; n < vectors; ++n) Simd::store(scores + r * stride + n * width, tile.sum[r][n]);
+        for (int n = 0; n < vectors; ++n) {
+          const auto score = Simd::packed == 1 ? tile.sum[r][n] : Simd::mul(tile.sum[r][n], Simd::set1(strip.scale));
+          Simd::store(scores + r * stride + n * width, score);
+        }
       }
       if (key + vectors * width > strip.visible[0]) maskRows<Simd>(scores, rows, vectors, strip.visible, key, -INFINITY);
     };
@@ -133,11 +145,20 @@ struct StripSoftmax {
     for (int i = 0; i < rows * stride; i += width) Simd::store(sums + i, Simd::zero());
   }
 
-  // Exponentiates the i-th vector of a panel's rows.
-  [[gnu::always_inline]] void exponentiate(float* panel, int i) {
-    const F p = Simd::exp2(Simd::sub(Simd::load(panel + i * width), Simd::set1(largest[i / 2])));
-    Simd::store(panel + i * width, p);
-    Simd::store(sums + i * width, Simd::add(Simd::load(sums + i * width), p));
+  // Exponentiates row r of a panel of keys.
+  [[gnu::always_inline]] void exponentiate(const ForwardStrip<Simd>& strip, int keyPanel, int r) {
+    float* scores = strip.scores + keyPanel * panelFloats + r * stride;
+    const F offset = Simd::set1(largest[r]);
+    const F a = Simd::exp2(Simd::sub(Simd::load(scores), offset)), b = Simd::exp2(Simd::sub(Simd::load(scores + width), offset));
+    if constexpr (Simd::packed == 1) {
+      Simd::store(scores, a);
+      Simd::store(scores + width, b);
+    } else {
+      Simd::store(strip.probabilities + keyPanel / 2 * panelFloats + r * stride + keyPanel % 2 * width, Simd::pack(a, b));
+    }
+    float* sum = sums + r * stride;
+    Simd::store(sum, Simd::add(Simd::load(sum), a));
+    Simd::store(sum + width, Simd::add(Simd::load(sum + width), b));
   }
 
   // Exponentiates all scores, row by row.
@@ -226,22 +247,22 @@ template <class Simd, int rows, int vectors>
 // The weighted values of the first columns, with the exponentials of each panel computed while the previous one is multiplied.
 template <class Simd, int rows, int vectors>
 void addFirstValues(const ForwardStrip<Simd>& strip, StripSoftmax<Simd, rows>& softmax) {
-  constexpr int stride = panelWidth<Simd>, perQuarter = (rows * 2 + stride / 4 - 1) / (stride / 4);
-  constexpr std::ptrdiff_t panelFloats = StripSoftmax<Simd, rows>::panelFloats;
-  const int keyCount = strip.keyCount(rows), panels = panelCount<Simd>(keyCount);
+  constexpr int packed = Simd::packed, quarters = panelWidth<Simd> / 4, quartersPerKeys = quarters / packed;
+  const int keyCount = strip.keyCount(rows), keyPanels = panelCount<Simd>(keyCount);
   RegisterTile<Simd, rows, vectors> tile;
   softmax.clearSums();
-  for (int i = 0; i < rows * 2; ++i) softmax.exponentiate(strip.scores, i);
+  for (int keyPanel = 0; keyPanel < least(packed, keyPanels); ++keyPanel) {
+    for (int r = 0; r < rows; ++r) softmax.exponentiate(strip, keyPanel, r);
+  }
   tile.clear();
-  tile.addRows(strip.scores, panelFloats, strip.values, keyCount, [&](int panel, int quarter) {
-    if (panel + 1 == panels) return;
-#pragma GCC unroll 4
-    for (int i = 0; i < perQuarter; ++i) {
-      if (rows * 2 % perQuarter == 0 ? quarter < rows * 2 / perQuarter : quarter * perQuarter + i < rows * 2) {
-        softmax.exponentiate(strip.scores + (panel + 1) * panelFloats, quarter * perQuarter + i);
-      }
-    }
-  });
+  tile.addRows(strip.probabilities, StripSoftmax<Simd, rows>::panelFloats, strip.values, strip.elements(keyCount),
+               [&](int panel, int quarter) {
+                 const int keyPanel = (panel + 1) * packed + quarter / quartersPerKeys, part = quarter % quartersPerKeys;
+                 if (keyPanel >= keyPanels) return;
+                 for (int r = rows * part / quartersPerKeys; r < rows * (part + 1) / quartersPerKeys; ++r) {
+                   softmax.exponentiate(strip, keyPanel, r);
+                 }
+               });
   softmax.finish(strip);
   updateOutputs(strip, softmax, tile, 0);
 }
@@ -250,8 +271,8 @@ template <class Simd, int rows, int vectors>
 void addValues(const ForwardStrip<Simd>& strip, const StripSoftmax<Simd, rows>& softmax, int column) {
   RegisterTile<Simd, rows, vectors> tile;
   tile.clear();
-  tile.addRows(strip.scores, StripSoftmax<Simd, rows>::panelFloats, strip.values + std::ptrdiff_t{column} * strip.blockKeys,
-               strip.keyCount(rows));
+  tile.addRows(strip.probabilities, StripSoftmax<Simd, rows>::panelFloats,
+               strip.values + std::ptrdiff_t{column} * strip.elements(strip.blockKeys), strip.elements(strip.keyCount(rows)));
   updateOutputs(strip, softmax, tile, column);
 }
 
@@ -290,45 +311,56 @@ struct ForwardPlan {
   static constexpr int largestHeadDim = 1024;
 
   int blockKeys;
-  float *keys, *values, *queries, *scores, *largest, *sum;
+  float *keys, *values, *queries, *scores, *probabilities, *largest, *sum;
 
-  ForwardPlan(const Tile& tile, Scratch& scratch) {
+  template <class Element>
+  ForwardPlan(const BasicTile<Element>& tile, Scratch& scratch) {
     constexpr int stride = panelWidth<Simd>;
     const int paddedDim = panelCount<Simd>(tile.headDim) * stride;
     // Keys and values of a block take 384 KiB, of a second-level cache of a megabyte or more.
     blockKeys = least(most(49152 / paddedDim / stride * stride, stride), 384);
     blockKeys = least(blockKeys, panelCount<Simd>(tile.kTokens) * stride);
     const std::ptrdiff_t block = std::ptrdiff_t{blockKeys} * paddedDim;
-    const std::ptrdiff_t floats = 2 * block + Simd::tileRows * (paddedDim + blockKeys) + 2 * (stateRows + Simd::width);
+    const std::ptrdiff_t floats = 2 * block + Simd::tileRows * (paddedDim + Simd::packed * blockKeys) + 2 * (stateRows + Simd::width);
     keys = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
     values = keys + block;
     queries = values + block;
     scores = queries + Simd::tileRows * paddedDim;
-    largest = scores + Simd::tileRows * blockKeys;
+    probabilities = Simd::packed == 1 ? scores : scores + Simd::tileRows * blockKeys;
+    largest = probabilities + Simd::tileRows * blockKeys;
     sum = largest + stateRows + Simd::width;
   }
 };
 
-template <class Simd>
-void forwardGroup(const GroupRows& group, const ForwardPlan<Simd>& plan) {
+template <class Simd, class Element>
+void forwardGroup(const GroupRows<Element>& group, const ForwardPlan<Simd>& plan) {
   constexpr int tileRows = Simd::tileRows, stateRows = ForwardPlan<Simd>::stateRows / tileRows * tileRows;
-  const Tile& tile = group.tile;
+  const BasicTile<Element>& tile = group.tile;
   const float scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(tile.headDim)));
   const std::int64_t rowCount = group.count();
   ForwardStrip<Simd> strip{};
   strip.headDim = tile.headDim;
+  strip.queryBytes = tile.headDim * static_cast<int>(sizeof(Element));
   strip.keys = plan.keys;
   strip.values = plan.values;
   strip.queries = plan.queries;
   strip.scores = plan.scores;
+  strip.probabilities = plan.probabilities;
+  strip.scale = scale;
 
   for (std::int64_t chunk = 0; chunk < rowCount; chunk += stateRows) {
     const std::int64_t chunkEnd = least<std::int64_t>(chunk + stateRows, rowCount);
     const int chunkKeys = group.visibleKeys(chunkEnd - 1);
     for (int key = 0; key < chunkKeys; key += plan.blockKeys) {
       const int keys = least(plan.blockKeys, chunkKeys - key);
-      packTransposed<Simd>(at(tile.k, key, group.kvHead), tile.k.tokenStride, keys, tile.headDim, scale, plan.keys);
-      packRows<Simd>(at(tile.v, key, group.kvHead), tile.v.tokenStride, keys, tile.headDim, plan.values);
+      const Element *k = at(tile.k, key, group.kvHead), *v = at(tile.v, key, group.kvHead);
+      if constexpr (Simd::packed == 1) {
+        packTransposed<Simd>(k, tile.k.tokenStride, keys, tile.headDim, scale, plan.keys);
+        packRows<Simd>(v, tile.v.tokenStride, keys, tile.headDim, plan.values);
+      } else {
+        packPairsTransposed<Simd>(k, tile.k.tokenStride, keys, tile.headDim, plan.keys);
+        packPairsOfRows<Simd>(v, tile.v.tokenStride, keys, tile.headDim, plan.values);
+      }
       strip.blockKeys = keys;
       strip.first = key == 0;
 
@@ -336,7 +368,11 @@ void forwardGroup(const GroupRows& group, const ForwardPlan<Simd>& plan) {
       for (std::int64_t row = firstRow; row < chunkEnd; row += tileRows) {
         const int rows = static_cast<int>(least<std::int64_t>(tileRows, chunkEnd - row));
         group.forRows(row, rows, [&](int i, std::int64_t token, int head) {
-          packRow<Simd>(at(tile.q, token, head), tile.headDim, plan.queries, i, tileRows);
+          if constexpr (Simd::packed == 1) {
+            packRow<Simd>(at(tile.q, token, head), tile.headDim, plan.queries, i, tileRows);
+          } else {
+            packPairRow<Simd>(at(tile.q, token, head), tile.headDim, plan.queries, i, tileRows);
+          }
           strip.o[i] = at(tile.o, token, head);
           strip.lse[i] = at(tile.lse, token, head);
           strip.visible[i] = most(least(group.visibleKeys(row + i) - key, keys), 0);
@@ -355,15 +391,15 @@ void forwardGroup(const GroupRows& group, const ForwardPlan<Simd>& plan) {
   }
 }
 
-template <class Simd>
-void forwardTiles(const Tile* tiles, std::size_t count, Scratch& scratch) {
-  for (const Tile* tile = tiles; tile != tiles + count; ++tile) {
+template <class Simd, class Element>
+void forwardTiles(const BasicTile<Element>* tiles, std::size_t count, Scratch& scratch) {
+  for (const BasicTile<Element>* tile = tiles; tile != tiles + count; ++tile) {
     if (tile->headDim > ForwardPlan<Simd>::largestHeadDim) {
       plainForward(*tile);
       continue;
     }
     const ForwardPlan<Simd> plan(*tile, scratch);
-    GroupRows::forEach(*tile, [&](const GroupRows& group) { forwardGroup<Simd>(group, plan); });
+    GroupRows<Element>::forEach(*tile, [&](const GroupRows<Element>& group) { forwardGroup<Simd>(group, plan); });
   }
 }
 

@@ -22,17 +22,18 @@ constexpr T most(T a, T b) {
   return a < b ? b : a;
 }
 
+template <class Element>
 struct GroupRows {
-  const Tile& tile;
+  const BasicTile<Element>& tile;
   int kvHead, firstHead, heads;
 
   // Calls body(group) for each kv head that the tile reads.
   template <class Body>
-  static void forEach(const Tile& tile, const Body& body) {
+  static void forEach(const BasicTile<Element>& tile, const Body& body) {
     for (int head = 0; head < tile.heads;) {
       const int kvHead = (head + tile.groupOffset) / tile.groupSize;
       const int end = least((kvHead + 1) * tile.groupSize - tile.groupOffset, tile.heads);
-      body(GroupRows{tile, kvHead, head, end - head});
+      body(GroupRows<Element>{tile, kvHead, head, end - head});
       head = end;
     }
   }
@@ -64,7 +65,8 @@ struct GroupRows {
   }
 };
 
-inline float* at(const View& view, std::int64_t token, std::int64_t head) {
+template <class Element>
+inline Element* at(const BasicView<Element>& view, std::int64_t token, std::int64_t head) {
   return view.data + head * view.headStride + token * view.tokenStride;
 }
 

@@ -10,6 +10,8 @@ extern const Kernels scalarKernels;
 #ifdef HSAP_X86
 extern const Kernels avx2Kernels;
 extern const Kernels avx512Kernels;
+// What the set of avx512bf16 does differently from that of avx512.
+void forwardAvx512Bf16(const Bf16Tile* tiles, std::size_t count, Scratch& scratch);
 #endif
 
 }  // namespace hsap

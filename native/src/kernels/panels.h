@@ -2,7 +2,7 @@
 //
 // A matrix of `rows` x `columns` is cut into panels of Simd::width * 2 columns. A panel is stored row after row without gaps, and
 // panels follow each other: element (r, c) is panel[c / panelWidth][r][c % panelWidth]. Columns beyond the last are zero.
-// The same panels serve as left factor (a value per row is broadcast) and as right factor (a row of it is two vectors).
+// Sources may be fp32 or bf16, panels are fp32. The same panels serve as left factor (a value per row is broadcast) and as right factor (a row of it is two vectors).
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ constexpr std::ptrdiff_t panelFloats(int rows, int columns) {
 }
 
 // Copies one row of `columns` floats to row `row` of panels with `rows` rows.
-template <class Simd>
-[[gnu::always_inline]] inline void packRow(const float* from, int columns, float* panels, int row, int rows) {
+template <class Simd, class Element>
+[[gnu::always_inline]] inline void packRow(const Element* from, int columns, float* panels, int row, int rows) {
   constexpr int width = Simd::width;
   float* to = panels + std::ptrdiff_t{row} * panelWidth<Simd>;
   const std::ptrdiff_t panelStride = std::ptrdiff_t{rows} * panelWidth<Simd>;
@@ -43,15 +43,15 @@ template <class Simd>
 }
 
 // Packs `rows` rows that lie rowStride floats apart.
-template <class Simd>
-void packRows(const float* from, std::ptrdiff_t rowStride, int rows, int columns, float* panels) {
+template <class Simd, class Element>
+void packRows(const Element* from, std::ptrdiff_t rowStride, int rows, int columns, float* panels) {
   for (int r = 0; r < rows; ++r) packRow<Simd>(from + r * rowStride, columns, panels, r, rows);
 }
 
 // Packs the transpose, times `factor`: element (c, r) of the panels is from[r * rowStride + c] * factor. The panels have
 // `columns` rows and `rows` columns. Blocks of width x width are transposed in registers.
-template <class Simd>
-void packTransposed(const float* from, std::ptrdiff_t rowStride, int rows, int columns, float factor, float* panels) {
+template <class Simd, class Element>
+void packTransposed(const Element* from, std::ptrdiff_t rowStride, int rows, int columns, float factor, float* panels) {
   using F = typename Simd::F;
   constexpr int width = Simd::width;
   const F factors = Simd::set1(factor);
@@ -61,7 +61,7 @@ void packTransposed(const float* from, std::ptrdiff_t rowStride, int rows, int c
     for (int c = 0; c < columns; c += width) {
       const int blockColumns = columns - c < width ? columns - c : width;
       F x[width];
-      const float* source = from + r * rowStride + c;
+      const Element* source = from + r * rowStride + c;
       if (blockRows == width && blockColumns == width) {
 #pragma GCC unroll 16
         for (int i = 0; i < width; ++i) x[i] = Simd::mul(Simd::load(source + i * rowStride), factors);

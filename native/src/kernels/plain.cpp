@@ -10,31 +10,38 @@ namespace {
 
 constexpr float negativeInfinity = -std::numeric_limits<float>::infinity();
 
-float* row(const View& view, std::int64_t token, std::int64_t head) {
+[[maybe_unused]] float toFloat(float x) { return x; }
+
+template <class Element>
+Element* row(const BasicView<Element>& view, std::int64_t token, std::int64_t head) {
   return view.data + head * view.headStride + token * view.tokenStride;
 }
 
-std::int64_t visibleKeys(const Tile& tile, std::int64_t query) {
+template <class Element>
+std::int64_t visibleKeys(const BasicTile<Element>& tile, std::int64_t query) {
   if (tile.mask == Mask::full) return tile.kTokens;
   return std::clamp<std::int64_t>(query + tile.causalOffset + 1, 0, tile.kTokens);
 }
 
-float dot(const float* a, const float* b, std::int32_t count) {
+template <class Element>
+float dot(const Element* a, const Element* b, std::int32_t count) {
   float sum = 0;
-  for (std::int32_t c = 0; c < count; ++c) sum += a[c] * b[c];
+  for (std::int32_t c = 0; c < count; ++c) sum += toFloat(a[c]) * toFloat(b[c]);
   return sum;
 }
 
-void addScaled(float* target, float factor, const float* source, std::int32_t count) {
-  for (std::int32_t c = 0; c < count; ++c) target[c] += factor * source[c];
+template <class Element>
+void addScaled(float* target, float factor, const Element* source, std::int32_t count) {
+  for (std::int32_t c = 0; c < count; ++c) target[c] += factor * toFloat(source[c]);
 }
 
 // Scores of one query are computed twice (maximum, then sum), so no buffer is needed.
-void forwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
+template <class Element>
+void forwardRow(const BasicTile<Element>& tile, std::int64_t query, std::int64_t head) {
   const std::int64_t kvHead = (head + tile.groupOffset) / tile.groupSize, keys = visibleKeys(tile, query);
   if (keys == 0) return;
   const float scale = 1.0f / std::sqrt(static_cast<float>(tile.headDim));
-  const float* q = row(tile.q, query, head);
+  const Element* q = row(tile.q, query, head);
   float* o = row(tile.o, query, head);
   float& lse = *row(tile.lse, query, head);
   float largest = lse;
@@ -50,14 +57,15 @@ void forwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
   lse = largest + std::log(sum);
 }
 
-void backwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
+template <class Element>
+void backwardRow(const BasicTile<Element>& tile, std::int64_t query, std::int64_t head) {
   const std::int64_t kvHead = (head + tile.groupOffset) / tile.groupSize;
   const float scale = 1.0f / std::sqrt(static_cast<float>(tile.headDim));
-  const float *q = row(tile.q, query, head), *dO = row(tile.dO, query, head);
+  const Element *q = row(tile.q, query, head), *dO = row(tile.dO, query, head);
   const float lse = *row(tile.lse, query, head), delta = *row(tile.delta, query, head);
   if (lse == negativeInfinity) return;
   for (std::int64_t j = 0; j < visibleKeys(tile, query); ++j) {
-    const float* k = row(tile.k, j, kvHead);
+    const Element* k = row(tile.k, j, kvHead);
     const float p = std::exp(scale * dot(q, k, tile.headDim) - lse);
     const float ds = scale * p * (dot(dO, row(tile.v, j, kvHead), tile.headDim) - delta);
     addScaled(row(tile.dv, j, kvHead), p, dO, tile.headDim);
@@ -68,16 +76,23 @@ void backwardRow(const Tile& tile, std::int64_t query, std::int64_t head) {
 
 }  // namespace
 
-void plainForward(const Tile& tile) {
+template <class Element>
+void plainForward(const BasicTile<Element>& tile) {
   for (std::int32_t head = 0; head < tile.heads; ++head) {
     for (std::int32_t query = 0; query < tile.qTokens; ++query) forwardRow(tile, query, head);
   }
 }
 
-void plainBackward(const Tile& tile) {
+template <class Element>
+void plainBackward(const BasicTile<Element>& tile) {
   for (std::int32_t head = 0; head < tile.heads; ++head) {
     for (std::int32_t query = 0; query < tile.qTokens; ++query) backwardRow(tile, query, head);
   }
 }
+
+template void plainForward(const BasicTile<float>&);
+template void plainForward(const BasicTile<Bf16>&);
+template void plainBackward(const BasicTile<float>&);
+template void plainBackward(const BasicTile<Bf16>&);
 
 }  // namespace hsap

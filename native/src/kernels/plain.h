@@ -5,7 +5,14 @@
 
 namespace hsap {
 
-void plainForward(const Tile& tile);
-void plainBackward(const Tile& tile);
+template <class Element>
+void plainForward(const BasicTile<Element>& tile);
+template <class Element>
+void plainBackward(const BasicTile<Element>& tile);
+
+extern template void plainForward(const BasicTile<float>&);
+extern template void plainForward(const BasicTile<Bf16>&);
+extern template void plainBackward(const BasicTile<float>&);
+extern template void plainBackward(const BasicTile<Bf16>&);
 
 }  // namespace hsap

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "hsap/bf16.h"
+
 namespace hsap {
 
 struct Avx2 {
@@ -12,6 +14,8 @@ struct Avx2 {
   static constexpr int width = 8;
   // A register tile is tileRows x 2 vectors: 12 accumulators, which leaves 4 of 16 registers for operands.
   static constexpr int tileRows = 6;
+  // How many numbers a lane of a product's factors holds.
+  static constexpr int packed = 1;
   // Whether a register tile leaves enough registers to compute exponentials beside it.
   static constexpr bool spareRegisters = false;
 
@@ -20,6 +24,13 @@ struct Avx2 {
   // Lanes from `count` on are zero, and their memory is not touched.
   static F loadPartial(const float* p, int count) { return _mm256_maskload_ps(p, below(count)); }
   static void storePartial(float* p, F x, int count) { _mm256_maskstore_ps(p, below(count), x); }
+
+  static F load(const Bf16* p) { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  static F loadPartial(const Bf16* p, int count) {
+    Bf16 lanes[width];
+    for (int i = 0; i < width && i < count; ++i) lanes[i] = p[i];
+    return load(lanes);
+  }
 
   static F zero() { return _mm256_setzero_ps(); }
   static F set1(float x) { return _mm256_set1_ps(x); }
@@ -120,6 +131,7 @@ struct Avx2 {
   }
 
  private:
+  static F widen(__m128i bf16) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bf16), 16)); }
   static __m256i below(int count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "hsap/bf16.h"
+
 namespace hsap {
 
 struct Avx512 {
@@ -12,6 +14,8 @@ struct Avx512 {
   static constexpr int width = 16;
   // A register tile is tileRows x 2 vectors: 24 accumulators, which leaves 8 of 32 registers for operands.
   static constexpr int tileRows = 12;
+  // How many numbers a lane of a product's factors holds.
+  static constexpr int packed = 1;
   // Whether a register tile leaves enough registers to compute exponentials beside it.
   static constexpr bool spareRegisters = true;
 
@@ -20,6 +24,9 @@ struct Avx512 {
   // Lanes from `count` on are zero, and their memory is not touched.
   static F loadPartial(const float* p, int count) { return _mm512_maskz_loadu_ps(below(count), p); }
   static void storePartial(float* p, F x, int count) { _mm512_mask_storeu_ps(p, below(count), x); }
+
+  static F load(const Bf16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  static F loadPartial(const Bf16* p, int count) { return widen(_mm256_maskz_loadu_epi16(below(count), p)); }
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set1(float x) { return _mm512_set1_ps(x); }
@@ -112,6 +119,7 @@ struct Avx512 {
   }
 
  private:
+  static F widen(__m256i bf16) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16)); }
   static __mmask16 below(int count) {
     return count >= width ? __mmask16(0xffff) : count <= 0 ? __mmask16(0) : __mmask16((1u << count) - 1);
   }

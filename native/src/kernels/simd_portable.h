@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hsap/bf16.h"
+
 namespace hsap {
 
 struct Portable {
@@ -14,6 +16,8 @@ struct Portable {
   static constexpr int width = 4;
   // A register tile is tileRows x 2 vectors: 8 accumulators, which leaves half of 16 registers for operands.
   static constexpr int tileRows = 4;
+  // How many numbers a lane of a product's factors holds.
+  static constexpr int packed = 1;
   // Whether a register tile leaves enough registers to compute exponentials beside it.
   static constexpr bool spareRegisters = false;
 
@@ -31,6 +35,13 @@ struct Portable {
   }
   static void storePartial(float* p, F x, int count) {
     for (int i = 0; i < width && i < count; ++i) p[i] = x[i];
+  }
+
+  static F load(const Bf16* p) { return F{toFloat(p[0]), toFloat(p[1]), toFloat(p[2]), toFloat(p[3])}; }
+  static F loadPartial(const Bf16* p, int count) {
+    F x = zero();
+    for (int i = 0; i < width && i < count; ++i) x[i] = toFloat(p[i]);
+    return x;
   }
 
   static F zero() { return F{}; }
