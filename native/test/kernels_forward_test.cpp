@@ -99,6 +99,26 @@ TEST("a second tile merges exactly into the partial that the first one left") {
   }
 }
 
+TEST("hundreds of merges into one partial do not drift") {
+  // Striped sharding merges one short tile after another into the same rows, each in a call of its own. Every merge rounds lse to
+  // fp32 once more, so errors grow with the square root of their number, and must not grow faster.
+  const Shape whole{.qTokens = 15, .kTokens = 256, .heads = 1, .headDim = 64};
+  TileCase tileCase(whole);
+  for (const Kernels* kernels : allKernels()) {
+    Output out(whole);
+    hsap::Scratch scratch;
+    for (int key = 0; key < whole.kTokens; ++key) {
+      Tile tile = tileCase.tile();
+      tile.o = out.o.view(), tile.lse = out.lse.view();
+      tile.k = tileCase.k.view(key), tile.v = tileCase.v.view(key);
+      tile.kTokens = 1;
+      kernels->forward(&tile, 1, scratch);
+    }
+    const double oError = relativeError(out.o, tileCase.o), lse = lseError(out.lse, tileCase.lse);
+    CHECK(oError <= 2 * tolerance && lse <= tolerance, hsap::isaName(kernels->isa), " o ", oError, " lse ", lse);
+  }
+}
+
 TEST("large logits neither overflow nor lose the sum") {
   // Scores are rounded to fp32, so their absolute error, and with it the error of the weights, grows with them.
   for (const float logits : {10.0f, 100.0f, 1e4f, 1e10f}) {
