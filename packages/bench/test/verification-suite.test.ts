@@ -4,7 +4,7 @@ import type { Problem, Strategy } from "@hsap/schedule";
 import { InputError, packedBatch } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { strategies } from "../src/strategies.ts";
+import { strategies, strategyNamed } from "../src/strategies.ts";
 import { faultOf, verifyStrategies } from "../src/verification/verification-suite.ts";
 import type { CaseResult } from "../src/verification/verified-case.ts";
 
@@ -77,7 +77,25 @@ describe("the verification suite", () => {
     };
     const { rows, wrong } = await verifyOn([careless], [11, 20, 5], 2);
     expect(wrong).toBe(1);
-    expect(rows[0].verdict).toMatch(/^WRONG: contamination: /);
+    expect(rows[0].verdict).toMatch(/^WRONG: contamination: .*; [1-9]\d* contaminated pairs when run \(given\)$/);
+    expect(rows[0].contaminatedPairs).toBeGreaterThan(0);
+    expect(rows[0].errors.o).toBeGreaterThan(0.01);
+  });
+
+  test("shows that published rings contaminate a pack, and that padding does not", async () => {
+    const faithful = (name: string) =>
+      verifyStrategies({
+        strategies: [strategyNamed(name)],
+        size: "quick",
+        cases: [{ name: "given", problem: problemOf([11, 20, 5], 2) }],
+        faithful: true,
+      });
+    for (const name of ["ring", "zigzag", "striped"]) {
+      const { rows, wrong } = await faithful(name);
+      expect(wrong).toBe(1);
+      expect(rows[0].contaminatedPairs).toBeGreaterThan(0);
+    }
+    for (const name of ["zigzag-per-document", "ulysses"]) expect((await faithful(name)).rows[0].verdict).toBe("ok");
   });
 
   test("calls a strategy wrong that throws anything but a refusal", async () => {

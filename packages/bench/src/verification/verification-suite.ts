@@ -1,4 +1,11 @@
-import { type Degrees, type Problem, ranksOf, type Strategy, type StrategyOptions } from "@hsap/schedule";
+import {
+  type Degrees,
+  type Problem,
+  publishedOptions,
+  ranksOf,
+  type Strategy,
+  type StrategyOptions,
+} from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { type Expected, expectedOf, type OutputErrors, type OutputName, wrongOutputs } from "../accuracy.ts";
 import { formatDegrees } from "../strategies.ts";
@@ -49,6 +56,8 @@ export interface VerificationOptions {
   /** Only these degrees, instead of all that the strategy proposes. */
   readonly degrees?: Degrees | undefined;
   readonly options?: StrategyOptions | undefined;
+  /** Each strategy does what the published system does with packs, right or wrong. */
+  readonly faithful?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** `done` is the share of the work, 0 to 1. */
   readonly onProgress?: ((done: number, label: string) => void) | undefined;
@@ -74,7 +83,8 @@ export async function verifyStrategies(given: VerificationOptions): Promise<Veri
     done += weightOf(one);
     const expected = await expectedOf(problem, seed, 2, signal);
     for (const strategy of strategies) {
-      const candidates = candidatesOf(strategy, problem, given);
+      const options = given.faithful ? { ...publishedOptions(strategy), ...given.options } : given.options;
+      const candidates = candidatesOf(strategy, problem, { ...given, options });
       if (!Array.isArray(candidates)) {
         noteRefusal(refusals, {
           strategy: strategy.name,
@@ -87,7 +97,7 @@ export async function verifyStrategies(given: VerificationOptions): Promise<Veri
       for (const degrees of candidates) {
         signal?.throwIfAborted();
         const row = rowFor(rows, strategy, ranksOf(problem), degrees);
-        runs += await verifyInto(row, strategy, { name, problem }, { ...given, degrees, expected, seed });
+        runs += await verifyInto(row, strategy, { name, problem }, { ...given, options, degrees, expected, seed });
       }
     }
   }
@@ -113,7 +123,9 @@ export function faultOf({
   unstablePasses,
   dtype,
 }: CaseResult): string | undefined {
-  if (findings.length > 0) return findings[0].message;
+  const [finding] = findings;
+  if (finding !== undefined && contaminatedPairs === 0) return finding.message;
+  if (finding !== undefined) return `${finding.message}; ${contaminatedPairs} contaminated pairs when run`;
   const [wrong] = wrongOutputs(errors, dtype);
   if (wrong !== undefined) return `error of ${wrong} is ${errors[wrong]?.toExponential(1)}`;
   if (contaminatedPairs > 0) return `${contaminatedPairs} contaminated pairs`;
