@@ -20,6 +20,7 @@ export interface ProblemOptions {
   readonly strategy?: string;
   readonly degrees?: string;
   readonly option?: readonly string[];
+  readonly faithful?: boolean;
   readonly memoryCap?: string;
   readonly json?: boolean;
 }
@@ -51,6 +52,7 @@ export function addProblemOptions(command: Command): Command {
     .option("--strategy <name>", "which strategy (default: hsap, or all where a command compares)")
     .option("--degrees <list>", "how many ranks each mechanism spans: ulysses=2,sap=4 (default: the strategy's choice)")
     .option("--option <name=value>", "an option of the strategy; may be repeated", collect, [])
+    .option("--faithful", "do what the published system does with packs, right or wrong: all such options at once")
     .option("--memory-cap <bytes>", "highest peak of any rank: 512MiB, 2GB (default: none)")
     .option("--json", "print JSON instead of a table");
 }

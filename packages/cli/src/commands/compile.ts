@@ -1,11 +1,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { type Compiled, compileWith, inspect, strategyNamed } from "@hsap/bench";
+import { type Compiled, compileWith, inspect } from "@hsap/bench";
 import { decodeSchedule, encodeSchedule, formatSchedule } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { compiledReport, formatCompiledReport } from "../compiled-report.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { batchOf, passesOf, problemOf } from "../given-problem.ts";
-import { parseBytes, parseDegrees, parseStrategyOptions } from "../option-values.ts";
+import { givenStrategy } from "../given-strategy.ts";
+import { parseBytes, parseDegrees } from "../option-values.ts";
 import type { CommandContext, CompileOptions } from "../program.ts";
 
 /** `hsap compile`: one problem, one strategy, one schedule, and what it costs. */
@@ -46,12 +47,12 @@ export function memoryCapOf(text: string | undefined): number | undefined {
 }
 
 function compileGiven(options: CompileOptions): Compiled {
-  const strategy = strategyNamed(options.strategy ?? "hsap");
+  const { strategy, options: ofStrategy } = givenStrategy(options.strategy ?? "hsap", options);
   const passes = passesOf(options, ["forward"]);
   if (passes.length > 1) throw new InputError("invalid pass: both (a schedule is for one pass: forward or backward)");
   return compileWith(strategy, problemOf(options, batchOf(options), passes[0]), {
     degrees: options.degrees === undefined ? undefined : parseDegrees(options.degrees),
-    options: parseStrategyOptions(options.option ?? []),
+    options: ofStrategy,
     memoryCapBytes: memoryCapOf(options.memoryCap),
   });
 }

@@ -11,12 +11,13 @@ import {
   summarise,
   workspacePath,
 } from "@hsap/bench";
-import { checkProblem } from "@hsap/schedule";
+import { checkProblem, publishedOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { exitCodes } from "../exit-codes.ts";
 import { batchOf, passesOf, problemOf, seedOf, sourceOf } from "../given-problem.ts";
+import { givenStrategy } from "../given-strategy.ts";
 import { interruptible } from "../interruption.ts";
-import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
+import { parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { formatSummary } from "../summary-table.ts";
@@ -110,20 +111,23 @@ function withGivenOptions(experiment: Experiment, options: ExperimentOptions): E
   return { ...experiment, sweep: { ...changed, ...shape, mask } };
 }
 
-function variantsOf(
-  variants: readonly ExperimentVariant[],
-  { strategy, degrees, option = [] }: ExperimentOptions,
-): ExperimentVariant[] {
+function variantsOf(variants: readonly ExperimentVariant[], given: ExperimentOptions): ExperimentVariant[] {
+  const { strategy, degrees, option = [], faithful } = given;
   if (strategy === undefined) {
     if (degrees !== undefined) throw new InputError(`invalid degrees: ${degrees} (name their --strategy)`);
-    return [...variants];
+    return variants.map((variant) => (faithful ? asPublished(variant) : variant));
   }
-  const named = strategyNamed(strategy).name;
-  const own = variants.filter((variant) => variant.strategy === named);
-  if (degrees === undefined && option.length === 0 && own.length > 0) return own;
+  const named = givenStrategy(strategy, given);
+  const own = variants.filter((variant) => variant.strategy === strategy);
+  if (degrees === undefined && option.length === 0 && !faithful && own.length > 0) return own;
   const settled = degrees === undefined ? {} : { degrees: parseDegrees(degrees) };
-  return [{ strategy: named, ...settled, options: parseStrategyOptions(option) }];
+  return [{ strategy, ...settled, options: { ...named.options } }];
 }
+
+const asPublished = (variant: ExperimentVariant): ExperimentVariant => ({
+  ...variant,
+  options: { ...publishedOptions(strategyNamed(variant.strategy)), ...variant.options },
+});
 
 function packOf(options: ExperimentOptions): GivenPack | undefined {
   return sourceOf(options) === undefined ? undefined : batchOf(options);

@@ -3,7 +3,6 @@ import {
   type OutputName,
   type Refusal,
   strategies,
-  strategyNamed,
   type VerificationCase,
   type VerificationReport,
   type VerificationRow,
@@ -13,6 +12,7 @@ import {
 import { InputError } from "@hsap/workload";
 import { exitCodes } from "../exit-codes.ts";
 import { batchOf, problemOf, seedOf, sourceOf } from "../given-problem.ts";
+import { givenStrategy } from "../given-strategy.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
 import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
@@ -46,7 +46,7 @@ export async function verify(options: VerifyOptions, context: CommandContext): P
 async function runSuite(options: VerifyOptions, { output }: CommandContext): Promise<VerificationReport> {
   const cases = casesOf(options);
   const ranks = options.ranks === undefined || cases !== undefined ? undefined : [wholeNumber("ranks", options.ranks)];
-  const chosen = options.strategy === undefined ? strategies : [strategyNamed(options.strategy)];
+  const named = options.strategy === undefined ? undefined : givenStrategy(options.strategy, options);
   const degrees = options.degrees === undefined ? undefined : parseDegrees(options.degrees);
   const progress = await startProgress(output);
   try {
@@ -54,13 +54,14 @@ async function runSuite(options: VerifyOptions, { output }: CommandContext): Pro
       () => "interrupted: nothing is kept of a verification; start it again",
       (signal) =>
         verifyStrategies({
-          strategies: chosen,
+          strategies: named === undefined ? strategies : [named.strategy],
           size: sizeOf(options),
           seed: seedOf(options),
           ranks,
           cases,
           degrees,
-          options: parseStrategyOptions(options.option ?? []),
+          options: named?.options ?? parseStrategyOptions(options.option ?? []),
+          faithful: options.faithful,
           signal,
           onProgress: progress.update,
         }),
