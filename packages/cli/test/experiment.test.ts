@@ -72,6 +72,13 @@ describe("hsap verify", () => {
     expect(out).toMatch(/^# verdict: ok$/m);
   });
 
+  test("fails loudly where nothing could be verified", async () => {
+    const { exitCode, out, err } = await hsap("verify --docs 30 --ranks 4 --strategy reference");
+    expect(exitCode).toBe(1);
+    expect(out).toMatch(/^# verdict: WRONG/m);
+    expect(err).toMatch(/^hsap: verification failed: 0 of 0 rows are wrong \(every strategy refused\)$/m);
+  });
+
   test("runs a stored schedule of either pass against float64", async () => {
     for (const pass of ["forward", "backward"]) {
       const file = join(folder, `${pass}.schedule`);

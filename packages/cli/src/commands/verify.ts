@@ -40,7 +40,11 @@ export async function verify(options: VerifyOptions, context: CommandContext): P
     output.out(formatTable(columns, report.rows));
     output.out(footer(report, seconds));
   }
-  if (report.wrong > 0 || report.rows.length === 0) finish(exitCodes.failed);
+  if (report.wrong === 0 && report.rows.length > 0) return;
+  const first = report.rows.find(({ verdict }) => verdict !== "ok");
+  const what = first ? `${first.strategy} on ${first.ranks} ranks: ${first.verdict}` : "every strategy refused";
+  output.err(`hsap: verification failed: ${report.wrong} of ${report.rows.length} rows are wrong (${what})\n`);
+  finish(exitCodes.failed);
 }
 
 async function runSuite(options: VerifyOptions, { output }: CommandContext): Promise<VerificationReport> {
