@@ -43,7 +43,8 @@ export const dispatchGroupcast: Strategy = {
     chunksPerRank: { summary: "chunks that each rank gets", default: 8 },
     stages: { summary: "parts in which the needed keys and values come", default: 2 },
     transport: {
-      summary: "allToAll: a message for every pair of ranks; groupcast: a library that sends what several ranks of a node need once",
+      summary:
+        "allToAll: a message for every pair of ranks; groupcast: a library that sends what several ranks of a node need once",
       default: "allToAll",
     },
   },
@@ -103,8 +104,12 @@ function attendInStages(
   casts.forEach((cast, stage) => {
     groupCast(stage + 1);
     attendTo(needed[stage], 1 + rank);
-    if (problem.pass === "backward") groupReduce(builder, cast, rank, kinds);
+    if (problem.pass === "forward") return;
+    // What came back from the stage before is added only now, so that it travelled while this stage was computed.
+    if (stage > 0) addReturned(builder, casts[stage - 1], rank);
+    returnGradients(builder, cast, rank, kinds);
   });
+  if (problem.pass === "backward") addReturned(builder, casts[casts.length - 1], rank);
 }
 
 function castTransfers(builder: ScheduleBuilder, cast: Cast, rank: number): Transfer[] {
@@ -115,22 +120,29 @@ function castTransfers(builder: ScheduleBuilder, cast: Cast, rank: number): Tran
   ]);
 }
 
-/** Returns the gradients of what was cast to their owners, and adds those that come to the owner's. */
-function groupReduce(builder: ScheduleBuilder, cast: Cast, rank: number, kinds: Kinds): void {
-  const program = builder.rank(rank);
-  const shares = (of: number, owner: number): Block[] =>
-    shardBlocks(builder, ["dk", "dv"], cast[of][owner], { part: 1 + of });
-  program.exchange(
+/** Returns the gradients of what was cast in a stage to their owners. */
+function returnGradients(builder: ScheduleBuilder, cast: Cast, rank: number, kinds: Kinds): void {
+  builder.rank(rank).exchange(
     kinds.reduce,
     otherPlaces(cast, rank).flatMap((other) => [
-      { to: other, blocks: shares(rank, other) },
-      { from: other, blocks: shares(other, rank) },
+      { to: other, blocks: gradientShares(builder, cast, rank, other) },
+      { from: other, blocks: gradientShares(builder, cast, other, rank) },
     ]),
   );
+}
+
+/** Adds the gradients that came back to an owner to its own. */
+function addReturned(builder: ScheduleBuilder, cast: Cast, rank: number): void {
   for (const other of otherPlaces(cast, rank)) {
-    for (const share of shares(other, rank)) program.reduce({ ...share, part: 0 }, share);
+    for (const share of gradientShares(builder, cast, other, rank)) {
+      builder.rank(rank).reduce({ ...share, part: 0 }, share);
+    }
   }
 }
+
+/** What rank `of` has of the gradients that belong to `owner`. */
+const gradientShares = (builder: ScheduleBuilder, cast: Cast, of: number, owner: number): Block[] =>
+  shardBlocks(builder, ["dk", "dv"], cast[of][owner], { part: 1 + of });
 
 function dispatchChunks({ batch, mask }: Problem, ranks: number, chunksPerRank: number): Layout {
   const tokens = tokensOf(batch);

@@ -45,10 +45,14 @@ export const loongtrain: Strategy = {
       summary: "zigzag: groups own chunks of the whole pack; zigzag-per-document: chunks of each document",
       default: "zigzag",
     },
+    outer: {
+      summary: "when the outer exchange is issued: last or first of a round (as published, on a lane of its own)",
+      default: "last",
+    },
     placement: { summary: "head-first or context-first: which ranks are neighbours", default: "head-first" },
   },
 
-  compile(problem, degrees, { shards = "zigzag", placement = "head-first" } = {}) {
+  compile(problem, degrees, { shards = "zigzag", outer: order = "last", placement = "head-first" } = {}) {
     const checked = checkedDegrees(loongtrain, problem, degrees);
     checkHeadSplit("loongtrain", problem, checked.ulysses);
     const { ulysses, inner, outer } = checked;
@@ -58,28 +62,34 @@ export const loongtrain: Strategy = {
       throw new InputError(`unknown placement: ${placement} (loongtrain has head-first and context-first)`);
     });
     const builder = new ScheduleBuilder(problem, "loongtrain", checked, layoutOfGroups(groups));
-    attendInGroups(builder, groups, (ring) => attendDoubleRound(builder, ring, inner));
+    if (order !== "last" && order !== "first") {
+      throw new InputError(`unknown outer: ${order} (loongtrain has last and first)`);
+    }
+    attendInGroups(builder, groups, (ring) => attendDoubleRound(builder, ring, inner, order));
     return builder.finish();
   },
 };
 
-function attendDoubleRound(builder: ScheduleBuilder, ring: Ring, inner: number): void {
+function attendDoubleRound(builder: ScheduleBuilder, ring: Ring, inner: number, order: "first" | "last"): void {
   const attendFrom = builder.problem.pass === "forward" ? attendForward : attendBackward;
   ring.ranks.forEach((_, place) => {
-    attendFrom(builder, ring, doubleRing(ring, inner, place), place);
+    attendFrom(builder, ring, doubleRing(ring, inner, place, order), place);
   });
 }
 
 type DoubleRing = ReturnType<typeof doubleRing>;
 
 /** The places around one place of an outer ring of inner rings, `inner` places each. */
-function doubleRing({ ranks }: Ring, inner: number, place: number) {
+function doubleRing({ ranks }: Ring, inner: number, place: number, order: "first" | "last") {
   const outer = ranks.length / inner;
   const [round, seat] = [Math.floor(place / inner), place % inner];
   const at = (round: number, seat: number) => ((round + outer) % outer) * inner + ((seat + 2 * inner) % inner);
   return {
     inner,
     outer,
+    /** The step of an inner round before whose exchange, or after it, the outer exchange is issued. */
+    outerStepAt: order === "first" ? 0 : Math.max(0, inner - 2),
+    outerIsFirst: order === "first",
     next: ranks[at(round, seat + 1)],
     previous: ranks[at(round, seat - 1)],
     outerNext: ranks[at(round + 1, seat)],
@@ -147,24 +157,27 @@ function attendBackward(builder: ScheduleBuilder, ring: Ring, around: DoubleRing
 function passKeysAndValues(
   builder: ScheduleBuilder,
   { shards, heads }: Ring,
-  { inner, outer, next, previous, outerNext, outerPrevious, heldAt }: DoubleRing,
+  { inner, outer, next, previous, outerNext, outerPrevious, heldAt, outerStepAt, outerIsFirst }: DoubleRing,
   program: ProgramBuilder,
   outerStep: number,
   step: number,
 ): void {
   const kv = (of: number) => shardBlocks(builder, ["k", "v"], shards[of], { heads });
+  const passOutside = () => {
+    if (step !== outerStepAt || outerStep + 1 >= outer) return;
+    program.exchange("p2p", [
+      { to: outerNext, blocks: kv(heldAt(outerStep, 0)) },
+      { from: outerPrevious, blocks: kv(heldAt(outerStep + 1, 0)) },
+    ]);
+  };
+  if (outerIsFirst) passOutside();
   if (step + 1 < inner) {
     program.exchange("p2p", [
       { to: next, blocks: kv(heldAt(outerStep, step)) },
       { from: previous, blocks: kv(heldAt(outerStep, step + 1)) },
     ]);
   }
-  if (step === Math.max(0, inner - 2) && outerStep + 1 < outer) {
-    program.exchange("p2p", [
-      { to: outerNext, blocks: kv(heldAt(outerStep, 0)) },
-      { from: outerPrevious, blocks: kv(heldAt(outerStep + 1, 0)) },
-    ]);
-  }
+  if (!outerIsFirst) passOutside();
 }
 
 const tilesOf = ({ problem }: ScheduleBuilder, { shards }: Ring, place: number, held: number) =>
