@@ -59,13 +59,17 @@ TEST("a rank that owns an input nobody can make ends the run before it starts") 
   CHECK(error.find("tensor code 99 is not an input") != std::string::npos, error);
 }
 
-TEST("an arena no machine has is an error of its rank") {
+TEST("an arena no machine has is refused before anything is allocated") {
   Ring ring = smallRing();
-  Program program = ring.fixture.finish();
+  const Program program = ring.fixture.finish();
   ring.fixture.arenaBytes[1] = 4e15;
   checkProgram(program);
-  const std::string error = errorOf(program, {});
-  CHECK(error.find("rank-failed: rank 1 failed") == 0, error);
+  for (const bool alias : {true, false}) {
+    RunOptions options;
+    options.alias = alias;
+    const std::string error = errorOf(program, options);
+    CHECK(error.find("out-of-memory: the arenas of 3 ranks need 3814697265 MiB") == 0, error);
+  }
 }
 
 TEST("a cancellation ends a run wherever it is: before, while it computes, while it waits for a link") {

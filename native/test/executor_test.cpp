@@ -203,22 +203,26 @@ TEST("partials that were computed elsewhere are merged in order") {
   CHECK(distance(results.lse, expected.lse) <= 1e-6, distance(results.lse, expected.lse));
 }
 
-TEST("tiles too large for one piece are split by heads and queries without a trace in the result") {
-  const std::int32_t tokens = 1500;
+TEST("tiles too large for one piece are split by heads and queries, and small ones are gathered, with the same result") {
   for (const bool backward : {false, true}) {
-    Ring ring(1, shape(6, 2, 64, backward), {0, tokens});
+    Ring ring(2, shape(6, 2, 32, backward), {0, 3, 7, 11, 420, 425, 500});
     const Program program = ring.fixture.finish();
     checkProgram(program);
     const Expected expected = expect(program.problem, {});
     Saved saved(expected);
     saved.options.isa = bestIsa();
-    const Results results = run(program, saved.options);
-    if (backward) {
-      CHECK(distance(results.dq, expected.dq) <= 3e-6, distance(results.dq, expected.dq));
-      CHECK(distance(results.dk, expected.dk) <= 3e-6, distance(results.dk, expected.dk));
-      CHECK(distance(results.dv, expected.dv) <= 3e-6, distance(results.dv, expected.dv));
-    } else {
-      CHECK(distance(results.o, expected.o) <= 1e-6, distance(results.o, expected.o));
+    // From many pieces for each head, over whole heads and small tiles together, to everything in one.
+    for (const double pieceWork : {1e3, 4e5, 2e6, 1e9}) {
+      saved.options.pieceWork = pieceWork;
+      const Results results = run(program, saved.options);
+      if (backward) {
+        CHECK(distance(results.dq, expected.dq) <= 3e-6, pieceWork, " dq ", distance(results.dq, expected.dq));
+        CHECK(distance(results.dk, expected.dk) <= 3e-6, pieceWork, " dk ", distance(results.dk, expected.dk));
+        CHECK(distance(results.dv, expected.dv) <= 3e-6, pieceWork, " dv ", distance(results.dv, expected.dv));
+      } else {
+        CHECK(distance(results.o, expected.o) <= 1e-6, pieceWork, " o ", distance(results.o, expected.o));
+        CHECK(distance(results.lse, expected.lse) <= 1e-6, pieceWork, " lse ", distance(results.lse, expected.lse));
+      }
     }
   }
 }

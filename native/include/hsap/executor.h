@@ -43,6 +43,10 @@ struct RunOptions {
   Isa isa = Isa::scalar;
   bool alias = true;              // hand over pointers to what never changes; otherwise every block is copied
   double linkBytesPerSecond = 0;  // above 0: no link between two ranks is faster
+  // Tiles are given to the kernels in pieces of at most about so many pairs x heads x headDim, and a run can be stopped between
+  // them. The default is 0.5 GFLOP forward and 1.25 backward: some ten milliseconds on a fast core, well under a second on a slow
+  // and crowded one, and so much that packing keys anew for each piece costs nothing. The bits depend on it.
+  double pieceWork = 1.25e8;
   std::optional<Fault> fault;
   // Of the forward pass, needed for a backward pass: o [heads][tokens][headDim] and lse [heads][tokens].
   const float* savedO = nullptr;
@@ -69,7 +73,7 @@ struct RunTrace {
 class RunError : public std::runtime_error {
  public:
   RunError(std::string errorCode, const std::string& message) : std::runtime_error(message), code(std::move(errorCode)) {}
-  const std::string code;  // "unsupported-isa", "invalid-run", "rank-failed" or "aborted"
+  const std::string code;  // "unsupported-isa", "invalid-run", "out-of-memory", "rank-failed" or "aborted"
 };
 
 // Runs a program that checkProgram accepted; the trace has a row for each of its ops. The same program and options give the same

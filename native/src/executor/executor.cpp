@@ -1,8 +1,10 @@
 #include "hsap/executor.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <deque>
 #include <memory>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -139,6 +141,23 @@ class Run {
   std::vector<RankRun> ranks_;
 };
 
+// Where memory is promised without being there, a run that needs too much would not fail but be killed, and others with it.
+void checkMemory(const Program& program, bool alias) {
+  double total = 0, largest = 0;
+  for (std::int32_t rank = 0; rank < program.ranks(); ++rank) {
+    total += arenaBytes(program, rank);
+    largest = std::max(largest, arenaBytes(program, rank));
+  }
+  // What is handed over needs no memory, so that with aliases only a single arena is sure to be too large.
+  const double needed = alias ? largest : total;
+  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (needed <= machine) return;
+  std::ostringstream text;
+  text << "the arenas of " << program.ranks() << " ranks need " << static_cast<std::int64_t>(needed / 1048576)
+       << " MiB (this machine has " << static_cast<std::int64_t>(machine / 1048576) << ")";
+  throw RunError("out-of-memory", text.str());
+}
+
 void checkOptions(const Program& program, const RunOptions& options, const RunTrace& trace) {
   const auto ops = static_cast<std::size_t>(program.ops());
   if (trace.beginUs.size() != ops || trace.endUs.size() != ops || trace.busyUs.size() != ops)
@@ -152,6 +171,7 @@ void checkOptions(const Program& program, const RunOptions& options, const RunTr
 void runProgram(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace,
                 Cancellation& cancellation) {
   checkOptions(program, options, trace);
+  checkMemory(program, options.alias);
   const Kernels* kernels = kernelsFor(options.isa);
   if (kernels == nullptr)
     throw RunError("unsupported-isa", std::string("this processor or build has no ") + isaName(options.isa) + " kernels");

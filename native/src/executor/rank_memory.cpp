@@ -61,11 +61,16 @@ float* outputOf(const RunOutputs& outputs, TensorCode code) {
 
 }  // namespace
 
+double arenaBytes(const Program& program, std::int32_t rank) {
+  return static_cast<double>(stretchOf(program)) * program.rank.arenaBytes[rank];
+}
+
 void RankMemory::Free::operator()(void* memory) const { std::free(memory); }
 
 RankMemory::RankMemory(const Program& program, std::int32_t rank, const std::vector<bool>& ownMemory)
     : program_(program), firstRegion_(program.rank.regionBegin[rank]) {
-  const std::size_t stretch = stretchOf(program), bytes = stretch * static_cast<std::size_t>(program.rank.arenaBytes[rank]);
+  const std::size_t stretch = stretchOf(program);
+  const auto bytes = static_cast<std::size_t>(hsap::arenaBytes(program, rank));
   arena_.reset(std::aligned_alloc(64, (bytes / 64 + 1) * 64));
   if (arena_ == nullptr) throw std::bad_alloc();
   for (std::int32_t region = firstRegion_; region < program.rank.regionBegin[rank + 1]; ++region) {

@@ -11,6 +11,9 @@
 
 namespace hsap {
 
+// Bytes that the rank's arena takes here.
+double arenaBytes(const Program& program, std::int32_t rank);
+
 class RankMemory {
  public:
   // Reserves the arena without touching it. `ownMemory` as given by regionsWithOwnMemory. Throws std::bad_alloc.

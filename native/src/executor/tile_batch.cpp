@@ -6,9 +6,6 @@ namespace hsap {
 
 namespace {
 
-// Pairs x heads x headDim in one call of the kernels: 0.5 GFLOP forward, 1.25 backward. That is some ten milliseconds on a fast
-// core and well under a second on a slow and crowded one, and large enough that packing keys anew for each piece costs nothing.
-constexpr double pieceLimit = 1.25e8;
 // Queries are split in multiples of this, so that only the last piece has ragged blocks.
 constexpr std::int64_t queryStep = 192;
 
@@ -43,12 +40,12 @@ void TileBatch::run(const std::vector<std::int32_t>& rows) {
   for (const std::int32_t row : rows) {
     const Tile tile = tileOf(row);
     const double work = workOf(tile);
-    if (work > pieceLimit) {
+    if (work > context_.options.pieceWork) {
       runPiece();
       runLarge(row, tile);
       continue;
     }
-    if (pieceWork_ + work > pieceLimit) runPiece();
+    if (pieceWork_ + work > context_.options.pieceWork) runPiece();
     rows_.push_back(row);
     tiles_.push_back(tile);
     work_.push_back(work);
@@ -118,7 +115,7 @@ void TileBatch::runLarge(std::int32_t row, const Tile& tile) {
 
 void TileBatch::runQueries(const Tile& heads, double work) {
   const double perQuery = work / heads.qTokens;
-  const auto steps = static_cast<std::int64_t>(pieceLimit / perQuery / queryStep);
+  const auto steps = static_cast<std::int64_t>(context_.options.pieceWork / perQuery / queryStep);
   const std::int64_t queries = std::max<std::int64_t>(1, steps) * queryStep;
   for (std::int64_t begin = 0; begin < heads.qTokens; begin += queries) {
     Tile part = heads;
