@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import { type LoweredSchedule, lower, type Problem, type Schedule, type Trace } from "@hsap/schedule";
 import { tokensOf } from "@hsap/workload";
 import { addon, type Isa, type NativeRunOptions, type NativeRunResult, type Perturbation } from "./addon.ts";
@@ -58,7 +59,7 @@ export async function run(schedule: Schedule, options: RunOptions = {}): Promise
   return {
     trace: { origin: "measured", beginUs, endUs, busyUs, durationUs },
     outputs,
-    digest: digestOf(outputs),
+    digest: await digestOf(outputs),
     arenaBytes: lowered.rank.arenaBytes,
     isa: nativeOptions.isa,
   };
@@ -117,10 +118,15 @@ function outputsOf({ o, lse, dq, dk, dv }: NativeRunResult): RunResult["outputs"
   return { o: o ?? none, lse: lse ?? none, dq: dq ?? none, dk: dk ?? none, dv: dv ?? none };
 }
 
-function digestOf(outputs: RunResult["outputs"]): string {
+/** Lets the JavaScript thread do other things after every few milliseconds of hashing. */
+async function digestOf(outputs: RunResult["outputs"]): Promise<string> {
+  const step = 2 ** 24;
   const hash = createHash("sha256");
-  for (const values of Object.values(outputs)) {
-    hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  for (const { buffer, byteOffset, byteLength } of Object.values(outputs)) {
+    for (let begin = 0; begin < byteLength; begin += step) {
+      hash.update(new Uint8Array(buffer, byteOffset + begin, Math.min(step, byteLength - begin)));
+      if (byteLength > step) await setImmediate();
+    }
   }
   return hash.digest("hex");
 }
