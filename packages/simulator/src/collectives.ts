@@ -24,10 +24,17 @@ export interface CollectiveInstance {
   readonly nodes: number;
   /** Bytes of the largest buffer of a rank: sent or received. */
   readonly bufferBytes: number;
-  /** Bytes over each link. */
-  readonly load: ReadonlyMap<number, number>;
+  readonly parts: readonly CollectivePart[];
   /** The outermost level that it uses. */
   readonly level: number;
+}
+
+/** What moves as a whole: all of a ring, or what one rank receives of an all-to-all. */
+export interface CollectivePart {
+  /** Bytes over each link. */
+  readonly load: ReadonlyMap<number, number>;
+  /** The groups that are not finished before it is. */
+  readonly groups: readonly number[];
 }
 
 const send = opKinds.indexOf("send");
@@ -95,39 +102,84 @@ function instanceOf(
   links: LinkMap,
 ): CollectiveInstance {
   const { ops, problem } = schedule;
+  const kind = groupKinds[groups.kind[own[0]]];
+  let bufferBytes = 0;
+  for (const group of own) {
+    let [out, into] = [0, 0];
+    for (let row = groups.opBegin[group]; row < groups.opEnd[group]; row++) {
+      if (ops.kind[row] === send) out += moves.bytes[row];
+      else into += moves.bytes[row];
+    }
+    bufferBytes = Math.max(bufferBytes, out, into);
+  }
+  const parts =
+    kind === "allToAll"
+      ? pairwiseParts(schedule, groups, own, moves, links)
+      : [{ load: hierarchicalLoad(schedule, groups, own, moves, links), groups: own }];
+  let level = 0;
+  for (const { load } of parts) for (const link of load.keys()) level = Math.max(level, links.level[link]);
+  const nodes = new Set(own.map((group) => nodeOf(problem.cluster, moves.rankOfGroup[group]))).size;
+  return { kind, groups: own, nodes, bufferBytes, parts, level };
+}
+
+/** A part for each rank: what it receives, from each sender by itself. */
+function pairwiseParts(
+  { ops }: Schedule,
+  groups: Groups,
+  own: readonly number[],
+  { partner, bytes, groupOf, rankOfGroup }: Moves,
+  links: LinkMap,
+): CollectivePart[] {
+  return own.flatMap((group) => {
+    const load = new Map<number, number>();
+    const members = new Set([group]);
+    for (let row = groups.opBegin[group]; row < groups.opEnd[group]; row++) {
+      if (ops.kind[row] === send) continue;
+      members.add(groupOf[partner[row]]);
+      for (const link of links.path(ops.peer[row], rankOfGroup[group]))
+        load.set(link, (load.get(link) ?? 0) + bytes[row]);
+    }
+    // A rank that receives nothing only sends, in the parts of others.
+    return load.size === 0 ? [] : [{ load, groups: [...members] }];
+  });
+}
+
+/**
+ * Bytes on each link if a library sends what several ranks of a node need, or sums of what several of them have, between nodes
+ * only once: inside its node every rank has all of it from a neighbour, or hands all of it to one.
+ */
+function hierarchicalLoad(
+  schedule: Schedule,
+  groups: Groups,
+  own: readonly number[],
+  moves: Moves,
+  links: LinkMap,
+): Map<number, number> {
+  const { ops, problem } = schedule;
   const { cluster } = problem;
   const kind = groupKinds[groups.kind[own[0]]];
   const load = new Map<number, number>();
   const add = (link: number, bytes: number) => load.set(link, (load.get(link) ?? 0) + bytes);
   const ranksOfNode = new Map<number, number[]>();
-  // What crosses between nodes: the same rows for several ranks of a node, or sums of the same rows from several, cross once.
   const crossings = new Map<string, Crossing>();
-  let bufferBytes = 0;
   for (const group of own) {
     const rank = moves.rankOfGroup[group];
     const node = nodeOf(cluster, rank);
     ranksOfNode.set(node, [...(ranksOfNode.get(node) ?? []), rank]);
-    let [out, into] = [0, 0];
     for (let row = groups.opBegin[group]; row < groups.opEnd[group]; row++) {
-      if (ops.kind[row] !== send) {
-        into += moves.bytes[row];
-        continue;
-      }
-      out += moves.bytes[row];
+      if (ops.kind[row] !== send) continue;
       const peer = ops.peer[row];
       const peerNode = nodeOf(cluster, peer);
-      if (kind === "allToAll" || peerNode === node) {
+      if (peerNode === node) {
         for (const link of links.path(rank, peer)) add(link, moves.bytes[row]);
         continue;
       }
-      // Inside its node every rank has all of it from a neighbour, or hands all of it to one.
       add(kind === "reduceScatter" ? links.out(rank, 0) : links.into(peer, 0), moves.bytes[row]);
       const key = kind === "reduceScatter" ? `n${node}>${peer}` : `${rank}>n${peerNode}`;
       const crossing = crossings.get(key);
       if (crossing === undefined) crossings.set(key, { rows: [row], from: rank, to: peer });
       else crossing.rows.push(row);
     }
-    bufferBytes = Math.max(bufferBytes, out, into);
   }
   for (const { rows, from, to } of crossings.values()) {
     const bytes = kind === "allGather" ? moves.bytes[rows[0]] : unionBytes(schedule, rows);
@@ -139,9 +191,7 @@ function instanceOf(
       for (const rank of receivers) add(links.into(rank, level), bytes / receivers.length);
     }
   }
-  let level = 0;
-  for (const link of load.keys()) level = Math.max(level, links.level[link]);
-  return { kind, groups: own, nodes: ranksOfNode.size, bufferBytes, load, level };
+  return load;
 }
 
 interface Crossing {

@@ -1,6 +1,6 @@
 import { opKinds, type Schedule, type Tile } from "@hsap/schedule";
 import type { CollectiveInstance, Transfers } from "./collectives.ts";
-import type { Collective, Hardware, Kernel } from "./hardware.ts";
+import type { Collective, Communication, Hardware, Kernel } from "./hardware.ts";
 import { copyUs, pairsUs, paidPairs } from "./kernel-time.ts";
 import { causalMask, isTileOp, type ProgramItems } from "./program-items.ts";
 
@@ -9,16 +9,22 @@ export interface Costs {
   /** Device time of each call, and of each op inside it. */
   readonly callUs: Float64Array;
   readonly opUs: Float64Array;
-  /** When the host has issued each item, if nothing holds it up. */
+  /** When the host has issued each item after the first of its rank. */
   readonly callIssuedUs: Float64Array;
   readonly groupIssuedUs: Float64Array;
+  /** What the busiest host needs for a whole step. */
+  readonly hostUs: number;
   readonly collectives: readonly CollectiveCost[];
 }
 
 export interface CollectiveCost {
   /** Before the first byte moves: launch, steps, packing at both ends. */
   readonly fixedUs: number;
-  /** Bytes on the busiest link in terms of its capacity, and each link's bytes for one of those. */
+  readonly parts: readonly FlowCost[];
+}
+
+/** A flow over many links: bytes on its busiest link, and each link's bytes for one of those. */
+export interface FlowCost {
   readonly bytes: number;
   readonly links: readonly number[];
   readonly weights: readonly number[];
@@ -33,13 +39,13 @@ export function costsOf(
   transfers: Transfers,
   hardware: Hardware,
   kernel: Kernel,
-  capacity: Float64Array,
+  library: Communication,
 ): Costs {
   const opUs = new Float64Array(schedule.ops.kind.length);
   const callUs = callCosts(schedule, items, hardware, kernel, opUs);
-  const { callIssuedUs, groupIssuedUs } = hostTimes(schedule, items, hardware, kernel);
-  const collectives = transfers.collectives.map((instance) => collectiveCost(instance, schedule, hardware, capacity));
-  return { callUs, opUs, callIssuedUs, groupIssuedUs, collectives };
+  const { callIssuedUs, groupIssuedUs, hostUs } = hostTimes(schedule, items, transfers, hardware, kernel, library);
+  const collectives = transfers.collectives.map((instance) => collectiveCost(instance, schedule, hardware, library));
+  return { callUs, opUs, callIssuedUs, groupIssuedUs, hostUs, collectives };
 }
 
 function callCosts(schedule: Schedule, { calls }: ProgramItems, hardware: Hardware, kernel: Kernel, opUs: Float64Array) {
@@ -57,7 +63,10 @@ function callCosts(schedule: Schedule, { calls }: ProgramItems, hardware: Hardwa
         own.queryPasses * calls.queryBytes[call] +
         own.keyPasses * calls.keyBytes[call] +
         own.accumulatePasses * calls.accumulatedBytes[call];
-      fixed = own.launchUs + copyUs(moved, hardware, cluster);
+      const length = pass === "forward" ? calls.longestQueries[call] : calls.longestKeys[call];
+      const blocks = calls.sequences[call] * Math.ceil(length / (pass === "forward" ? own.tileRows : own.tileColumns));
+      // Blocks with work are counted too: beside as many empty ones they are few.
+      fixed = own.launchUs + blocks * own.emptyBlockUs + copyUs(moved, hardware, cluster);
     } else fixed += copyUs(calls.movedBytes[call], hardware, cluster);
     callUs[call] = fixed + sum;
     const count = calls.opEnd[call] - calls.opBegin[call];
@@ -109,11 +118,19 @@ function unfusedUs({ problem, ops, blocks }: Schedule, op: number, kernel: Kerne
   return (products * pairsUs(pairs, shape.headDim, "forward", kernel.forward, cluster)) / 2;
 }
 
-/** The host issues items one after another and runs ahead of the device. */
-function hostTimes({ problem, ops }: Schedule, { ranks, calls, groups }: ProgramItems, hardware: Hardware, kernel: Kernel) {
+/** The host issues items one after another. */
+function hostTimes(
+  { problem, ops }: Schedule,
+  { ranks, calls, groups }: ProgramItems,
+  { collectiveOf }: Transfers,
+  hardware: Hardware,
+  kernel: Kernel,
+  library: Communication,
+) {
   const callIssuedUs = new Float64Array(calls.opBegin.length);
   const groupIssuedUs = new Float64Array(groups.opBegin.length);
   const callHostUs = kernel[problem.pass].hostUs;
+  let hostUs = 0;
   for (let rank = 0; rank < ranks; rank++) {
     let now = 0;
     let call = calls.begin[rank];
@@ -122,43 +139,41 @@ function hostTimes({ problem, ops }: Schedule, { ranks, calls, groups }: Program
       const isCall =
         group === groups.begin[rank + 1] || (call < calls.begin[rank + 1] && calls.issue[call] < groups.issue[group]);
       if (isCall) {
-        now += isTileOp(ops.kind[calls.opBegin[call]]) ? callHostUs : hardware.memory.launchUs;
-        callIssuedUs[call++] = now;
+        callIssuedUs[call] = now;
+        now += isTileOp(ops.kind[calls.opBegin[call++]]) ? callHostUs : hardware.memory.launchUs;
       } else {
-        now += hardware.communication.hostUs;
-        groupIssuedUs[group++] = now;
+        groupIssuedUs[group] = now;
+        now += collectiveOf[group++] >= 0 ? library.collectiveHostUs : library.p2pHostUs;
       }
     }
+    hostUs = Math.max(hostUs, now);
   }
-  return { callIssuedUs, groupIssuedUs };
+  return { callIssuedUs, groupIssuedUs, hostUs };
 }
 
 function collectiveCost(
   instance: CollectiveInstance,
   { problem }: Schedule,
   hardware: Hardware,
-  capacity: Float64Array,
+  communication: Communication,
 ): CollectiveCost {
   const { cluster } = problem;
-  const { communication } = hardware;
   const kind = communication.collectives[instance.kind];
-  const links = [...instance.load.keys()];
-  // The widest share of its capacity that any link needs: that link carries the flow's own bytes.
-  const share = kind === undefined ? 1 : shareOf(kind, instance.nodes, instance.bufferBytes);
-  const lineRate = kind?.lineRate ?? [1, 1];
-  const needs = links.map((link) => {
-    const attained = share * (instance.level === 0 ? lineRate[0] : lineRate[1]);
-    // Links that are not the bottleneck's kind keep the bandwidth that the cluster states.
-    const isBottleneckLevel = link < capacity.length && levelOf(link, cluster) === instance.level;
-    return (instance.load.get(link) ?? 0) / (isBottleneckLevel ? Math.min(1, attained) : 1);
+  const lineRate = kind?.lineRate[instance.level === 0 ? 0 : 1] ?? 1;
+  const attained = kind === undefined ? 1 : Math.min(1, lineRate * shareOf(kind, instance.nodes, instance.bufferBytes));
+  const parts = instance.parts.map(({ load }) => {
+    const links = [...load.keys()];
+    // Links inside of the outermost level in use keep the bandwidth that the cluster states.
+    const needs = links.map((link) => (load.get(link) ?? 0) / (levelOf(link, cluster) === instance.level ? attained : 1));
+    const bytes = Math.max(1e-9, ...needs);
+    return { bytes, links, weights: needs.map((need) => need / bytes) };
   });
-  const bytes = Math.max(1e-9, ...needs);
   const hops = kind?.algorithm === "pairs" ? 1 : instance.groups.length - 1;
   const betweenNodes = kind?.algorithm === "pairs" ? (instance.nodes > 1 ? 1 : 0) : instance.nodes - 1;
   const stepsUs =
     (hops - betweenNodes) * communication.hopUs[0] + betweenNodes * communication.hopUs[1] + (kind?.baseUs ?? 0);
   const packUs = copyUs((kind?.packPasses ?? 0) * instance.bufferBytes, hardware, cluster);
-  return { fixedUs: communication.launchUs + stepsUs + packUs, bytes, links, weights: needs.map((need) => need / bytes) };
+  return { fixedUs: communication.launchUs + stepsUs + packUs, parts };
 }
 
 const levelOf = (link: number, { ranks }: Schedule["problem"]["cluster"]): number => Math.floor(link / (2 * ranks));

@@ -13,6 +13,7 @@ export class FairShare {
   readonly #weights: (readonly number[] | undefined)[] = [];
   readonly #remaining: number[] = [];
   readonly #rate: number[] = [];
+  readonly #cap: number[] = [];
   readonly #updatedUs: number[] = [];
   readonly #version: number[] = [];
   readonly #dirty: number[] = [];
@@ -38,13 +39,17 @@ export class FairShare {
     this.#weight = new Float64Array(capacity.length);
   }
 
-  /** Starts a flow of `bytes`; all weights are 1 where left out. Its end is foretold by the next `settle`. */
-  start(nowUs: number, bytes: number, links: readonly number[], weights?: readonly number[]): number {
+  /**
+   * Starts a flow of `bytes`, never faster than `cap` bytes a microsecond; all weights are 1 where left out. Its end is foretold
+   * by the next `settle`.
+   */
+  start(nowUs: number, bytes: number, links: readonly number[], weights?: readonly number[], cap = Number.POSITIVE_INFINITY) {
     const flow = this.#links.length;
     this.#links.push(links);
     this.#weights.push(weights);
     this.#remaining.push(bytes);
     this.#rate.push(0);
+    this.#cap.push(cap);
     this.#updatedUs.push(nowUs);
     this.#version.push(0);
     this.#flowMark.push(0);
@@ -104,7 +109,7 @@ export class FairShare {
   }
 
   #goAlone(nowUs: number, flow: number): void {
-    let rate = Number.POSITIVE_INFINITY;
+    let rate = this.#cap[flow];
     const links = this.#links[flow];
     const weights = this.#weights[flow];
     for (let i = 0; i < links.length; i++) rate = Math.min(rate, this.capacity[links[i]] / (weights?.[i] ?? 1));
@@ -126,8 +131,12 @@ export class FairShare {
       for (const link of open) {
         if (this.#left[link] / this.#weight[link] < this.#left[narrowest] / this.#weight[narrowest]) narrowest = link;
       }
-      const rate = Math.max(0, this.#left[narrowest] / this.#weight[narrowest]);
-      for (const flow of this.#flowsOf[narrowest]) {
+      const share = Math.max(0, this.#left[narrowest] / this.#weight[narrowest]);
+      // A flow that cannot use its share leaves the rest of it to the others.
+      const capped = flows.filter((flow) => this.#cap[flow] < share && !rates.has(flow));
+      const rate = capped.reduce((least, flow) => Math.min(least, this.#cap[flow]), share);
+      const fixed = capped.length > 0 ? capped.filter((flow) => this.#cap[flow] === rate) : this.#flowsOf[narrowest];
+      for (const flow of fixed) {
         if (rates.has(flow)) continue;
         rates.set(flow, rate);
         this.#links[flow].forEach((link, i) => {
@@ -135,7 +144,7 @@ export class FairShare {
           this.#addWeight(flow, link, i, -1);
         });
       }
-      this.#weight[narrowest] = 0;
+      if (capped.length === 0) this.#weight[narrowest] = 0;
       open = open.filter((link) => this.#weight[link] > 1e-12);
     }
     for (const link of links) this.highest[link] = Math.max(this.highest[link], this.capacity[link] - this.#left[link]);

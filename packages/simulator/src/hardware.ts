@@ -20,7 +20,8 @@ export interface Hardware {
     /** Launch of one such kernel. */
     readonly launchUs: number;
   };
-  readonly communication: Communication;
+  /** Communication libraries by name. */
+  readonly libraries: Readonly<Record<string, Communication>>;
 }
 
 /** An attention kernel, and what its usual callers do around each call. */
@@ -42,7 +43,12 @@ export interface KernelPass {
   readonly overheadTokens: number;
   /** From the launch until the first block runs, and from the last block until the next kernel starts. */
   readonly launchUs: number;
-  /** What the host needs to issue a call. It runs ahead of the device, and holds it up only where calls are shorter. */
+  /**
+   * Time of a thread block without work. A call over many documents is launched as if each were as long as the longest, and
+   * the blocks beyond a document's end find nothing to do; 0 for a kernel that deals out only blocks with work.
+   */
+  readonly emptyBlockUs: number;
+  /** What the host needs to issue a call. It runs ahead of the device, and holds it up only if it needs longer for a whole step. */
   readonly hostUs: number;
   /** Bytes moved around each call: passes over its query rows (one pass: tokens * heads * headDim * element) and its k and v rows. */
   readonly queryPasses: number;
@@ -54,13 +60,17 @@ export interface KernelPass {
 export interface Communication {
   /** From the moment at which all are ready until the first byte leaves, besides the latency of the link. */
   readonly launchUs: number;
-  readonly hostUs: number;
+  /** What the host needs to issue a collective, and a group of sends and receives. */
+  readonly collectiveHostUs: number;
+  readonly p2pHostUs: number;
   /** Factor on the time of computation that runs while the rank's communication lane is busy. */
   readonly slowdown: number;
   /** Ranks that share one network card; together they get as many times a rank's bandwidth. */
   readonly ranksPerNic: number;
   /** Each step of a ring, inside a node and between nodes. */
   readonly hopUs: readonly [number, number];
+  /** Highest share of the level's bandwidth that one pair of ranks reaches, inside a node and between nodes. */
+  readonly pairShare: readonly [number, number];
   readonly collectives: Readonly<Partial<Record<GroupKind, Collective>>>;
 }
 
@@ -82,8 +92,17 @@ export interface CollectiveShare {
   readonly points: readonly (readonly [bytes: number, share: number])[];
 }
 
-/** The kernel that stands first in a hardware file. */
-export const defaultKernelOf = ({ kernels }: Hardware): string => Object.keys(kernels)[0];
+/**
+ * The entry of that name; the one that stands first in the hardware file where no name is given.
+ *
+ * @throws InputError if there is none.
+ */
+export function namedEntry<Entry>(what: string, entries: Readonly<Record<string, Entry>>, name?: string) {
+  const known = Object.keys(entries);
+  const chosen = name ?? known[0];
+  if (!known.includes(chosen)) throw new InputError(`unknown ${what}: ${chosen} (known: ${known.join(", ")})`);
+  return { name: chosen, entry: entries[chosen] };
+}
 
 /**
  * The hardware file that names the cluster's device; for a device that none names, the file with the same element type.
@@ -147,6 +166,7 @@ const kernelPass = z.strictObject({
   tileColumns: z.int().min(1),
   overheadTokens: amount,
   launchUs: amount,
+  emptyBlockUs: amount,
   hostUs: amount,
   queryPasses: amount,
   keyPasses: amount,
@@ -164,14 +184,19 @@ const hardwareSchema = z.strictObject({
   dtype: z.enum(["fp32", "bf16"]),
   kernels: z.record(z.string(), z.strictObject({ forward: kernelPass, backward: kernelPass })),
   memory: z.strictObject({ copyShare: share, launchUs: amount }),
-  communication: z.strictObject({
-    launchUs: amount,
-    hostUs: amount,
-    slowdown: z.number().min(1),
-    ranksPerNic: z.int().min(1),
-    hopUs: z.tuple([amount, amount]),
-    collectives: z.partialRecord(z.enum(groupKinds), collective),
-  }),
+  libraries: z.record(
+    z.string(),
+    z.strictObject({
+      launchUs: amount,
+      collectiveHostUs: amount,
+      p2pHostUs: amount,
+      slowdown: z.number().min(1),
+      ranksPerNic: z.int().min(1),
+      hopUs: z.tuple([amount, amount]),
+      pairShare: z.tuple([share, share]),
+      collectives: z.partialRecord(z.enum(groupKinds), collective),
+    }),
+  ),
 });
 
 function withoutSources(value: unknown): unknown {

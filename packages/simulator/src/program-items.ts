@@ -1,4 +1,5 @@
 import { dataWaitsOf, opKinds, type Schedule, tileMasks, wireBytesOf, worldSizeOf } from "@hsap/schedule";
+import { documentAt } from "@hsap/workload";
 
 /**
  * The programs of a schedule as what a device runs: on the computation lane *calls*, on the communication lane groups. One call
@@ -29,6 +30,10 @@ export interface Calls {
   readonly accumulatedBytes: Float64Array;
   /** Bytes read and written by other ops. */
   readonly movedBytes: Float64Array;
+  /** Documents of a call of the attention kernel, times its query heads; and the most queries and keys of one of them. */
+  readonly sequences: Float64Array;
+  readonly longestQueries: Int32Array;
+  readonly longestKeys: Int32Array;
 }
 
 export interface Groups {
@@ -84,6 +89,8 @@ export function programItemsOf(schedule: Schedule, waits: Int32Array = dataWaits
   return { ranks, calls: calls.finish(), groups: groups.finish() };
 }
 
+const noDocuments = { count: 0, longest: 0 };
+
 class GroupList {
   readonly #begin: Int32Array;
   readonly #rows: number[][] = [[], [], [], [], []];
@@ -118,6 +125,9 @@ class CallList {
   readonly #key: number[] = [];
   readonly #accumulated: number[] = [];
   readonly #moved: number[] = [];
+  readonly #sequences: number[] = [];
+  readonly #longestQueries: number[] = [];
+  readonly #longestKeys: number[] = [];
   readonly #bytes: Float64Array;
   /** Query rows that a call of the rank has written so far, by part and heads: what a further call adds to. */
   #written = new Map<string, [number, number][]>();
@@ -152,6 +162,10 @@ class CallList {
     this.#key.push(isAttention ? this.#unionBytes(opBegin, opEnd, 1) + this.#unionBytes(opBegin, opEnd, 2) : 0);
     this.#accumulated.push(isAttention ? this.#addedTo(opBegin, opEnd, backward ? 6 : 3) : 0);
     this.#moved.push(isTileOp(ops.kind[opBegin]) ? 0 : this.#movedBytes(opBegin, opEnd));
+    const queries = isAttention ? this.#documents(opBegin, opEnd, 0) : noDocuments;
+    this.#sequences.push(queries.count);
+    this.#longestQueries.push(queries.longest);
+    this.#longestKeys.push(isAttention ? this.#documents(opBegin, opEnd, 1).longest : 0);
   }
 
   finish(): Calls {
@@ -167,6 +181,9 @@ class CallList {
       keyBytes: Float64Array.from(this.#key),
       accumulatedBytes: Float64Array.from(this.#accumulated),
       movedBytes: Float64Array.from(this.#moved),
+      sequences: Float64Array.from(this.#sequences),
+      longestQueries: Int32Array.from(this.#longestQueries),
+      longestKeys: Int32Array.from(this.#longestKeys),
     };
   }
 
@@ -178,6 +195,28 @@ class CallList {
       bytes += (end - begin) * (blocks.headEnd[id] - blocks.headBegin[id]) * this.#bytes[blocks.tensor[id]];
     });
     return bytes;
+  }
+
+  /** How many (document, head) pairs the blocks at a position are of, and the most tokens of one document there. */
+  #documents(opBegin: number, opEnd: number, position: number): { readonly count: number; readonly longest: number } {
+    const { blocks, problem } = this.schedule;
+    let [count, longest, tokens, last, head] = [0, 0, 0, -1, -1];
+    this.#eachUnion(opBegin, opEnd, position, (id, begin, end) => {
+      // A stretch may run over several documents that lie side by side.
+      for (let from = begin; from < end; ) {
+        const document = documentAt(problem.batch, from);
+        const to = Math.min(end, problem.batch.cuSeqlens[document + 1]);
+        if (document !== last || blocks.headBegin[id] !== head) {
+          count += blocks.headEnd[id] - blocks.headBegin[id];
+          tokens = 0;
+        }
+        [last, head] = [document, blocks.headBegin[id]];
+        tokens += to - from;
+        longest = Math.max(longest, tokens);
+        from = to;
+      }
+    });
+    return { count, longest };
   }
 
   /** Bytes of the output rows of a call to which an earlier call has added; all of its rows are noted as written. */

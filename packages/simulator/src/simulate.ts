@@ -1,13 +1,12 @@
 import { levelBetween } from "@hsap/cluster";
 import { dataWaitsOf, opKinds, type Schedule, type Trace } from "@hsap/schedule";
-import { InputError } from "@hsap/workload";
 import { type RankBreakdown, rankBreakdowns } from "./breakdown.ts";
 import { type CollectiveInstance, type Transfers, transfersOf } from "./collectives.ts";
 import { type Costs, costsOf } from "./costs.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FairShare } from "./fair-share.ts";
 import { type Floors, floorsOf } from "./floors.ts";
-import { defaultKernelOf, type Hardware, hardwareOf, type Kernel } from "./hardware.ts";
+import { type Communication, type Hardware, hardwareOf, namedEntry } from "./hardware.ts";
 import { LinkMap } from "./links.ts";
 import { type ProgramItems, programItemsOf } from "./program-items.ts";
 
@@ -16,6 +15,8 @@ export interface SimulationOptions {
   readonly hardware?: Hardware | undefined;
   /** The attention kernel, by its name in the hardware file; its first where left out. */
   readonly kernel?: string | undefined;
+  /** The communication library, likewise. */
+  readonly library?: string | undefined;
   /** What each op waits for, if known: `op.waitFor` of a lowered schedule. Worked out from the data where left out. */
   readonly waits?: Int32Array | undefined;
   /** Device time of each op, in microseconds, instead of the kernel's: what a measured run took. */
@@ -46,12 +47,13 @@ export interface PreparedSchedule {
  * Predicts when each op of a schedule runs: a discrete-event simulation of two lanes for each rank, whose transfers share the
  * links of the cluster fairly. The schedule should have passed the verifier.
  *
- * @throws InputError if the hardware has no such kernel, or nothing is known of the device.
+ * @throws InputError if the hardware has no such kernel or library, or nothing is known of the device.
  * @throws Error if the schedule's programs wait for each other for ever.
  */
 export function simulate(schedule: Schedule, options: SimulationOptions = {}): Simulation {
   const hardware = options.hardware ?? hardwareOf(schedule.problem.cluster);
-  const prepared = prepareSchedule(schedule, hardware.communication.ranksPerNic, options.waits);
+  const { ranksPerNic } = namedEntry("library", hardware.libraries, options.library).entry;
+  const prepared = prepareSchedule(schedule, ranksPerNic, options.waits);
   return simulatePrepared(prepared, { ...options, hardware });
 }
 
@@ -66,14 +68,10 @@ export function prepareSchedule(schedule: Schedule, ranksPerNic = 1, waits = dat
 export function simulatePrepared(prepared: PreparedSchedule, options: SimulationOptions = {}): Simulation {
   const { schedule, items, transfers, links } = prepared;
   const hardware = options.hardware ?? hardwareOf(schedule.problem.cluster);
-  const name = options.kernel ?? defaultKernelOf(hardware);
-  const kernel: Kernel | undefined = hardware.kernels[name];
-  if (kernel === undefined) {
-    throw new InputError(`unknown kernel: ${name} (known: ${Object.keys(hardware.kernels).join(", ")})`);
-  }
-  const costs = replaced(costsOf(schedule, items, transfers, hardware, kernel, links.capacity), items, options.measuredUs);
-  const run = new Run(prepared, costs, hardware);
-  run.toEnd();
+  const { name, entry: kernel } = namedEntry("kernel", hardware.kernels, options.kernel);
+  const library = namedEntry("library", hardware.libraries, options.library).entry;
+  const costs = replaced(costsOf(schedule, items, transfers, hardware, kernel, library), items, options.measuredUs);
+  const run = steadyRun(prepared, costs, library);
   return {
     trace: run.trace(),
     perRank: rankBreakdowns(prepared, run),
@@ -82,6 +80,19 @@ export function simulatePrepared(prepared: PreparedSchedule, options: Simulation
     highestLinkUse: run.highestUse(),
     kernel: name,
   };
+}
+
+/**
+ * Steps follow each other, so a host that needs less for a step than the device is always ahead of it and holds nothing up. Where
+ * it needs more, it issues each item only after those before.
+ */
+function steadyRun(prepared: PreparedSchedule, costs: Costs, library: Communication): Run {
+  const ahead = new Run(prepared, costs, library, false);
+  ahead.toEnd();
+  if (costs.hostUs <= ahead.nowUs) return ahead;
+  const behind = new Run(prepared, costs, library, true);
+  behind.toEnd();
+  return behind;
 }
 
 function replaced(costs: Costs, { calls }: ProgramItems, measuredUs: Float64Array | undefined): Costs {
@@ -115,8 +126,9 @@ export class Run {
   nowUs = 0;
   readonly #queue = new EventQueue();
   readonly #flows: FairShare;
-  /** What each flow carries: op row of a send, or -1 - collective. */
+  /** What each flow carries: the op row of a send, or -1 - collective and the part of it. */
   readonly #cargo: number[] = [];
+  readonly #part: number[] = [];
   /** The next call and group of each rank, and whether the one before still runs. */
   readonly #nextCall: Int32Array;
   readonly #nextGroup: Int32Array;
@@ -132,7 +144,9 @@ export class Run {
   constructor(
     private readonly prepared: PreparedSchedule,
     private readonly costs: Costs,
-    private readonly hardware: Hardware,
+    private readonly library: Communication,
+    /** Whether items wait until the host has issued them. */
+    private readonly waitsForHost: boolean,
   ) {
     const { items, transfers, links } = prepared;
     const { ranks, calls, groups } = items;
@@ -152,8 +166,10 @@ export class Run {
     this.#callLeftUs = new Float64Array(ranks);
     this.#callSinceUs = new Float64Array(ranks);
     this.#pending = Int32Array.from(groups.opBegin, (begin, group) =>
-      transfers.collectiveOf[group] >= 0 ? 1 : groups.opEnd[group] - begin,
+      transfers.collectiveOf[group] >= 0 ? 0 : groups.opEnd[group] - begin,
     );
+    for (const { parts } of transfers.collectives)
+      for (const part of parts) for (const group of part.groups) this.#pending[group]++;
     this.#absent = Int32Array.from(transfers.collectives, (instance) => instance.groups.length);
   }
 
@@ -233,7 +249,7 @@ export class Run {
     const call = this.#nextCall[rank];
     if (this.#callRuns[rank] === 1 || call === calls.begin[rank + 1]) return;
     if (this.#nextGroup[rank] - groups.begin[rank] < calls.waitFor[call]) return;
-    if (this.costs.callIssuedUs[call] > now) {
+    if (this.waitsForHost && this.costs.callIssuedUs[call] > now) {
       this.#queue.add(this.costs.callIssuedUs[call], events.wakeCalls, rank, 0);
       return;
     }
@@ -245,7 +261,7 @@ export class Run {
   }
 
   #foretellCall(rank: number, now: number): void {
-    const slowdown = this.#groupRuns[rank] === 1 ? this.hardware.communication.slowdown : 1;
+    const slowdown = this.#groupRuns[rank] === 1 ? this.library.slowdown : 1;
     this.#callVersion[rank]++;
     this.#queue.add(now + this.#callLeftUs[rank] * slowdown, events.callEnd, rank, this.#callVersion[rank]);
   }
@@ -264,7 +280,7 @@ export class Run {
     const group = this.#nextGroup[rank];
     if (this.#groupRuns[rank] === 1 || group === groups.begin[rank + 1]) return;
     if (this.#nextCall[rank] - calls.begin[rank] < groups.waitFor[group]) return;
-    if (this.costs.groupIssuedUs[group] > now) {
+    if (this.waitsForHost && this.costs.groupIssuedUs[group] > now) {
       this.#queue.add(this.costs.groupIssuedUs[group], events.wakeGroups, rank, 0);
       return;
     }
@@ -277,7 +293,7 @@ export class Run {
 
   /** Computation goes slower while the rank's communication lane is busy. */
   #changeLane(rank: number, runs: number, now: number): void {
-    const { slowdown } = this.hardware.communication;
+    const { slowdown } = this.library;
     const wasSlow = this.#groupRuns[rank] === 1;
     this.#groupRuns[rank] = runs;
     if (this.#callRuns[rank] === 0 || slowdown === 1) return;
@@ -303,7 +319,7 @@ export class Run {
       this.groupMetUs[group] = Math.max(this.groupMetUs[group], now);
       this.groupMetUs[other] = Math.max(this.groupMetUs[other], now);
       const level = levelBetween(cluster, transfers.rankOfGroup[group], transfers.rankOfGroup[other]);
-      const delay = this.hardware.communication.launchUs + cluster.levels[level].latencyUs;
+      const delay = this.library.launchUs + cluster.levels[level].latencyUs;
       const sending = schedule.ops.kind[row] === send ? row : transfers.partner[row];
       this.#queue.add(now + delay, events.flowStart, sending, 0);
     }
@@ -313,21 +329,29 @@ export class Run {
     const { transfers, links } = this.prepared;
     this.nowUs = now;
     if (cargo < 0) {
-      const { bytes, links: used, weights } = this.costs.collectives[-1 - cargo];
-      this.#cargo[this.#flows.start(now, bytes, used, weights)] = cargo;
+      this.costs.collectives[-1 - cargo].parts.forEach(({ bytes, links: used, weights }, part) => {
+        const flow = this.#flows.start(now, bytes, used, weights);
+        this.#cargo[flow] = cargo;
+        this.#part[flow] = part;
+      });
       return;
     }
     const from = transfers.rankOfGroup[transfers.groupOf[cargo]];
     const to = transfers.rankOfGroup[transfers.groupOf[transfers.partner[cargo]]];
-    this.#cargo[this.#flows.start(now, transfers.bytes[cargo], links.path(from, to))] = cargo;
+    const path = links.path(from, to);
+    const { levels } = links.cluster;
+    const level = levelBetween(links.cluster, from, to);
+    const cap = levels[level].bandwidthGBps * 1e3 * this.library.pairShare[Math.min(1, level)];
+    this.#cargo[this.#flows.start(now, transfers.bytes[cargo], path, undefined, cap)] = cargo;
   }
 
   #endFlow(flow: number, now: number): void {
     const { transfers } = this.prepared;
     const cargo = this.#cargo[flow];
     this.nowUs = now;
-    if (cargo < 0) for (const group of this.#instance(-1 - cargo).groups) this.#arrive(group, now);
-    else {
+    if (cargo < 0) {
+      for (const group of this.#instance(-1 - cargo).parts[this.#part[flow]].groups) this.#arrive(group, now);
+    } else {
       this.#arrive(transfers.groupOf[cargo], now);
       this.#arrive(transfers.groupOf[transfers.partner[cargo]], now);
     }

@@ -1,0 +1,41 @@
+import { levelBetween } from "@hsap/cluster";
+/** Reads the breakdown of every rank off the times of a run. */
+export function rankBreakdowns(prepared, run) {
+    const { items, schedule } = prepared;
+    const levels = schedule.problem.cluster.levels.length;
+    return Array.from({ length: items.ranks }, (_, rank) => {
+        const { calls, groups } = items;
+        const exposedByLevelUs = new Array(levels).fill(0);
+        let computingUs = 0;
+        let communicatingUs = 0;
+        for (let call = calls.begin[rank]; call < calls.begin[rank + 1]; call++)
+            computingUs += run.callEndUs[call] - run.callBeginUs[call];
+        let call = calls.begin[rank];
+        for (let group = groups.begin[rank]; group < groups.begin[rank + 1]; group++) {
+            const from = run.groupMetUs[group];
+            const to = run.groupEndUs[group];
+            communicatingUs += to - from;
+            while (call < calls.begin[rank + 1] && run.callEndUs[call] <= from)
+                call++;
+            let hidden = 0;
+            for (let other = call; other < calls.begin[rank + 1] && run.callBeginUs[other] < to; other++)
+                hidden += Math.max(0, Math.min(to, run.callEndUs[other]) - Math.max(from, run.callBeginUs[other]));
+            exposedByLevelUs[levelOfGroup(prepared, group)] += to - from - hidden;
+        }
+        const exposedCommunicationUs = exposedByLevelUs.reduce((sum, us) => sum + us, 0);
+        const waitingUs = Math.max(0, run.nowUs - computingUs - exposedCommunicationUs);
+        return { computingUs, exposedCommunicationUs, waitingUs, communicatingUs, exposedByLevelUs };
+    });
+}
+function levelOfGroup({ items, transfers, schedule }, group) {
+    const collective = transfers.collectiveOf[group];
+    if (collective >= 0)
+        return transfers.collectives[collective].level;
+    let level = 0;
+    for (let row = items.groups.opBegin[group]; row < items.groups.opEnd[group]; row++) {
+        const rank = transfers.rankOfGroup[group];
+        level = Math.max(level, levelBetween(schedule.problem.cluster, rank, schedule.ops.peer[row]));
+    }
+    return level;
+}
+//# sourceMappingURL=breakdown.js.map
