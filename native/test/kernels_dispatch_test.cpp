@@ -26,7 +26,7 @@ TEST("scratch keeps its memory, is aligned to cache lines and refuses more than 
   hsap::Scratch scratch;
   void* first = scratch.reserve(1000);
   CHECK(reinterpret_cast<std::uintptr_t>(first) % 64 == 0);
-  CHECK(scratch.reserve(500) == first && scratch.capacityBytes() == 1000);
+  CHECK(scratch.reserve(500) == first && scratch.capacityBytes() >= 1000);
   scratch.reserve(hsap::Scratch::maxBytes);
   bool refused = false;
   try {

@@ -229,7 +229,7 @@ void loadBackwardRows(const GroupRows<Element>& group, BackwardBlock<Simd>& bloc
     block.lse[i] = seen ? lse : INFINITY;
     block.delta[i] = seen ? *at(tile.delta, token, head) : 0.0f;
     block.dq[i] = at(tile.dq, token, head);
-    block.visible[i] = most(least(group.visibleKeys(blockRow + i) - blockKey, keys), 0);
+    block.visible[i] = most(least(group.visibleKeysOfToken(token) - blockKey, keys), 0);
   });
 }
 

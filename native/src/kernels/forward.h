@@ -375,7 +375,7 @@ void forwardGroup(const GroupRows<Element>& group, const ForwardPlan<Simd>& plan
           }
           strip.o[i] = at(tile.o, token, head);
           strip.lse[i] = at(tile.lse, token, head);
-          strip.visible[i] = most(least(group.visibleKeys(row + i) - key, keys), 0);
+          strip.visible[i] = most(least(group.visibleKeysOfToken(token) - key, keys), 0);
         });
         strip.nextRows = static_cast<int>(most<std::int64_t>(least<std::int64_t>(tileRows, chunkEnd - row - tileRows), 0));
         group.forRows(row + tileRows, strip.nextRows, [&](int i, std::int64_t token, int head) {

@@ -41,9 +41,11 @@ struct GroupRows {
   std::int64_t count() const { return std::int64_t{tile.qTokens} * heads; }
 
   // How many keys, counted from the tile's first, row `row` sees: 0 .. kTokens.
-  int visibleKeys(std::int64_t row) const {
+  int visibleKeys(std::int64_t row) const { return visibleKeysOfToken(row / heads); }
+
+  int visibleKeysOfToken(std::int64_t token) const {
     if (tile.mask == Mask::full) return tile.kTokens;
-    const std::int64_t visible = row / heads + tile.causalOffset + 1;
+    const std::int64_t visible = token + tile.causalOffset + 1;
     return static_cast<int>(visible < 0 ? 0 : least<std::int64_t>(visible, tile.kTokens));
   }
 
