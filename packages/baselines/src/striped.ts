@@ -1,6 +1,7 @@
 import { type Layout, layoutOf, type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { InputError, tokensOf } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
+import { ringOperands } from "./operand-estimate.ts";
 import { ignoreBorders, tiledProblem } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 
@@ -27,6 +28,13 @@ export const striped: Strategy = {
   options: {
     stripe: { summary: "tokens of a stripe, 1 as published; 0: 4 stripes for each rank", default: 0, published: 1 },
     ignoreBorders,
+  },
+
+  estimatedOperands(problem, options = {}) {
+    const stripe = Number(options.stripe) || defaultStripe(problem, ranksOf(problem));
+    // A document that begins anywhere in a stripe is in so many pieces on average.
+    const tiled = tiledProblem(problem, options);
+    return ringOperands(tiled, (length) => 1 + (length - 1) / stripe, tokensOf(problem.batch) / stripe);
   },
 
   compile(problem, degrees, options = {}) {

@@ -1,6 +1,7 @@
 import { type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { lengthsOf, packedBatch } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
+import { chunksOfDocument, ringOperands } from "./operand-estimate.ts";
 import { fp32Gradients, gradientTensors, isSet } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 import { zigzagShardsOfDocuments } from "./shard.ts";
@@ -29,6 +30,8 @@ export const zigzagPerDocument: Strategy = {
     pad: { summary: "pad every document to a multiple of 2P tokens, as published", default: false, published: true },
     fp32Gradients,
   },
+
+  estimatedOperands: (problem) => ringOperands(problem, chunksOfDocument(problem)),
 
   compile(problem, degrees, options = {}) {
     const checked = checkedDegrees(zigzagPerDocument, problem, degrees);

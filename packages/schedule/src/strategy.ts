@@ -32,6 +32,11 @@ export interface Strategy {
   candidateDegrees(problem: Problem): readonly Degrees[];
   /** Options it takes, with their meaning and default. */
   readonly options?: Readonly<Record<string, StrategyOption>>;
+  /**
+   * About how many operands (entries of `OpTable.operands`) the schedule will have, so that one too large to be made can be
+   * left out beforehand. Only strategies that cut documents or the pack into very many pieces have it.
+   */
+  estimatedOperands?(problem: Problem, options?: StrategyOptions): number;
   /** Compiles. Throws an InputError, in the system's own terms, for a problem or degrees that it does not support. */
   compile(problem: Problem, degrees: Degrees, options?: StrategyOptions): Schedule;
 }
