@@ -62,7 +62,7 @@ export async function verifyCase(strategy: Strategy, problem: Problem, given: Ca
   }
   const { batch } = forward.schedule.problem;
   const padded = tokensOf(batch) > tokensOf(problem.batch);
-  const expected = padded ? await expectedOf({ ...problem, batch }, given.seed, given.signal) : given.expected;
+  const expected = padded ? await expectedOf({ ...problem, batch }, given.seed, 2, given.signal) : given.expected;
   return {
     dtype,
     errors: {
