@@ -1,4 +1,7 @@
 export * from "./accuracy.ts";
+export * from "./comparison/comparison.ts";
+export * from "./comparison/measured-time.ts";
+export * from "./comparison/waste.ts";
 export * from "./compiled.ts";
 export * from "./critical-path.ts";
 export * from "./experiment/experiment-file.ts";

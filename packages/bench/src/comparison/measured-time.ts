@@ -1,0 +1,94 @@
+import { run } from "@hsap/engine";
+import { flopsOf } from "@hsap/schedule";
+import { type Expected, errorsOf, expectedOf, type OutputErrors, savedFrom, wrongOutputs } from "../accuracy.ts";
+import type { Compiled } from "../compiled.ts";
+import { criticalPathMs } from "../critical-path.ts";
+import { processorTimeOf } from "../processor-time.ts";
+import { median } from "../statistics.ts";
+
+/** What one schedule took on this machine: medians over repeats. */
+export interface MeasuredTime {
+  readonly wallMs: number;
+  /** See `criticalPathMs`: a core for each rank, and free transfers. */
+  readonly criticalPathMs: number;
+  /** Processor time of all ranks' computation together. */
+  readonly computationMs: number;
+  readonly repeats: number;
+  /** Relative L2 error of each output against non-parallel attention in float64. */
+  readonly errors: OutputErrors;
+  /** What is wrong with the outputs, if anything. */
+  readonly fault?: string;
+}
+
+export interface MeasureOptions {
+  readonly repeats: number;
+  readonly seed: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly onRun?: ((variant: number) => void) | undefined;
+}
+
+/**
+ * Runs every schedule once to warm up and to check its outputs, then all of them in turn, `repeats` times: what disturbs the
+ * machine meanwhile disturbs all of them alike.
+ */
+export async function measureAll(all: readonly Compiled[], options: MeasureOptions): Promise<MeasuredTime[]> {
+  const { repeats, seed, signal, onRun } = options;
+  const references = new Map<string, Promise<Expected>>();
+  const expectedFor = ({ schedule: { problem } }: Compiled): Promise<Expected> => {
+    // A strategy that pads documents has a problem of its own.
+    const key = problem.batch.cuSeqlens.join();
+    const known = references.get(key) ?? expectedOf(problem, seed, 2, signal);
+    references.set(key, known);
+    return known;
+  };
+  const runOnce = async (compiled: Compiled) => {
+    const { schedule, lowered } = compiled;
+    const saved = schedule.problem.pass === "backward" ? { saved: savedFrom(await expectedFor(compiled)) } : {};
+    return run(schedule, { seed, lowered, ...saved, ...(signal && { signal }) });
+  };
+  const warm: { errors: OutputErrors; digest: string }[] = [];
+  for (const [i, compiled] of all.entries()) {
+    onRun?.(i);
+    const { outputs, digest } = await runOnce(compiled);
+    warm.push({ digest, errors: errorsOf(compiled.schedule.problem.pass, outputs, await expectedFor(compiled)) });
+  }
+  const samples = all.map(() => ({
+    wall: [] as number[],
+    critical: [] as number[],
+    computation: [] as number[],
+    same: true,
+  }));
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    for (const [i, compiled] of all.entries()) {
+      onRun?.(i);
+      const { trace, digest } = await runOnce(compiled);
+      samples[i].wall.push(trace.durationUs / 1000);
+      samples[i].critical.push(criticalPathMs(compiled.schedule, trace));
+      const { computation } = processorTimeOf(compiled.schedule, trace);
+      samples[i].computation.push(computation.reduce((sum, ms) => sum + ms, 0));
+      samples[i].same &&= digest === warm[i].digest;
+    }
+  }
+  return all.map(({ schedule }, i) => {
+    const { wall, critical, computation, same } = samples[i];
+    const { errors } = warm[i];
+    const [wrong] = wrongOutputs(errors, schedule.problem.shape.dtype);
+    const fault = wrong ? `error of ${wrong} is ${errors[wrong]?.toExponential(1)}` : same ? undefined : "other bits";
+    return {
+      wallMs: median(wall),
+      criticalPathMs: median(critical),
+      computationMs: median(computation),
+      repeats,
+      errors,
+      ...(fault !== undefined && { fault }),
+    };
+  });
+}
+
+/**
+ * The highest rate at which any of the schedules computed, in 1e12 operations a second of one core's processor time, all ops of the
+ * computation lane counted: what `computeFloorMs` needs for a bound that this machine can come near.
+ */
+export function bestTeraflops(all: readonly Compiled[], measured: readonly MeasuredTime[]): number {
+  return Math.max(...all.map(({ schedule }, i) => flopsOf(schedule.problem) / (measured[i].computationMs * 1e9)));
+}
