@@ -169,19 +169,22 @@ struct StripSoftmax {
       const F offset = Simd::set1(largest[r]);
       float* scores = strip.scores + r * stride;
       F a = Simd::zero(), b = Simd::zero();
-#pragma GCC unroll 1
-      for (int vector = 2; vector <= vectors; vector += 2, scores += panelFloats) {
-        const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset)), pb = Simd::exp2(Simd::sub(Simd::load(scores + width), offset));
-        Simd::store(scores, pa);
-        Simd::store(scores + width, pb);
-        a = Simd::add(a, pa);
-        b = Simd::add(b, pb);
-      }
-      if (vectors % 2) {
-        const F pa = Simd::exp2(Simd::sub(Simd::load(scores), offset));
-        Simd::store(scores, pa);
-        a = Simd::add(a, pa);
-      }
+      const auto exponentiate = [&]<int count>() {
+        F t[count];
+#pragma GCC unroll 4
+        for (int i = 0; i < count; ++i) t[i] = Simd::sub(Simd::load(scores + i / 2 * panelFloats + i % 2 * width), offset);
+        Simd::exp2(t);
+#pragma GCC unroll 4
+        for (int i = 0; i < count; ++i) {
+          Simd::store(scores + i / 2 * panelFloats + i % 2 * width, t[i]);
+          (i % 2 ? b : a) = Simd::add(i % 2 ? b : a, t[i]);
+        }
+        scores += count / 2 * panelFloats;
+      };
+      int left = vectors;
+      for (; left >= 4; left -= 4) exponentiate.template operator()<4>();
+      if (left >= 2) exponentiate.template operator()<2>();
+      if (left % 2) exponentiate.template operator()<1>();
       Simd::store(sums + r * stride, a);
       Simd::store(sums + r * stride + width, b);
     }

@@ -74,6 +74,12 @@ struct Avx512 {
     return _mm512_scalef_ps(fma(p, base, base), rounded);
   }
 
+  template <int count>
+  [[gnu::always_inline]] static void exp2(F (&t)[count]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; ++i) t[i] = exp2(t[i]);
+  }
+
   // Natural logarithm of a positive normal x, absolute error below 2e-7 + 1 ulp.
   static F log(F x) {
     // x = 2^e * f with f in [0.75, 1.5); ln f = 2 atanh((f - 1) / (f + 1)).

@@ -94,6 +94,12 @@ struct Portable {
     return p * asFloat((asInt(shifted) << 23) + I{bias, bias, bias, bias}) * set1(0x1p-64f);
   }
 
+  template <int count>
+  [[gnu::always_inline]] static void exp2(F (&t)[count]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; ++i) t[i] = exp2(t[i]);
+  }
+
   static F log(F x) { return F{std::log(x[0]), std::log(x[1]), std::log(x[2]), std::log(x[3])}; }
 
   // Transposes a width x width block: x[i] lane j becomes x[j] lane i.
