@@ -51,7 +51,8 @@ export function transfersOf(schedule: Schedule, groups: Groups, links: LinkMap):
   const bytes = new Float64Array(ops.kind.length);
   const groupOf = new Int32Array(ops.kind.length).fill(-1);
   const rankOfGroup = new Int32Array(groups.opBegin.length);
-  for (let rank = 0; rank + 1 < groups.begin.length; rank++) rankOfGroup.fill(rank, groups.begin[rank], groups.begin[rank + 1]);
+  for (let rank = 0; rank + 1 < groups.begin.length; rank++)
+    rankOfGroup.fill(rank, groups.begin[rank], groups.begin[rank + 1]);
   for (let group = 0; group < groups.opBegin.length; group++) {
     for (let row = groups.opBegin[group]; row < groups.opEnd[group]; row++) {
       if (partner[row] < 0) throw new Error(`unmatched transfer: op ${row} of rank ${rankOfGroup[group]}`);
@@ -203,7 +204,9 @@ interface Crossing {
 
 /** Bytes of all rows that some sends have, each counted once whatever part it is of. */
 function unionBytes({ ops, blocks, tensors }: Schedule, rows: readonly number[]): number {
-  const ids = rows.flatMap((row) => Array.from(ops.operands.subarray(ops.operandBegin[row], ops.operandBegin[row + 1])));
+  const ids = rows.flatMap((row) =>
+    Array.from(ops.operands.subarray(ops.operandBegin[row], ops.operandBegin[row + 1])),
+  );
   ids.sort(
     (a, b) =>
       blocks.tensor[a] - blocks.tensor[b] ||
@@ -214,7 +217,8 @@ function unionBytes({ ops, blocks, tensors }: Schedule, rows: readonly number[])
   let past = -1;
   ids.forEach((id, i) => {
     const before = ids[i - 1];
-    const goesOn = i > 0 && blocks.tensor[before] === blocks.tensor[id] && blocks.headBegin[before] === blocks.headBegin[id];
+    const goesOn =
+      i > 0 && blocks.tensor[before] === blocks.tensor[id] && blocks.headBegin[before] === blocks.headBegin[id];
     if (!goesOn) past = -1;
     const fresh = blocks.tokenEnd[id] - Math.max(past, blocks.tokenBegin[id]);
     past = Math.max(past, blocks.tokenEnd[id]);

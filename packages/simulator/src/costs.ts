@@ -1,7 +1,7 @@
 import { opKinds, type Schedule, type Tile } from "@hsap/schedule";
 import type { CollectiveInstance, Transfers } from "./collectives.ts";
 import type { Collective, Communication, Hardware, Kernel } from "./hardware.ts";
-import { copyUs, pairsUs, paidPairs } from "./kernel-time.ts";
+import { copyUs, paidPairs, pairsUs } from "./kernel-time.ts";
 import { causalMask, isTileOp, type ProgramItems } from "./program-items.ts";
 
 /** What each call and group costs by itself, in microseconds. */
@@ -48,7 +48,13 @@ export function costsOf(
   return { callUs, opUs, callIssuedUs, groupIssuedUs, hostUs, collectives };
 }
 
-function callCosts(schedule: Schedule, { calls }: ProgramItems, hardware: Hardware, kernel: Kernel, opUs: Float64Array) {
+function callCosts(
+  schedule: Schedule,
+  { calls }: ProgramItems,
+  hardware: Hardware,
+  kernel: Kernel,
+  opUs: Float64Array,
+) {
   const { problem, ops } = schedule;
   const { cluster, pass } = problem;
   const own = kernel[pass];
@@ -109,7 +115,12 @@ function unfusedUs({ problem, ops, blocks }: Schedule, op: number, kernel: Kerne
   const { shape, pass, cluster } = problem;
   const name = opKinds[ops.kind[op]];
   const operand = (i: number) => ops.operands[ops.operandBegin[op] + i];
-  const [rows, keys] = name === "score" ? [operand(0), operand(1)] : name === "weigh" ? [operand(0), operand(1)] : [operand(1), operand(2)];
+  const [rows, keys] =
+    name === "score"
+      ? [operand(0), operand(1)]
+      : name === "weigh"
+        ? [operand(0), operand(1)]
+        : [operand(1), operand(2)];
   const tokens = (id: number) => blocks.tokenEnd[id] - blocks.tokenBegin[id];
   const heads = blocks.headEnd[rows] - blocks.headBegin[rows];
   // Products of queries by keys: one forward for score and weigh; backward two each for weigh and unscore.
@@ -164,7 +175,9 @@ function collectiveCost(
   const parts = instance.parts.map(({ load }) => {
     const links = [...load.keys()];
     // Links inside of the outermost level in use keep the bandwidth that the cluster states.
-    const needs = links.map((link) => (load.get(link) ?? 0) / (levelOf(link, cluster) === instance.level ? attained : 1));
+    const needs = links.map(
+      (link) => (load.get(link) ?? 0) / (levelOf(link, cluster) === instance.level ? attained : 1),
+    );
     const bytes = Math.max(1e-9, ...needs);
     return { bytes, links, weights: needs.map((need) => need / bytes) };
   });

@@ -18,7 +18,7 @@ export class FairShare {
   readonly #version: number[] = [];
   readonly #dirty: number[] = [];
   readonly #linkMark: Int32Array;
-  #flowMark: number[] = [];
+  readonly #flowMark: number[] = [];
   #mark = 0;
   /** Bytes that each link has carried. */
   readonly carried: Float64Array;
@@ -43,7 +43,13 @@ export class FairShare {
    * Starts a flow of `bytes`, never faster than `cap` bytes a microsecond; all weights are 1 where left out. Its end is foretold
    * by the next `settle`.
    */
-  start(nowUs: number, bytes: number, links: readonly number[], weights?: readonly number[], cap = Number.POSITIVE_INFINITY) {
+  start(
+    nowUs: number,
+    bytes: number,
+    links: readonly number[],
+    weights?: readonly number[],
+    cap = Number.POSITIVE_INFINITY,
+  ) {
     const flow = this.#links.length;
     this.#links.push(links);
     this.#weights.push(weights);
@@ -124,7 +130,9 @@ export class FairShare {
       this.#weight[link] = 0;
     }
     const rates = new Map<number, number>();
-    for (const flow of flows) this.#links[flow].forEach((link, i) => this.#addWeight(flow, link, i, 1));
+    for (const flow of flows) {
+      for (const [i, link] of this.#links[flow].entries()) this.#addWeight(flow, link, i, 1);
+    }
     let open = links.filter((link) => this.#weight[link] > 0);
     while (rates.size < flows.length && open.length > 0) {
       let narrowest = open[0];

@@ -205,4 +205,3 @@ function withoutSources(value: unknown): unknown {
   if ("value" in value && "source" in value) return withoutSources((value as { value: unknown }).value);
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutSources(inner)]));
 }
-

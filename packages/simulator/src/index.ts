@@ -1,7 +1,9 @@
 export type { RankBreakdown } from "./breakdown.ts";
+export { type ChromeEvent, type ChromeTrace, chromeTrace } from "./chrome-trace.ts";
 export type { Floors } from "./floors.ts";
 export * from "./hardware.ts";
-export { kernelTflops, type KernelCall } from "./kernel-time.ts";
+export { type KernelCall, kernelTflops } from "./kernel-time.ts";
+export { type PublishedRow, publishedRows } from "./published-rows.ts";
 export {
   type PreparedSchedule,
   prepareSchedule,
@@ -10,4 +12,3 @@ export {
   simulate,
   simulatePrepared,
 } from "./simulate.ts";
-export { type PublishedRow, publishedRows } from "./published-rows.ts";

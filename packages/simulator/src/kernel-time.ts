@@ -42,9 +42,7 @@ export function kernelTflops(call: KernelCall, kernel: Kernel, cluster: Cluster,
 function paidForward({ qBegin, qEnd, kBegin, kEnd, mask }: Tile, kernel: KernelPass): number {
   const { tileRows, tileColumns, overheadTokens } = kernel;
   if (mask === "full") {
-    return (
-      roundUp(qEnd - qBegin, tileRows) * (roundUp(kEnd - kBegin, tileColumns) + overheadTokens)
-    );
+    return roundUp(qEnd - qBegin, tileRows) * (roundUp(kEnd - kBegin, tileColumns) + overheadTokens);
   }
   let pairs = 0;
   for (let row = qBegin; row < qEnd; row += tileRows) {

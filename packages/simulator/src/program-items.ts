@@ -104,7 +104,7 @@ class GroupList {
   }
 
   add(opBegin: number, opEnd: number, waitFor: number, issue: number, kind: number): void {
-    [opBegin, opEnd, waitFor, issue, kind].forEach((value, column) => this.#rows[column].push(value));
+    for (const [column, value] of [opBegin, opEnd, waitFor, issue, kind].entries()) this.#rows[column].push(value);
   }
 
   finish(): Groups {

@@ -29,7 +29,11 @@ export function linearise(
   const predicted = rows.map((row) => predictRow(row, hardware));
   const step = 0.05;
   const columns = constants.map((_, j) => {
-    const moved = withConstants(hardware, constants, at.map((value, i) => Math.exp(value + (i === j ? step : 0))));
+    const moved = withConstants(
+      hardware,
+      constants,
+      at.map((value, i) => Math.exp(value + (i === j ? step : 0))),
+    );
     return rows.map((row, i) => Math.log(predictRow(row, moved).predictedTflops / predicted[i].predictedTflops) / step);
   });
   const slope = rows.map((_, i) => columns.map((column) => column[i]));
