@@ -16,6 +16,12 @@ export interface CompileOptions extends ProblemOptions {
   readonly schedule?: string;
 }
 
+export interface SimulateOptions extends ProblemOptions {
+  readonly kernel?: string;
+  readonly library?: string;
+  readonly trace?: string;
+}
+
 export interface VerifyOptions extends ProblemOptions {
   readonly quick?: boolean;
   readonly full?: boolean;
@@ -60,6 +66,16 @@ export function program(context: CommandContext): Command {
     .option("--out <file>", "write the schedule in binary form")
     .option("--schedule <file>", "read a schedule that --out wrote, instead of compiling one")
     .action(async (options: CompileOptions) => (await import("./commands/compile.ts")).compile(options, context));
+
+  addProblemOptions(
+    root
+      .command("simulate")
+      .description("predict the time of one problem on a cluster, for one strategy or all, without running it"),
+  )
+    .option("--kernel <name>", "the attention kernel, by its name in the hardware file (default: its first)")
+    .option("--library <name>", "the communication library, likewise")
+    .option("--trace <file>", "write what each op does when as a Chrome trace, for Perfetto")
+    .action(async (options: SimulateOptions) => (await import("./commands/simulate.ts")).simulate(options, context));
 
   addProblemOptions(
     root

@@ -1,0 +1,153 @@
+import { writeFileSync } from "node:fs";
+import { checkedOptions, formatDegrees, settledDegrees, strategies, strategyNamed } from "@hsap/bench";
+import { flopsOf, type Pass, ranksOf, type Schedule, type Strategy } from "@hsap/schedule";
+import { chromeTrace, hardwareOf, isOwnHardware, simulate as runSimulation, type Simulation } from "@hsap/simulator";
+import { InputError } from "@hsap/workload";
+import { batchOf, passesOf, problemOf } from "../given-problem.ts";
+import { parseDegrees, parseStrategyOptions } from "../option-values.ts";
+import type { CommandContext, SimulateOptions } from "../program.ts";
+import { type Column, formatTable, shortNumber } from "../table.ts";
+
+/** What `hsap simulate --json` prints for each strategy and pass. Every time and rate is simulated. */
+export interface SimulatedReport {
+  readonly origin: "simulated";
+  readonly strategy: string;
+  readonly degrees: Readonly<Record<string, number>>;
+  readonly pass: Pass;
+  readonly ranks: number;
+  readonly kernel: string;
+  readonly stepMs: number;
+  readonly tflopsPerDevice: number;
+  /** Highest of any rank. */
+  readonly exposedCommunicationMs: number;
+  /** Highest rank / mean over ranks, of the time that ranks compute. */
+  readonly balance: { readonly time: number };
+  readonly bytesByLevel: readonly { readonly level: string; readonly bytes: number }[];
+  /** No run of the schedule can be shorter than the first two, no strategy faster than the last. */
+  readonly floorsMs: { readonly computation: number; readonly bandwidth: number; readonly problem: number };
+  readonly perRank: readonly {
+    readonly computingMs: number;
+    readonly exposedCommunicationMs: number;
+    readonly waitingMs: number;
+    readonly exposedByLevelMs: readonly number[];
+  }[];
+}
+
+/** `hsap simulate`: predicts the time of one problem on a cluster, for one strategy or all, without running anything. */
+export async function simulate(options: SimulateOptions, { output }: CommandContext): Promise<void> {
+  const chosen = options.strategy === undefined ? strategies : [strategyNamed(options.strategy)];
+  const passes = passesOf(options, ["forward"]);
+  if (options.trace !== undefined && (chosen.length > 1 || passes.length > 1)) {
+    throw new InputError("conflicting options: --trace without --strategy and one pass (a trace is of one schedule)");
+  }
+  const refused: string[] = [];
+  const reports: SimulatedReport[] = [];
+  for (const pass of passes) {
+    for (const strategy of chosen) {
+      try {
+        reports.push(simulateOne(strategy, pass, options));
+      } catch (error) {
+        if (!(error instanceof InputError) || chosen.length === 1) throw error;
+        refused.push(`${strategy.name}, ${pass}: ${error.message}`);
+      }
+    }
+  }
+  if (options.json) output.out(`${JSON.stringify({ origin: "simulated", reports, refused }, null, 2)}\n`);
+  else {
+    output.out(
+      `# simulated on ${problemOf(defaulted(options), batchOf(options), passes[0]).cluster.name}${caveat(options)}\n`,
+    );
+    output.out(formatTable(columns, reports));
+    for (const line of refused) output.out(`# refused: ${line}\n`);
+  }
+}
+
+function simulateOne(strategy: Strategy, pass: Pass, options: SimulateOptions): SimulatedReport {
+  const problem = problemOf(defaulted(options), batchOf(options), pass);
+  const degrees =
+    options.degrees === undefined
+      ? strategy.defaultDegrees(problem)
+      : settledDegrees(strategy, problem, parseDegrees(options.degrees));
+  const schedule = strategy.compile(
+    problem,
+    degrees,
+    checkedOptions(strategy, parseStrategyOptions(options.option ?? [])),
+  );
+  const simulation = runSimulation(schedule, { kernel: options.kernel, library: options.library });
+  if (options.trace !== undefined) writeTrace(options.trace, schedule, simulation);
+  return simulatedReport(schedule, simulation);
+}
+
+export function simulatedReport(schedule: Schedule, simulation: Simulation): SimulatedReport {
+  const { problem, strategy, degrees } = schedule;
+  const { trace, perRank, floors, kernel } = simulation;
+  const computing = perRank.map(({ computingUs }) => computingUs);
+  const mean = computing.reduce((sum, us) => sum + us, 0) / computing.length;
+  return {
+    origin: "simulated",
+    strategy,
+    degrees,
+    pass: problem.pass,
+    ranks: ranksOf(problem),
+    kernel,
+    stepMs: trace.durationUs / 1e3,
+    tflopsPerDevice: flopsOf(problem) / ranksOf(problem) / (trace.durationUs * 1e6),
+    exposedCommunicationMs: Math.max(...perRank.map(({ exposedCommunicationUs }) => exposedCommunicationUs)) / 1e3,
+    balance: { time: mean === 0 ? 1 : Math.max(...computing) / mean },
+    bytesByLevel: problem.cluster.levels.map(({ name }, level) => ({
+      level: name,
+      bytes: simulation.carriedBytesByLevel[level],
+    })),
+    floorsMs: {
+      computation: floors.computationUs / 1e3,
+      bandwidth: floors.bandwidthUs / 1e3,
+      problem: floors.problemUs / 1e3,
+    },
+    perRank: perRank.map((rank) => ({
+      computingMs: rank.computingUs / 1e3,
+      exposedCommunicationMs: rank.exposedCommunicationUs / 1e3,
+      waitingMs: rank.waitingUs / 1e3,
+      exposedByLevelMs: rank.exposedByLevelUs.map((us) => us / 1e3),
+    })),
+  };
+}
+
+/** The type that the device's peak is stated for, where the user names none. */
+function defaulted(options: SimulateOptions): SimulateOptions {
+  if (options.dtype !== undefined) return options;
+  return { ...options, dtype: problemOf(options, batchOf(options), "forward").cluster.device.dtype };
+}
+
+function caveat(options: SimulateOptions): string {
+  const { cluster } = problemOf(options, batchOf(options), "forward");
+  const hardware = hardwareOf(cluster);
+  return isOwnHardware(hardware, cluster)
+    ? ""
+    : ` (no kernel was measured on ${cluster.device.name}: it is taken to reach the same shares of its peaks as ${hardware.devices.join(", ")})`;
+}
+
+function writeTrace(file: string, schedule: Schedule, { trace }: Simulation): void {
+  try {
+    writeFileSync(file, JSON.stringify(chromeTrace(schedule, trace)));
+  } catch (error) {
+    throw new InputError(`unwritable file: ${file} (${(error as Error).message})`);
+  }
+}
+
+const columns: readonly Column<SimulatedReport>[] = [
+  { title: "strategy", align: "left", value: ({ strategy }) => strategy },
+  { title: "degrees", align: "left", value: ({ degrees }) => formatDegrees(degrees) },
+  { title: "pass", align: "left", value: ({ pass }) => pass },
+  { title: "step", unit: "ms", value: ({ stepMs }) => shortNumber(stepMs) },
+  { title: "rate", unit: "TFLOP/s/dev", value: ({ tflopsPerDevice }) => shortNumber(tflopsPerDevice) },
+  { title: "exposed", unit: "ms", value: ({ exposedCommunicationMs }) => shortNumber(exposedCommunicationMs) },
+  { title: "balance", unit: "max/mean", value: ({ balance }) => balance.time.toFixed(3) },
+  {
+    title: "between nodes",
+    unit: "MB",
+    value: ({ bytesByLevel }) => shortNumber(bytesByLevel.slice(1).reduce((sum, { bytes }) => sum + bytes, 0) / 1e6),
+  },
+  { title: "floor", unit: "compute ms", value: ({ floorsMs }) => shortNumber(floorsMs.computation) },
+  { title: "floor", unit: "links ms", value: ({ floorsMs }) => shortNumber(floorsMs.bandwidth) },
+  { title: "floor", unit: "problem ms", value: ({ floorsMs }) => shortNumber(floorsMs.problem) },
+];
