@@ -1,5 +1,7 @@
+export { drawComparison } from "./comparison/figure.ts";
 export { type CompilationInput, drawCompilation } from "./compilation/figure.ts";
 export * from "./draw-figures.ts";
+export { pngOf } from "./drawing/png.ts";
 export { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 export type { Figure } from "./figure.ts";
 export { drawPacking, type PackingInput } from "./packing.ts";
