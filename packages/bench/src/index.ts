@@ -1,4 +1,5 @@
 export * from "./accuracy.ts";
+export * from "./calibration/calibration-report.ts";
 export * from "./comparison/comparison.ts";
 export * from "./comparison/measured-time.ts";
 export * from "./comparison/waste.ts";

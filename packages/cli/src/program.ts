@@ -20,6 +20,8 @@ export interface SimulateOptions extends ProblemOptions {
   readonly kernel?: string;
   readonly library?: string;
   readonly trace?: string;
+  readonly calibration?: boolean;
+  readonly crossValidate?: boolean;
 }
 
 export interface VerifyOptions extends ProblemOptions {
@@ -75,6 +77,8 @@ export function program(context: CommandContext): Command {
     .option("--kernel <name>", "the attention kernel, by its name in the hardware file (default: its first)")
     .option("--library <name>", "the communication library, likewise")
     .option("--trace <file>", "write what each op does when as a Chrome trace, for Perfetto")
+    .option("--calibration", "instead of a problem, published measurements beside what is predicted of them")
+    .option("--cross-validate", "with --calibration: predict rows with constants fitted to others (slow)")
     .action(async (options: SimulateOptions) => (await import("./commands/simulate.ts")).simulate(options, context));
 
   addProblemOptions(

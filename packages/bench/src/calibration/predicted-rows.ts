@@ -52,7 +52,8 @@ export function predictRow({ row, system, schedules }: PreparedRow, hardware?: H
   return { row, predictedTflops, error: predictedTflops / row.tflopsPerDevice - 1 };
 }
 
-function publishedCluster({ ranks }: PublishedRow): Cluster {
+/** The devices and links of the published evaluation. */
+export function publishedCluster({ ranks }: PublishedRow): Cluster {
   return clusterOf({ ranks, from: presetCluster("h100-400g") });
 }
 

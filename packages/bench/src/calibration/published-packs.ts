@@ -13,16 +13,19 @@ import {
 const midpoints: LengthLaw = { ...lengthLaws.pretraining, within: "midpoint" };
 
 /**
- * `count` packs that stand for the 20 over which the published evaluation took the mean: of 20 packs, ordered by their area, those
- * in the middle of each of `count` equal shares. Which packs the evaluation drew is not known, so these are others of its law.
+ * `count` packs that stand for the 20 over which the published evaluation took the mean. Which it drew is not known, and the
+ * area of a pack varies by a factor of four, so these are taken from many packs of the same law: ordered by area, those in the
+ * middle of each of `count` equal shares.
  */
 export function typicalPacks(tokens: number, count: number, seed: number): PackedBatch[] {
   const area = (batch: PackedBatch) => lengthsOf(batch).reduce((sum, length) => sum + length ** 2, 0);
-  const drawn = publishedPacks(tokens, packsOfEvaluation, seed).sort((a, b) => area(a) - area(b));
-  return Array.from({ length: count }, (_, i) => drawn[Math.floor(((i + 0.5) * packsOfEvaluation) / count)]);
+  const drawn = publishedPacks(tokens, drawnPacks, seed)
+    .map((batch) => ({ batch, area: area(batch) }))
+    .sort((a, b) => a.area - b.area);
+  return Array.from({ length: count }, (_, i) => drawn[Math.floor(((i + 0.5) * drawnPacks) / count)].batch);
 }
 
-const packsOfEvaluation = 20;
+const drawnPacks = 400;
 
 /**
  * Packs of `tokens` tokens as the published evaluation made them: documents are cut in pieces of a quarter of the pack, all

@@ -1,10 +1,18 @@
 import { writeFileSync } from "node:fs";
-import { checkedOptions, formatDegrees, settledDegrees, strategies, strategyNamed } from "@hsap/bench";
+import {
+  calibrationReport,
+  checkedOptions,
+  formatCalibrationReport,
+  formatDegrees,
+  settledDegrees,
+  strategies,
+  strategyNamed,
+} from "@hsap/bench";
 import { flopsOf, type Pass, ranksOf, type Schedule, type Strategy } from "@hsap/schedule";
 import { chromeTrace, hardwareOf, isOwnHardware, simulate as runSimulation, type Simulation } from "@hsap/simulator";
 import { InputError } from "@hsap/workload";
 import { batchOf, passesOf, problemOf } from "../given-problem.ts";
-import { parseDegrees, parseStrategyOptions } from "../option-values.ts";
+import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
 import type { CommandContext, SimulateOptions } from "../program.ts";
 import { type Column, formatTable, shortNumber } from "../table.ts";
 
@@ -35,6 +43,10 @@ export interface SimulatedReport {
 
 /** `hsap simulate`: predicts the time of one problem on a cluster, for one strategy or all, without running anything. */
 export async function simulate(options: SimulateOptions, { output }: CommandContext): Promise<void> {
+  if (options.calibration) {
+    calibrate(options, output);
+    return;
+  }
   const chosen = options.strategy === undefined ? strategies : [strategyNamed(options.strategy)];
   const passes = passesOf(options, ["forward"]);
   if (options.trace !== undefined && (chosen.length > 1 || passes.length > 1)) {
@@ -60,6 +72,22 @@ export async function simulate(options: SimulateOptions, { output }: CommandCont
     output.out(formatTable(columns, reports));
     for (const line of refused) output.out(`# refused: ${line}\n`);
   }
+}
+
+/** Against published measurements; a few packs stand for those of the evaluation, so that it takes minutes, not hours. */
+function calibrate({ crossValidate = false, seed, json }: SimulateOptions, output: CommandContext["output"]): void {
+  const report = calibrationReport({
+    packs: { small: 5, large: 3 },
+    seed: seed === undefined ? 1 : wholeNumber("seed", seed, 0),
+    crossValidate,
+    onRow: (done, of) => {
+      if (output.terminal) output.err(`\rcompiling row ${done + 1} of ${of}`);
+    },
+  });
+  if (output.terminal) output.err("\n");
+  output.out(
+    json ? `${JSON.stringify({ origin: "simulated", ...report }, null, 2)}\n` : formatCalibrationReport(report),
+  );
 }
 
 function simulateOne(strategy: Strategy, pass: Pass, options: SimulateOptions): SimulatedReport {
