@@ -57,6 +57,7 @@ export function addProblemOptions(command: Command): Command {
     .option("--json", "print JSON instead of a table");
 }
 
-function collect(value: string, previous: readonly string[]): readonly string[] {
+/** Gathers the values of an option that may be repeated. */
+export function collect(value: string, previous: readonly string[]): readonly string[] {
   return [...previous, value];
 }

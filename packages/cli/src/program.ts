@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { Output } from "./output.ts";
-import { addProblemOptions, type ProblemOptions } from "./problem-options.ts";
+import { addProblemOptions, collect, type ProblemOptions } from "./problem-options.ts";
 
 /** What every command is given besides its options. */
 export interface CommandContext {
@@ -20,6 +20,8 @@ export interface SimulateOptions extends ProblemOptions {
   readonly kernel?: string;
   readonly library?: string;
   readonly trace?: string;
+  readonly sweep?: readonly string[];
+  readonly replay?: boolean;
   readonly calibration?: boolean;
   readonly crossValidate?: boolean;
 }
@@ -77,6 +79,13 @@ export function program(context: CommandContext): Command {
     .option("--kernel <name>", "the attention kernel, by its name in the hardware file (default: its first)")
     .option("--library <name>", "the communication library, likewise")
     .option("--trace <file>", "write what each op does when as a Chrome trace, for Perfetto")
+    .option(
+      "--sweep <name=list>",
+      "try each of a list: ranks=8,16, mix=a,b, tokens-per-rank=8192, degrees=all; may be repeated",
+      collect,
+      [],
+    )
+    .option("--replay", "measure the computation of a run on this machine, and model the links only")
     .option("--calibration", "instead of a problem, published measurements beside what is predicted of them")
     .option("--cross-validate", "with --calibration: predict rows with constants fitted to others (slow)")
     .action(async (options: SimulateOptions) => (await import("./commands/simulate.ts")).simulate(options, context));

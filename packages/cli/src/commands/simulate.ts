@@ -2,23 +2,30 @@ import { writeFileSync } from "node:fs";
 import {
   calibrationReport,
   checkedOptions,
+  expectedOf,
   formatCalibrationReport,
   formatDegrees,
+  savedFrom,
   settledDegrees,
   strategies,
   strategyNamed,
 } from "@hsap/bench";
+import type { Cluster } from "@hsap/cluster";
+import { run } from "@hsap/engine";
 import { flopsOf, type Pass, ranksOf, type Schedule, type Strategy } from "@hsap/schedule";
 import { chromeTrace, hardwareOf, isOwnHardware, simulate as runSimulation, type Simulation } from "@hsap/simulator";
 import { InputError } from "@hsap/workload";
-import { batchOf, passesOf, problemOf } from "../given-problem.ts";
+import { batchOf, passesOf, problemOf, seedOf } from "../given-problem.ts";
 import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
 import type { CommandContext, SimulateOptions } from "../program.ts";
 import { type Column, formatTable, shortNumber } from "../table.ts";
+import { type SweepPoint, sweepPoints } from "./sweep.ts";
 
 /** What `hsap simulate --json` prints for each strategy and pass. Every time and rate is simulated. */
 export interface SimulatedReport {
-  readonly origin: "simulated";
+  /** `replayed`: the computation was measured on this machine, the links are modelled. */
+  readonly origin: "simulated" | "replayed";
+  readonly mix?: string;
   readonly strategy: string;
   readonly degrees: Readonly<Record<string, number>>;
   readonly pass: Pass;
@@ -49,29 +56,33 @@ export async function simulate(options: SimulateOptions, { output }: CommandCont
   }
   const chosen = options.strategy === undefined ? strategies : [strategyNamed(options.strategy)];
   const passes = passesOf(options, ["forward"]);
-  if (options.trace !== undefined && (chosen.length > 1 || passes.length > 1)) {
+  const points = sweepPoints(options);
+  if (options.trace !== undefined && (chosen.length > 1 || passes.length > 1 || points.length > 1)) {
     throw new InputError("conflicting options: --trace without --strategy and one pass (a trace is of one schedule)");
   }
   const refused: string[] = [];
   const reports: SimulatedReport[] = [];
-  for (const pass of passes) {
-    for (const strategy of chosen) {
-      try {
-        reports.push(simulateOne(strategy, pass, options));
-      } catch (error) {
-        if (!(error instanceof InputError) || chosen.length === 1) throw error;
-        refused.push(`${strategy.name}, ${pass}: ${error.message}`);
+  for (const point of points) {
+    for (const pass of passes) {
+      for (const strategy of chosen) {
+        try {
+          for (const schedule of compiledAt(point, strategy, pass)) reports.push(await report(schedule, point.options));
+        } catch (error) {
+          if (!(error instanceof InputError) || (chosen.length === 1 && points.length === 1)) throw error;
+          refused.push(`${strategy.name}, ${pass}: ${error.message}`);
+        }
       }
     }
   }
-  if (options.json) output.out(`${JSON.stringify({ origin: "simulated", reports, refused }, null, 2)}\n`);
-  else {
-    output.out(
-      `# simulated on ${problemOf(defaulted(options), batchOf(options), passes[0]).cluster.name}${caveat(options)}\n`,
-    );
-    output.out(formatTable(columns, reports));
-    for (const line of refused) output.out(`# refused: ${line}\n`);
+  if (options.json) {
+    output.out(`${JSON.stringify({ origin: options.replay ? "replayed" : "simulated", reports, refused }, null, 2)}\n`);
+    return;
   }
+  const { cluster } = problemOf(points[0].options, batchOf(points[0].options), passes[0]);
+  const what = options.replay ? "replayed: computation measured here, links modelled" : `simulated${caveat(cluster)}`;
+  output.out(`# ${what}; cluster ${cluster.name}\n`);
+  output.out(formatTable(options.sweep?.length ? [...sweepColumns, ...columns] : columns, reports));
+  for (const line of refused) output.out(`# refused: ${line}\n`);
 }
 
 /** Against published measurements; a few packs stand for those of the evaluation, so that it takes minutes, not hours. */
@@ -90,20 +101,36 @@ function calibrate({ crossValidate = false, seed, json }: SimulateOptions, outpu
   );
 }
 
-function simulateOne(strategy: Strategy, pass: Pass, options: SimulateOptions): SimulatedReport {
-  const problem = problemOf(defaulted(options), batchOf(options), pass);
-  const degrees =
+/** The strategy's schedules at one point: of its own choice of degrees, of the given ones, or of all that it can run. */
+function compiledAt({ options, everyDegree }: SweepPoint, strategy: Strategy, pass: Pass): Schedule[] {
+  const named = batchOf(options);
+  const problem = problemOf(defaulted(options), named, pass);
+  const given =
     options.degrees === undefined
       ? strategy.defaultDegrees(problem)
       : settledDegrees(strategy, problem, parseDegrees(options.degrees));
-  const schedule = strategy.compile(
-    problem,
-    degrees,
-    checkedOptions(strategy, parseStrategyOptions(options.option ?? [])),
-  );
-  const simulation = runSimulation(schedule, { kernel: options.kernel, library: options.library });
+  const known = checkedOptions(strategy, parseStrategyOptions(options.option ?? []));
+  const tried = everyDegree ? strategy.candidateDegrees(problem) : [given];
+  return tried.map((degrees) => strategy.compile(problem, degrees, known));
+}
+
+async function report(schedule: Schedule, options: SimulateOptions): Promise<SimulatedReport> {
+  const measuredUs = options.replay ? await measuredOps(schedule, options) : undefined;
+  const simulation = runSimulation(schedule, { kernel: options.kernel, library: options.library, measuredUs });
   if (options.trace !== undefined) writeTrace(options.trace, schedule, simulation);
-  return simulatedReport(schedule, simulation);
+  return {
+    ...simulatedReport(schedule, simulation),
+    mix: batchOf(options).name,
+    ...(measuredUs && { origin: "replayed" }),
+  };
+}
+
+/** Processor time that each computation op takes in a run on this machine. */
+async function measuredOps(schedule: Schedule, options: SimulateOptions): Promise<Float64Array> {
+  const seed = seedOf(options);
+  const { problem } = schedule;
+  const saved = problem.pass === "backward" ? { saved: savedFrom(await expectedOf(problem, seed, 2)) } : {};
+  return (await run(schedule, { seed, ...saved })).trace.busyUs;
 }
 
 export function simulatedReport(schedule: Schedule, simulation: Simulation): SimulatedReport {
@@ -146,8 +173,7 @@ function defaulted(options: SimulateOptions): SimulateOptions {
   return { ...options, dtype: problemOf(options, batchOf(options), "forward").cluster.device.dtype };
 }
 
-function caveat(options: SimulateOptions): string {
-  const { cluster } = problemOf(options, batchOf(options), "forward");
+function caveat(cluster: Cluster): string {
   const hardware = hardwareOf(cluster);
   return isOwnHardware(hardware, cluster)
     ? ""
@@ -161,6 +187,11 @@ function writeTrace(file: string, schedule: Schedule, { trace }: Simulation): vo
     throw new InputError(`unwritable file: ${file} (${(error as Error).message})`);
   }
 }
+
+const sweepColumns: readonly Column<SimulatedReport>[] = [
+  { title: "ranks", value: ({ ranks }) => `${ranks}` },
+  { title: "mix", align: "left", value: ({ mix = "" }) => mix },
+];
 
 const columns: readonly Column<SimulatedReport>[] = [
   { title: "strategy", align: "left", value: ({ strategy }) => strategy },
