@@ -2,6 +2,7 @@ export * from "./accuracy.ts";
 export * from "./calibration/calibration-report.ts";
 export * from "./comparison/comparison.ts";
 export * from "./comparison/measured-time.ts";
+export * from "./comparison/pack-comparison.ts";
 export * from "./comparison/waste.ts";
 export * from "./compiled.ts";
 export * from "./critical-path.ts";

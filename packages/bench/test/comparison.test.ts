@@ -1,5 +1,5 @@
 import { balancedBoundBytes, slowLinkBoundBytes } from "@hsap/baselines";
-import { clusterOf } from "@hsap/cluster";
+import { clusterOf, presetCluster } from "@hsap/cluster";
 import { areaOf, kvBytesOf, type Problem } from "@hsap/schedule";
 import { InputError, packedBatch } from "@hsap/workload";
 import { describe, expect, test } from "vitest";
@@ -117,6 +117,17 @@ describe("a comparison", () => {
     expect(bounds.computeFloorMs).toBeGreaterThan(0);
     expect(labels).toEqual([...labels].sort((a, b) => a - b));
     expect(labels.at(-1)).toBe(1);
+  });
+
+  test("predicts every schedule on the cluster, and sorts by that where nothing is measured", async () => {
+    const large = { ...problem, shape: { heads: 16, kvHeads: 2, headDim: 128, dtype: "bf16" as const } };
+    const cluster = clusterOf({ ranks: 4, ranksPerNode: 2, from: presetCluster("h100-400g") });
+    const { rows, bounds } = await compareStrategies({ ...large, cluster }, { strategies, predict: true });
+    const steps = rows.map(({ predicted }) => predicted?.stepMs ?? Number.NaN);
+    expect(steps).toEqual([...steps].sort((a, b) => a - b));
+    expect(bounds.predictedFloorMs).toBeGreaterThan(0);
+    expect(bounds.predictedFloorMs).toBeLessThanOrEqual(steps[0]);
+    expect(rows.every(({ measured }) => measured === undefined)).toBe(true);
   });
 
   test("shows that a contaminated run is wrong, and runs a padded one against its own reference", async () => {

@@ -32,6 +32,16 @@ export interface VerifyOptions extends ProblemOptions {
   readonly schedule?: string;
 }
 
+export interface CompareOptions extends ProblemOptions {
+  readonly predict?: boolean;
+  readonly measure?: boolean;
+  readonly repeats?: string;
+  readonly all?: boolean;
+  readonly figure?: string;
+  readonly packs?: boolean;
+  readonly out?: string;
+}
+
 export interface ExperimentOptions extends ProblemOptions {
   readonly profile: string;
   readonly results?: string;
@@ -100,6 +110,20 @@ export function program(context: CommandContext): Command {
     .option("--full", "a larger suite: every pack with every shape, every document perturbed")
     .option("--schedule <file>", "verify a schedule that hsap compile --out wrote")
     .action(async (options: VerifyOptions) => (await import("./commands/verify.ts")).verify(options, context));
+
+  addProblemOptions(
+    root
+      .command("compare")
+      .description("one problem, all strategies side by side: balance, bytes, memory, waste and the bounds"),
+  )
+    .option("--predict", "simulate every schedule on the cluster, and sort by predicted time")
+    .option("--measure", "run every schedule here, check its outputs, and sort by measured time")
+    .option("--repeats <n>", "how often each schedule is measured (default: 5)")
+    .option("--all", "also compile schedules that are estimated to be too large")
+    .option("--figure <file>", "draw the comparison: .svg or .png")
+    .option("--packs", "instead of one problem, the 24 packs that come with the project, as a page")
+    .option("--out <file>", "where the page of --packs goes (default: docs/comparison.md)")
+    .action(async (options: CompareOptions) => (await import("./commands/compare.ts")).compare(options, context));
 
   addProblemOptions(
     root

@@ -68,7 +68,7 @@ describe("hsap compile", () => {
 });
 
 describe("hsap --help", () => {
-  test.each(["", "compile ", "verify ", "experiment ", "figures ", "doctor "])(
+  test.each(["", "compile ", "compare ", "verify ", "experiment ", "figures ", "doctor "])(
     "hsap %s--help goes to standard output",
     async (command) => {
       const { exitCode, out, err } = await hsap(`${command}--help`);

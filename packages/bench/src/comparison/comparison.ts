@@ -1,13 +1,24 @@
 import { balancedBoundBytes, computeFloorMs, slowLinkBoundBytes } from "@hsap/baselines";
 import { nodesOf } from "@hsap/cluster";
 import { type Degrees, type Problem, publishedOptions, type Strategy, type StrategyOptions } from "@hsap/schedule";
+import { hardwareOf, simulate } from "@hsap/simulator";
 import { InputError, tokensOf } from "@hsap/workload";
 import { type Compiled, compileWith } from "../compiled.ts";
 import { variantName } from "../trial.ts";
 import { bestTeraflops, type MeasuredTime, measureAll } from "./measured-time.ts";
 import { type Waste, wasteOf } from "./waste.ts";
 
-/** One strategy on the problem that all are compared on. Everything but `measured` is counted from its schedule. */
+/** What the simulator says of one schedule on the cluster of its problem. */
+export interface PredictedTime {
+  readonly stepMs: number;
+  /** The kernel's name in the hardware file. */
+  readonly kernel: string;
+}
+
+/**
+ * One strategy on the problem that all are compared on. Everything but `measured` and `predicted`, which is simulated, is counted
+ * from its schedule.
+ */
 export interface ComparedStrategy extends Waste {
   readonly strategy: string;
   /** With degrees and options, where they say something. */
@@ -30,6 +41,7 @@ export interface ComparedStrategy extends Waste {
   /** One line for each rule that the schedule breaks. */
   readonly findings: readonly string[];
   readonly measured?: MeasuredTime;
+  readonly predicted?: PredictedTime;
 }
 
 /** What no strategy that computes an equal share on every rank and splits no heads can go below. */
@@ -40,6 +52,8 @@ export interface ComparisonBounds {
   readonly betweenNodesBytes: number;
   /** Of the critical path: the pass spread evenly over ranks at the highest rate that any strategy had. Where measured. */
   readonly computeFloorMs?: number;
+  /** Of the predicted time: no strategy can be simulated to be faster. Where predicted. */
+  readonly predictedFloorMs?: number;
 }
 
 export interface LeftOut {
@@ -50,7 +64,7 @@ export interface LeftOut {
 export interface Comparison {
   readonly problem: Problem;
   readonly bounds: ComparisonBounds;
-  /** By critical path where measured, otherwise by the bytes that the highest rank receives. */
+  /** By critical path where measured, by predicted time where only predicted, otherwise by the highest rank's received bytes. */
   readonly rows: readonly ComparedStrategy[];
   /** Strategies that do not support the problem, in their own words. */
   readonly refused: readonly LeftOut[];
@@ -68,6 +82,8 @@ export interface ComparisonOptions {
   /** Compile also what is estimated to have more than `mostOperands`. */
   readonly all?: boolean | undefined;
   readonly memoryCapBytes?: number | undefined;
+  /** Simulates each schedule on the problem's cluster. */
+  readonly predict?: boolean | undefined;
   /** Measures each schedule as often. Schedules that break another rule than contamination are not run. */
   readonly repeats?: number | undefined;
   readonly seed?: number | undefined;
@@ -85,10 +101,12 @@ export const mostOperands = 2_000_000;
  * @throws InputError if given degrees or options do not fit the strategies.
  */
 export async function compareStrategies(problem: Problem, given: ComparisonOptions): Promise<Comparison> {
-  const { strategies, repeats, seed = 1, signal, onProgress } = given;
+  const { strategies, repeats, signal, onProgress } = given;
+  // What is not known of the device is the user's to know, and no refusal of a strategy.
+  if (given.predict) hardwareOf(problem.cluster);
   const refused: LeftOut[] = [];
   const tooLarge: LeftOut[] = [];
-  const entries: { compiled: Compiled; row: ComparedStrategy }[] = [];
+  const entries: Entry[] = [];
   const share = repeats === undefined ? 1 : 0.2;
   for (const [i, strategy] of strategies.entries()) {
     signal?.throwIfAborted();
@@ -109,28 +127,73 @@ export async function compareStrategies(problem: Problem, given: ComparisonOptio
       refused.push({ strategy: strategy.name, reason: error.message });
     }
   }
+  const predictions = given.predict ? predicted(entries) : { entries };
+  const timed =
+    repeats === undefined
+      ? predictions
+      : await measured(problem, predictions.entries, { ...given, repeats, from: share });
+  onProgress?.(1, "done");
   const bounds = {
     receivedBytesMean: balancedBoundBytes(problem),
     betweenNodesBytes: slowLinkBoundBytes(problem) * nodesOf(problem.cluster),
+    ...predictions.bounds,
+    ...timed.bounds,
   };
-  const counted = entries.map(({ row }) => row).sort((a, b) => a.receivedBytes.max - b.receivedBytes.max);
-  if (repeats === undefined) return { problem, bounds, rows: counted, refused, tooLarge };
+  const rows = timed.entries.map(({ row }) => row).sort(byTimeThenBytes);
+  return { problem, bounds, rows, refused, tooLarge };
+}
+
+/** A strategy's schedule, and what is known of it so far. */
+interface Entry {
+  readonly compiled: Compiled;
+  readonly row: ComparedStrategy;
+}
+
+interface Timed {
+  readonly entries: readonly Entry[];
+  readonly bounds?: Pick<ComparisonBounds, "computeFloorMs" | "predictedFloorMs">;
+}
+
+function predicted(entries: readonly Entry[]): Timed {
+  let predictedFloorMs = 0;
+  const timed = entries.map(({ compiled, row }) => {
+    if (!isRunnable(compiled)) return { compiled, row };
+    const { trace, floors, kernel } = simulate(compiled.schedule, { waits: compiled.lowered.op.waitFor });
+    // The floor is the problem's, but a strategy that pads documents has a larger one.
+    const floorMs = floors.problemUs / 1e3;
+    predictedFloorMs = predictedFloorMs === 0 ? floorMs : Math.min(predictedFloorMs, floorMs);
+    return { compiled, row: { ...row, predicted: { stepMs: trace.durationUs / 1e3, kernel } } };
+  });
+  return { entries: timed, bounds: { predictedFloorMs } };
+}
+
+async function measured(
+  problem: Problem,
+  entries: readonly Entry[],
+  given: ComparisonOptions & { readonly repeats: number; readonly from: number },
+): Promise<Timed> {
+  const { repeats, from, seed = 1, signal, onProgress } = given;
   const runnable = entries.filter(({ compiled }) => isRunnable(compiled));
+  if (runnable.length === 0) return { entries };
   const schedules = runnable.map(({ compiled }) => compiled);
   let runs = 0;
-  const onRun = (variant: number) =>
-    onProgress?.(
-      share + ((1 - share) * runs++) / (schedules.length * (repeats + 1)),
-      `run ${runnable[variant].row.variant}`,
-    );
-  const measured = await measureAll(schedules, { repeats, seed, signal, onRun });
-  onProgress?.(1, "done");
-  const timed = runnable
-    .map(({ row }, i) => ({ ...row, measured: measured[i] }))
-    .sort((a, b) => a.measured.criticalPathMs - b.measured.criticalPathMs);
-  const notRun = entries.filter(({ compiled }) => !isRunnable(compiled)).map(({ row }) => row);
-  const floor = computeFloorMs(problem, bestTeraflops(schedules, measured));
-  return { problem, bounds: { ...bounds, computeFloorMs: floor }, rows: [...timed, ...notRun], refused, tooLarge };
+  const onRun = (i: number): void => {
+    const done = runs++ / (schedules.length * (repeats + 1));
+    onProgress?.(from + (1 - from) * done, `run ${runnable[i].row.variant}`);
+  };
+  const times = await measureAll(schedules, { repeats, seed, signal, onRun });
+  const computeFloor = computeFloorMs(problem, bestTeraflops(schedules, times));
+  const timed = runnable.map(({ compiled, row }, i) => ({ compiled, row: { ...row, measured: times[i] } }));
+  const notRun = entries.filter(({ compiled }) => !isRunnable(compiled));
+  return { entries: [...timed, ...notRun], bounds: { computeFloorMs: computeFloor } };
+}
+
+/** A row without a time, as its schedule cannot be run, stands behind those with one. */
+function byTimeThenBytes(a: ComparedStrategy, b: ComparedStrategy): number {
+  const [ofA, ofB] = [a, b].map(({ measured, predicted }) => measured?.criticalPathMs ?? predicted?.stepMs);
+  if (ofA !== undefined && ofB !== undefined) return ofA - ofB;
+  if (ofA === undefined && ofB === undefined) return a.receivedBytes.max - b.receivedBytes.max;
+  return ofA === undefined ? 1 : -1;
 }
 
 const isRunnable = ({ findings }: Compiled): boolean => findings.every(({ rule }) => rule === "contamination");

@@ -1,0 +1,76 @@
+import { writeFileSync } from "node:fs";
+import { relative } from "node:path";
+import { comparePacks as compareOnPacks, strategyNamed, workspacePath } from "@hsap/bench";
+import { InputError } from "@hsap/workload";
+import { exitCodes } from "../exit-codes.ts";
+import { interruptible } from "../interruption.ts";
+import { packPage } from "../pack-page.ts";
+import type { CommandContext, CompareOptions } from "../program.ts";
+import { startProgress } from "../progress.ts";
+
+/** The options that `--packs` takes; the packs' problem is fixed, so that the page can be compared with what was published. */
+const taken = ["packs", "out", "all", "json", "strategy", "pack", "option"];
+
+/** `hsap compare --packs`: all strategies on the packs that come with the project, as a page. */
+export async function comparePacks(options: CompareOptions, { output, finish }: CommandContext): Promise<void> {
+  const other = Object.keys(options).find((name) => !taken.includes(name));
+  if (other !== undefined || (options.option ?? []).length > 0) {
+    throw new InputError(
+      `conflicting options: --packs and --${dashed(other ?? "option")} (the packs' problem is fixed)`,
+    );
+  }
+  const progress = await startProgress(output);
+  try {
+    const compared = await interruptible(
+      () => "interrupted: the page is not written; start it again",
+      (signal) =>
+        compareOnPacks({
+          ...(options.pack !== undefined && { packs: [options.pack] }),
+          // Ratios are to hsap, so it is always there.
+          ...(options.strategy !== undefined && { strategies: [options.strategy, "hsap"].map(strategyNamed) }),
+          all: options.all,
+          signal,
+          onProgress: progress.update,
+        }),
+    );
+    if (options.json) output.out(`${JSON.stringify(compared.map(summaryOf), null, 2)}\n`);
+    else writePage(options.out ?? workspacePath("docs/comparison.md"), packPage(compared, commandOf(options)), output);
+    const broken = compared.flatMap(({ name, comparison: { rows } }) =>
+      rows.flatMap(({ strategy, findings }) => (findings.length > 0 ? [`${strategy} on ${name}: ${findings[0]}`] : [])),
+    );
+    if (broken.length === 0) return;
+    output.err(`hsap: ${broken.length} schedules break a rule (${broken[0]})\n`);
+    finish(exitCodes.failed);
+  } finally {
+    progress.stop();
+  }
+}
+
+type Compared = Awaited<ReturnType<typeof compareOnPacks>>[number];
+
+const summaryOf = ({ name, ranks, comparison: { bounds, rows, refused, tooLarge } }: Compared) => ({
+  pack: name,
+  ranks,
+  bounds,
+  strategies: rows,
+  refused,
+  tooLarge,
+});
+
+function writePage(file: string, page: string, output: CommandContext["output"]): void {
+  try {
+    writeFileSync(file, page);
+  } catch (error) {
+    throw new InputError(`unwritable file: ${file} (${(error as Error).message})`);
+  }
+  const near = relative(process.cwd(), file);
+  output.out(`${near.startsWith("..") ? file : near}\n`);
+}
+
+/** The command that makes the same page again. */
+const commandOf = ({ all, pack, strategy }: CompareOptions): string =>
+  ["npx hsap compare --packs", pack && `--pack ${pack}`, strategy && `--strategy ${strategy}`, all && "--all"]
+    .filter(Boolean)
+    .join(" ");
+
+const dashed = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
