@@ -55,14 +55,9 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(block.queries + row * stride, panelStride, block.keysTransposed + rightOffset, block.headDim);
-#pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
-        for (int n = 0; n < vectors; ++n) {
-          const F score = tile.sum[r][n];
-          Simd::store(p + r * stride + n * width, Simd::spareRegisters ? score : probability(score, block.lse[row + r]));
-        }
-      }
+      tile.forEach([&](int r, int n, F& sum) __attribute__((always_inline)) {
+        Simd::store(p + r * stride + n * width, Simd::spareRegisters ? sum : probability(sum, block.lse[row + r]));
+      });
       tile.clear();
       if constexpr (Simd::spareRegisters) {
         // The exponentials of the scores are computed beside the products of dp, two vectors for every four steps.
@@ -82,15 +77,10 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
         tile.addRows(block.dO + row * stride, panelStride, block.valuesTransposed + rightOffset, block.headDim);
       }
       if (key + vectors * width > block.visible[row]) maskRows<Simd>(p, rows, vectors, block.visible + row, key, 0);
-#pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) {
-        const F delta = Simd::set1(block.delta[row + r]);
-#pragma GCC unroll 2
-        for (int n = 0; n < vectors; ++n) {
-          const F x = Simd::load(p + r * stride + n * width);
-          Simd::store(ds + r * stride + n * width, Simd::mul(x, Simd::sub(tile.sum[r][n], delta)));
-        }
-      }
+      tile.forEach([&](int r, int n, F& sum) __attribute__((always_inline)) {
+        const F x = Simd::load(p + r * stride + n * width);
+        Simd::store(ds + r * stride + n * width, Simd::mul(x, Simd::sub(sum, Simd::set1(block.delta[row + r]))));
+      });
     };
     if (keyCount - key > width) {
       compute.template operator()<2>();
@@ -105,22 +95,20 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
   }
 }
 
-// target[0 .. columns) += tile row r * factor, the columns being those of the tile.
-template <class Simd, int rows, int vectors>
-[[gnu::always_inline]] inline void addTo(float* target, const RegisterTile<Simd, rows, vectors>& tile, int r, float factor,
-                                         int columns) {
+// rowOf(r)[0 .. columns) += tile row r * factor for all rows, the columns being those of the tile.
+template <class Simd, int rows, int vectors, class RowOf>
+[[gnu::always_inline]] inline void addTile(RegisterTile<Simd, rows, vectors>& tile, float factor, int columns, const RowOf& rowOf) {
   using F = typename Simd::F;
   const F factors = Simd::set1(factor);
-#pragma GCC unroll 2
-  for (int n = 0; n < vectors; ++n) {
-    float* to = target + n * Simd::width;
+  tile.forEach([&](int r, int n, F& sum) __attribute__((always_inline)) {
+    float* to = rowOf(r) + n * Simd::width;
     const int left = columns - n * Simd::width;
     if (n + 1 < vectors || left >= Simd::width) {
-      Simd::store(to, Simd::fma(tile.sum[r][n], factors, Simd::load(to)));
+      Simd::store(to, Simd::fma(sum, factors, Simd::load(to)));
     } else {
-      Simd::storePartial(to, Simd::fma(tile.sum[r][n], factors, Simd::loadPartial(to, left)), left);
+      Simd::storePartial(to, Simd::fma(sum, factors, Simd::loadPartial(to, left)), left);
     }
-  }
+  });
 }
 
 // dq += scale * ds k for the rows row .. row + rows.
@@ -135,8 +123,7 @@ void addQueryGradients(const BackwardBlock<Simd>& block, int row) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(block.ds + row * stride, panelStride, keys, block.visible[row + rows - 1]);
-#pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) addTo(block.dq[row + r] + column, tile, r, block.scale, columns);
+      addTile(tile, block.scale, columns, [&](int r) __attribute__((always_inline)) { return block.dq[row + r] + column; });
     };
     if (columns > width) {
       compute.template operator()<2>();
@@ -156,8 +143,7 @@ void addKeyGradients(const BackwardBlock<Simd>& block, const float* left, const 
     RegisterTile<Simd, keys, vectors> tile;
     tile.clear();
     tile.addColumns(left + firstRow * stride, right + firstRow * stride, block.rowCount - firstRow);
-#pragma GCC unroll 16
-    for (int r = 0; r < keys; ++r) addTo(target + r * targetStride, tile, r, factor, columns);
+    addTile(tile, factor, columns, [&](int r) __attribute__((always_inline)) { return target + r * targetStride; });
   };
   if (columns > width) {
     compute.template operator()<2>();
@@ -175,10 +161,10 @@ void addGradientsOfKeys(const GroupRows<Element>& group, const BackwardBlock<Sim
   const int keyCount = block.visible[block.rowCount - 1];
   for (int column = 0; column < block.headDim; column += stride, right += panelStride) {
     for (int panel = 0; panel < keyCount; panel += stride) {
-      // A panel's keys are cut into register tiles of at most tileRows.
-      for (int inPanel = 0; inPanel < stride && panel + inPanel < keyCount; inPanel += Simd::tileRows) {
-        const int key = panel + inPanel;
-        const int keys = least(least(Simd::tileRows, stride - inPanel), keyCount - key);
+      // A panel's keys are cut into register tiles of nearly equal size: small ones have too few accumulators to hide latency.
+      const int panelKeys = least(stride, keyCount - panel), tiles = (panelKeys + Simd::tileRows - 1) / Simd::tileRows;
+      for (int i = 0; i < tiles; ++i) {
+        const int inPanel = panelKeys * i / tiles, keys = panelKeys * (i + 1) / tiles - inPanel, key = panel + inPanel;
         const std::int64_t firstRow = most<std::int64_t>(group.firstRowThatSees(blockKey + key) - blockRow, 0);
         float* target = at(view, blockKey + key, group.kvHead) + column;
         const float* leftKeys = left + panel / stride * panelStride + inPanel;

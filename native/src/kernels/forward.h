@@ -69,14 +69,10 @@ void computeScores(const ForwardStrip<Simd>& strip) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(strip.queries, Simd::tileRows * stride, keys, dimElements);
-#pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
-        for (int n = 0; n < vectors; ++n) {
-          const auto score = Simd::packed == 1 ? tile.sum[r][n] : Simd::mul(tile.sum[r][n], Simd::set1(strip.scale));
-          Simd::store(scores + r * stride + n * width, score);
-        }
-      }
+      tile.forEach([&](int r, int n, typename Simd::F& sum) __attribute__((always_inline)) {
+        const auto score = Simd::packed == 1 ? sum : Simd::mul(sum, Simd::set1(strip.scale));
+        Simd::store(scores + r * stride + n * width, score);
+      });
       if (key + vectors * width > strip.visible[0]) maskRows<Simd>(scores, rows, vectors, strip.visible, key, -INFINITY);
     };
     if (keyCount - key > width) {
@@ -227,24 +223,19 @@ struct StripSoftmax {
 // o = o * keep + tile * gain for the tile's columns, of which `columns` exist.
 template <class Simd, int rows, int vectors>
 [[gnu::always_inline]] inline void updateOutputs(const ForwardStrip<Simd>& strip, const StripSoftmax<Simd, rows>& softmax,
-                                                 const RegisterTile<Simd, rows, vectors>& tile, int column) {
+                                                 RegisterTile<Simd, rows, vectors>& tile, int column) {
   using F = typename Simd::F;
   constexpr int width = Simd::width;
   const int tail = strip.headDim - column - (vectors - 1) * width;
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r) {
-    const F keep = Simd::set1(softmax.keep[r]), gain = Simd::set1(softmax.gain[r]);
-#pragma GCC unroll 2
-    for (int n = 0; n < vectors; ++n) {
-      float* o = strip.o[r] + column + n * width;
-      const F fresh = Simd::mul(tile.sum[r][n], gain);
-      if (n + 1 < vectors || tail >= width) {
-        Simd::store(o, Simd::fma(Simd::load(o), keep, fresh));
-      } else {
-        Simd::storePartial(o, Simd::fma(Simd::loadPartial(o, tail), keep, fresh), tail);
-      }
+  tile.forEach([&](int r, int n, F& sum) __attribute__((always_inline)) {
+    float* o = strip.o[r] + column + n * width;
+    const F keep = Simd::set1(softmax.keep[r]), fresh = Simd::mul(sum, Simd::set1(softmax.gain[r]));
+    if (n + 1 < vectors || tail >= width) {
+      Simd::store(o, Simd::fma(Simd::load(o), keep, fresh));
+    } else {
+      Simd::storePartial(o, Simd::fma(Simd::loadPartial(o, tail), keep, fresh), tail);
     }
-  }
+  });
 }
 
 // The weighted values of the first columns, with the exponentials of each panel computed while the previous one is multiplied.

@@ -2,38 +2,46 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
 #include "panels.h"
 
 namespace hsap {
 
-// `rows` x `vectors` accumulators. Every loop over them has constant bounds and is unrolled, so they live in registers.
+// Calls body(0), body(1), ... body(count - 1) as straight code. A loop with a pragma may be unrolled only after GCC has decided which
+// arrays can live in registers; there is no loop here to begin with.
+template <int count, class Body>
+[[gnu::always_inline]] inline void unrolled(const Body& body) {
+  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) { (body(i), ...); }
+  (std::make_integer_sequence<int, count>{});
+}
+
+// `rows` x `vectors` accumulators, which must be reached by constant indices only, so that they live in registers.
 template <class Simd, int rows, int vectors>
 struct RegisterTile {
   using F = typename Simd::F;
   static constexpr int stride = panelWidth<Simd>;
   F sum[rows][vectors];
 
+  // Calls body(r, n, sum[r][n]) for all accumulators. The body must be marked always_inline, as every one given to unrolled.
+  template <class Body>
+  [[gnu::always_inline]] void forEach(const Body& body) {
+    unrolled<rows * vectors>([&](int i) __attribute__((always_inline)) { body(i / vectors, i % vectors, sum[i / vectors][i % vectors]); });
+  }
+
   [[gnu::always_inline]] void clear() {
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
-      for (int n = 0; n < vectors; ++n) sum[r][n] = Simd::zero();
-    }
+    forEach([](int, int, F& x) __attribute__((always_inline)) { x = Simd::zero(); });
   }
 
   // sum[r] += a[r * aStride] * b[0 .. vectors)
   template <int aStride>
   [[gnu::always_inline]] void update(const float* a, const float* b) {
     F right[vectors];
-#pragma GCC unroll 2
-    for (int n = 0; n < vectors; ++n) right[n] = Simd::load(b + n * Simd::width);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
+    unrolled<vectors>([&](int n) __attribute__((always_inline)) { right[n] = Simd::load(b + n * Simd::width); });
+    unrolled<rows>([&](int r) __attribute__((always_inline)) {
       const F left = Simd::set1(a[r * aStride]);
-#pragma GCC unroll 2
-      for (int n = 0; n < vectors; ++n) Simd::accumulate(sum[r][n], left, right[n]);
-    }
+      unrolled<vectors>([&](int n) __attribute__((always_inline)) { Simd::accumulate(sum[r][n], left, right[n]); });
+    });
   }
 
   // Left factor by rows: sum[r] += sum over l < inner of a(r, l) * b(l), where a points to `rows` consecutive rows inside panels
