@@ -49,10 +49,19 @@ export const loongtrain: Strategy = {
       summary: "when the outer exchange is issued: last or first of a round (as published, on a lane of its own)",
       default: "last",
     },
+    gradients: {
+      summary:
+        "direct: a sum starts after the owner; circles: at the owner, and goes all round each ring (as published)",
+      default: "direct",
+    },
     placement: { summary: "head-first or context-first: which ranks are neighbours", default: "head-first" },
   },
 
-  compile(problem, degrees, { shards = "zigzag", outer: order = "last", placement = "head-first" } = {}) {
+  compile(
+    problem,
+    degrees,
+    { shards = "zigzag", outer: order = "last", gradients = "direct", placement = "head-first" } = {},
+  ) {
     const checked = checkedDegrees(loongtrain, problem, degrees);
     checkHeadSplit("loongtrain", problem, checked.ulysses);
     const { ulysses, inner, outer } = checked;
@@ -65,13 +74,23 @@ export const loongtrain: Strategy = {
     if (order !== "last" && order !== "first") {
       throw new InputError(`unknown outer: ${order} (loongtrain has last and first)`);
     }
-    attendInGroups(builder, groups, (ring) => attendDoubleRound(builder, ring, inner, order));
+    if (gradients !== "direct" && gradients !== "circles") {
+      throw new InputError(`unknown gradients: ${gradients} (loongtrain has direct and circles)`);
+    }
+    attendInGroups(builder, groups, (ring) => attendDoubleRound(builder, ring, { inner, order, gradients }));
     return builder.finish();
   },
 };
 
-function attendDoubleRound(builder: ScheduleBuilder, ring: Ring, inner: number, order: "first" | "last"): void {
-  const attendFrom = builder.problem.pass === "forward" ? attendForward : attendBackward;
+interface Rounds {
+  readonly inner: number;
+  readonly order: "first" | "last";
+  readonly gradients: "direct" | "circles";
+}
+
+function attendDoubleRound(builder: ScheduleBuilder, ring: Ring, { inner, order, gradients }: Rounds): void {
+  const attendBack = gradients === "direct" ? attendBackward : attendBackwardInCircles;
+  const attendFrom = builder.problem.pass === "forward" ? attendForward : attendBack;
   ring.ranks.forEach((_, place) => {
     attendFrom(builder, ring, doubleRing(ring, inner, place, order), place);
   });
@@ -151,6 +170,42 @@ function attendBackward(builder: ScheduleBuilder, ring: Ring, around: DoubleRing
     ]);
   }
   if (outer > 1) addAll(program, gradients(shards[place], home), gradients(shards[place], 1 + outerStart(0)));
+}
+
+/** As published: the sum for a piece starts at its owner, goes once all round each inner ring, and then on to the next. */
+function attendBackwardInCircles(builder: ScheduleBuilder, ring: Ring, around: DoubleRing, place: number): void {
+  const { ranks, shards, heads, homeParts } = ring;
+  const { inner, outer, next, previous, outerNext, outerPrevious, heldAt } = around;
+  const program = builder.rank(ranks[place]);
+  const gradients = (of: number, part: number) => shardBlocks(builder, ["dk", "dv"], shards[of], { heads, part });
+  const sum = (of: number) => gradients(of, 1 + ranks[of]);
+  // A rank's share of what others own must not be taken for a sum that starts here.
+  const own = 1 + builder.problem.cluster.ranks + ranks[place];
+  const pass = (to: number, from: number, sent: number, received: number) =>
+    program.exchange("p2p", [
+      { to, blocks: sum(sent) },
+      { from, blocks: sum(received) },
+    ]);
+  for (let outerStep = 0; outerStep < outer; outerStep++) {
+    for (let step = 0; step < inner; step++) {
+      const held = heldAt(outerStep, step);
+      passKeysAndValues(builder, ring, around, program, outerStep, step);
+      const starts = held === place;
+      const kvPart = starts ? 1 + ranks[place] : own;
+      const tiles = tilesOf(builder, ring, place, held);
+      const reached = rangesWithKeysOf(tiles, shards[held]);
+      const share = starts ? sum(held) : shardBlocks(builder, ["dk", "dv"], reached, { heads, part: own });
+      for (const block of share) program.reduce(block);
+      for (const tile of tiles) program.attend(tile, { headBegin: heads[0], headEnd: heads[1], kvPart });
+      if (!starts)
+        addAll(program, shardBlocks(builder, ["dk", "dv"], reached, { heads, part: 1 + ranks[held] }), share);
+      if (inner > 1) pass(next, previous, held, heldAt(outerStep, step + 1));
+    }
+    if (outer > 1) pass(outerNext, outerPrevious, heldAt(outerStep, 0), heldAt(outerStep + 1, 0));
+  }
+  const home = homeParts?.[place] ?? 0;
+  // Where kv heads are replicated the owner gathers its gradients under the very name of the sum.
+  if (home !== 1 + ranks[place]) addAll(program, gradients(place, home), sum(place));
 }
 
 /** Passes on what is here at a step of the inner ring, and once in a round to the next inner ring what was here first. */

@@ -54,7 +54,7 @@ export const publishedSystems: Readonly<Record<string, PublishedSystem>> = {
       const outer = 2 ** Math.floor(Math.log2(ring) / 2);
       return { ulysses: headsInNode(ranks), inner: ring / outer, outer };
     },
-    options: { ...perDocument, outer: "first" },
+    options: { ...perDocument, outer: "first", gradients: "circles" },
     kernel: "flash-attention-3",
     library: "nccl",
   },
