@@ -10,6 +10,7 @@ import {
 } from "@hsap/schedule";
 import { InputError, lengthsOf, tokensOf } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
+import { fp32Gradients, gradientTensors } from "./published-behaviour.ts";
 import { attendRound } from "./ring.ts";
 import type { Shard } from "./shard.ts";
 
@@ -37,9 +38,11 @@ export const hybridCp: Strategy = {
   candidateDegrees: (problem) => (isPowerOfTwo(ranksOf(problem)) ? [{ ring: ranksOf(problem) }] : []),
   options: {
     maxTokensPerRank: { summary: "tokens of one document that a rank may have; 0: the pack's tokens / P", default: 0 },
+    fp32Gradients,
   },
 
-  compile(problem, degrees, { maxTokensPerRank = 0 } = {}) {
+  compile(problem, degrees, options = {}) {
+    const { maxTokensPerRank = 0 } = options;
     const checked = checkedDegrees(hybridCp, problem, degrees);
     if (typeof maxTokensPerRank !== "number" || !Number.isInteger(maxTokensPerRank) || maxTokensPerRank < 0) {
       throw new InputError(`invalid maxTokensPerRank: ${maxTokensPerRank} (must be a whole number of tokens, or 0)`);
@@ -54,7 +57,13 @@ export const hybridCp: Strategy = {
     const owned = Array.from({ length: checked.ring }, (_, rank) =>
       placed.flatMap(({ ranks, shards }) => (ranks.includes(rank) ? shards[ranks.indexOf(rank)] : [])),
     );
-    const builder = new ScheduleBuilder(problem, "hybrid-cp", checked, layoutOf(owned));
+    const builder = new ScheduleBuilder(
+      problem,
+      "hybrid-cp",
+      checked,
+      layoutOf(owned),
+      gradientTensors(problem, options),
+    );
     for (const { ranks, shards } of placed) attendRound(builder, { ranks, shards, heads: [0, problem.shape.heads] });
     return builder.finish();
   },

@@ -14,12 +14,17 @@ export const ignoreBorders: StrategyOption = {
   published: true,
 };
 
-/** The option of rings whose gradients travel as they are summed up: in fp32, whatever the dtype of keys and values. */
+/**
+ * The option of rings whose gradients travel as they are summed up: in fp32, whatever the dtype of keys and values. Sums that are
+ * rounded to bf16 at every hop err by more than one rounding, and the more the longer the ring.
+ */
 export const fp32Gradients: StrategyOption = {
-  summary: "gradients of keys and values travel in fp32, as those of ring-flash-attention",
+  summary: "gradients of keys and values travel in fp32, so that a ring does not round them to bf16 at every hop",
   default: false,
-  published: true,
 };
+
+/** The same for the rings that do so as published: those of ring-flash-attention. */
+export const publishedFp32Gradients: StrategyOption = { ...fp32Gradients, published: true };
 
 /**
  * The problem whose tiles a strategy makes: as it is, or with all documents as one where borders are ignored. The schedule remains

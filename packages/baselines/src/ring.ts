@@ -1,6 +1,6 @@
 import { type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { checkedDegrees } from "./degrees.ts";
-import { fp32Gradients, gradientTensors, ignoreBorders, tiledProblem } from "./published-behaviour.ts";
+import { gradientTensors, ignoreBorders, publishedFp32Gradients, tiledProblem } from "./published-behaviour.ts";
 import { contiguousShards, type HeadRange, rangesWithKeysOf, type Shard, shardBlocks, shardTiles } from "./shard.ts";
 
 /**
@@ -26,7 +26,7 @@ export const ring: Strategy = {
   degreeNames: ["ring"],
   defaultDegrees: (problem) => ({ ring: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
-  options: { ignoreBorders, fp32Gradients },
+  options: { ignoreBorders, fp32Gradients: publishedFp32Gradients },
 
   compile(problem, degrees, options) {
     const checked = checkedDegrees(ring, problem, degrees);

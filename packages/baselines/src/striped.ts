@@ -2,7 +2,7 @@ import { type Layout, layoutOf, type Problem, ranksOf, ScheduleBuilder, type Str
 import { InputError, tokensOf } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
 import { ringOperands } from "./operand-estimate.ts";
-import { ignoreBorders, tiledProblem } from "./published-behaviour.ts";
+import { fp32Gradients, gradientTensors, ignoreBorders, tiledProblem } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 
 /**
@@ -28,6 +28,7 @@ export const striped: Strategy = {
   options: {
     stripe: { summary: "tokens of a stripe, 1 as published; 0: 4 stripes for each rank", default: 0, published: 1 },
     ignoreBorders,
+    fp32Gradients,
   },
 
   estimatedOperands(problem, options = {}) {
@@ -44,7 +45,13 @@ export const striped: Strategy = {
       throw new InputError(`invalid stripe: ${stripe} (must be a whole number of tokens, or 0)`);
     }
     const shards = stripedShards(problem, checked.ring, stripe || defaultStripe(problem, checked.ring));
-    const builder = new ScheduleBuilder(tiledProblem(problem, options), "striped", checked, shards);
+    const builder = new ScheduleBuilder(
+      tiledProblem(problem, options),
+      "striped",
+      checked,
+      shards,
+      gradientTensors(problem, options),
+    );
     attendRound(builder, wholeRing(problem, shards));
     return { ...builder.finish(), problem };
   },

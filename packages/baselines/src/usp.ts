@@ -1,6 +1,7 @@
 import { ranksPerNode } from "@hsap/cluster";
 import { type Degrees, type Layout, type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { checkedDegrees } from "./degrees.ts";
+import { fp32Gradients, gradientTensors } from "./published-behaviour.ts";
 import { attendRound, type Ring } from "./ring.ts";
 import { dividedShard, namedShards, type Shard } from "./shard.ts";
 import {
@@ -44,14 +45,22 @@ export const usp: Strategy = {
       summary: "zigzag: groups own chunks of the whole pack; zigzag-per-document: chunks of each document",
       default: "zigzag",
     },
+    fp32Gradients,
   },
 
-  compile(problem, degrees, { shards = "zigzag" } = {}) {
+  compile(problem, degrees, options = {}) {
+    const { shards = "zigzag" } = options;
     const checked = checkedDegrees(usp, problem, degrees);
     checkHeadSplit("usp", problem, checked.ulysses);
     const ofPlaces = namedShards("usp", problem, checked.ring, shards);
     const groups = headGroups(problem, ofPlaces, (place, member) => place * checked.ulysses + member);
-    const builder = new ScheduleBuilder(problem, "usp", checked, layoutOfGroups(groups));
+    const builder = new ScheduleBuilder(
+      problem,
+      "usp",
+      checked,
+      layoutOfGroups(groups),
+      gradientTensors(problem, options),
+    );
     attendInGroups(builder, groups, (ring) => attendRound(builder, ring));
     return builder.finish();
   },

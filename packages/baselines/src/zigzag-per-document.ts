@@ -2,7 +2,7 @@ import { type Problem, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/sch
 import { lengthsOf, packedBatch } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
 import { chunksOfDocument, ringOperands } from "./operand-estimate.ts";
-import { fp32Gradients, gradientTensors, isSet } from "./published-behaviour.ts";
+import { gradientTensors, isSet, publishedFp32Gradients } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 import { zigzagShardsOfDocuments } from "./shard.ts";
 
@@ -28,7 +28,7 @@ export const zigzagPerDocument: Strategy = {
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
   options: {
     pad: { summary: "pad every document to a multiple of 2P tokens, as published", default: false, published: true },
-    fp32Gradients,
+    fp32Gradients: publishedFp32Gradients,
   },
 
   estimatedOperands: (problem) => ringOperands(problem, chunksOfDocument(problem)),

@@ -1,6 +1,6 @@
 import { ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { checkedDegrees } from "./degrees.ts";
-import { fp32Gradients, gradientTensors, ignoreBorders, tiledProblem } from "./published-behaviour.ts";
+import { gradientTensors, ignoreBorders, publishedFp32Gradients, tiledProblem } from "./published-behaviour.ts";
 import { attendRound, wholeRing } from "./ring.ts";
 import { zigzagShards } from "./shard.ts";
 
@@ -23,7 +23,7 @@ export const zigzag: Strategy = {
   degreeNames: ["ring"],
   defaultDegrees: (problem) => ({ ring: ranksOf(problem) }),
   candidateDegrees: (problem) => [{ ring: ranksOf(problem) }],
-  options: { ignoreBorders, fp32Gradients },
+  options: { ignoreBorders, fp32Gradients: publishedFp32Gradients },
 
   compile(problem, degrees, options) {
     const checked = checkedDegrees(zigzag, problem, degrees);

@@ -69,7 +69,7 @@ describe("zigzag without borders", () => {
   });
 });
 
-const rings = [ring, zigzag, zigzagPerDocument].map((strategy) => [strategy.name, strategy] as const);
+const rings = [ring, zigzag, zigzagPerDocument, striped].map((strategy) => [strategy.name, strategy] as const);
 
 describe.each(rings)("%s with gradients in fp32", (_, strategy) => {
   const fp32Gradients = { fp32Gradients: true };
