@@ -12,7 +12,10 @@ import { usp } from "./usp.ts";
 import { zigzag } from "./zigzag.ts";
 import { zigzagPerDocument } from "./zigzag-per-document.ts";
 
-/** Non-parallel attention and every published system that HSAP is compared with. */
+/**
+ * Non-parallel attention and every published system that HSAP is compared with, but for `megatron` (tensor and sequence parallelism,
+ * arXiv 2205.05198): its published form needs the linear layers around attention, and comes with them.
+ */
 export const baselines: readonly Strategy[] = [
   reference,
   colaiSp,

@@ -14,6 +14,11 @@ export const strategies: readonly Strategy[] = [...baselines, hsap];
 export function strategyNamed(name: string): Strategy {
   const strategy = strategies.find((candidate) => candidate.name === name);
   if (strategy) return strategy;
+  if (name === "megatron") {
+    throw new InputError(
+      "unsupported strategy: megatron (its published form needs linear layers, and comes with them)",
+    );
+  }
   throw new InputError(`unknown strategy: ${name} (known: ${strategies.map((known) => known.name).join(", ")})`);
 }
 

@@ -92,6 +92,7 @@ const cases: readonly (readonly [title: string, line: string, ...named: RegExp[]
   ["a schedule that is not there", "verify --schedule DIR/none.hsap", /none\.hsap/],
   ["an unknown experiment", "experiment evaluatoin", /unknown experiment: evaluatoin/, /evaluation/],
   ["an unknown profile", "experiment --profile tiny", /unknown profile: tiny/, /smoke, short, full/],
+  ["a strategy that needs linear layers", "compile --strategy megatron --docs 40", /megatron \(.*linear layers/],
   ["an unknown strategy to verify", "verify --strategy ulyses", /unknown strategy: ulyses/],
   ["results without trials", "figures --results DIR", /no trials: /],
   ["an unknown command", "compille", /unknown command 'compille'/],
@@ -100,7 +101,7 @@ const cases: readonly (readonly [title: string, line: string, ...named: RegExp[]
 ];
 
 describe("bad input gives one line and exit code 2:", () => {
-  test.each(cases)("%s", async (_, line, ...named) => {
+  test.for(cases)("%s", async ([, line, ...named]) => {
     const { exitCode, out, err } = await hsap(line.replaceAll("DIR", folder));
     expect(err).toMatch(/^hsap: [^\n]*\n$/);
     expect(err).not.toMatch(/\n {4}at /);
