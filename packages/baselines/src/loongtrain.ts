@@ -2,6 +2,7 @@ import { ranksPerNode } from "@hsap/cluster";
 import { type Degrees, type ProgramBuilder, ranksOf, ScheduleBuilder, type Strategy } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { checkedDegrees } from "./degrees.ts";
+import { fp32Gradients, gradientTensors } from "./published-behaviour.ts";
 import { addAll, type Ring } from "./ring.ts";
 import { namedShards, rangesWithKeysOf, type Shard, shardBlocks, shardTiles } from "./shard.ts";
 import { checkHeadSplit } from "./ulysses.ts";
@@ -48,20 +49,20 @@ export const loongtrain: Strategy = {
     outer: {
       summary: "when the outer exchange is issued: last or first of a round (as published, on a lane of its own)",
       default: "last",
+      published: "first",
     },
     gradients: {
       summary:
         "direct: a sum starts after the owner; circles: at the owner, and goes all round each ring (as published)",
       default: "direct",
+      published: "circles",
     },
     placement: { summary: "head-first or context-first: which ranks are neighbours", default: "head-first" },
+    fp32Gradients,
   },
 
-  compile(
-    problem,
-    degrees,
-    { shards = "zigzag", outer: order = "last", gradients = "direct", placement = "head-first" } = {},
-  ) {
+  compile(problem, degrees, options = {}) {
+    const { shards = "zigzag", outer: order = "last", gradients = "direct", placement = "head-first" } = options;
     const checked = checkedDegrees(loongtrain, problem, degrees);
     checkHeadSplit("loongtrain", problem, checked.ulysses);
     const { ulysses, inner, outer } = checked;
@@ -70,7 +71,13 @@ export const loongtrain: Strategy = {
       if (placement === "context-first") return member * inner * outer + place;
       throw new InputError(`unknown placement: ${placement} (loongtrain has head-first and context-first)`);
     });
-    const builder = new ScheduleBuilder(problem, "loongtrain", checked, layoutOfGroups(groups));
+    const builder = new ScheduleBuilder(
+      problem,
+      "loongtrain",
+      checked,
+      layoutOfGroups(groups),
+      gradientTensors(problem, options),
+    );
     if (order !== "last" && order !== "first") {
       throw new InputError(`unknown outer: ${order} (loongtrain has last and first)`);
     }

@@ -22,13 +22,14 @@ const rulesBroken = (...args: Parameters<typeof compile>) => [
 ];
 
 describe("what published systems do with packs", () => {
-  it("is ignoring borders, padding and fp32 gradients in the rings, and long stripes only by default", () => {
+  it("is ignoring borders, padding, short stripes, fp32 gradients and gradients that go in circles", () => {
     const published = baselines.map((strategy) => [strategy.name, publishedOptions(strategy)] as const);
     expect(Object.fromEntries(published.filter(([, options]) => Object.keys(options).length > 0))).toEqual({
       ring: { ignoreBorders: true, fp32Gradients: true },
       zigzag: { ignoreBorders: true, fp32Gradients: true },
       striped: { stripe: 1, ignoreBorders: true },
       "zigzag-per-document": { pad: true, fp32Gradients: true },
+      loongtrain: { outer: "first", gradients: "circles" },
     });
   });
 });
