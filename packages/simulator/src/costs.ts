@@ -87,8 +87,8 @@ function tileTimes({ problem, ops, blocks, tensors }: Schedule, kernel: Kernel):
   const { shape, pass, cluster } = problem;
   const us = new Float64Array(ops.kind.length);
   const tile = { qBegin: 0, qEnd: 0, kBegin: 0, kEnd: 0, mask: "full" as Tile["mask"] };
-  // Neighbouring tiles are often alike but for where they lie.
-  let [lastKey, lastPairs] = ["", 0];
+  // Whole documents come again and again: on every rank that has some of their heads.
+  const wholeDocuments = new Map<number, number>();
   for (let op = 0; op < us.length; op++) {
     if (!isTileOp(ops.kind[op])) continue;
     if (ops.kind[op] !== attend) {
@@ -102,10 +102,15 @@ function tileTimes({ problem, ops, blocks, tensors }: Schedule, kernel: Kernel):
     tile.kBegin = blocks.tokenBegin[k];
     tile.kEnd = blocks.tokenEnd[k];
     tile.mask = ops.attribute[op] === causalMask ? "causal" : "full";
-    const key = `${tile.qEnd - tile.qBegin},${tile.kBegin - tile.qBegin},${tile.kEnd - tile.qBegin},${tile.mask}`;
-    if (key !== lastKey) [lastKey, lastPairs] = [key, paidPairs(tile, pass, kernel[pass])];
+    const length = tile.qEnd - tile.qBegin;
+    const isWhole = tile.mask === "causal" && tile.kBegin === tile.qBegin && tile.kEnd === tile.qEnd;
+    let pairs = isWhole ? wholeDocuments.get(length) : undefined;
+    if (pairs === undefined) {
+      pairs = paidPairs(tile, pass, kernel[pass]);
+      if (isWhole) wholeDocuments.set(length, pairs);
+    }
     const heads = blocks.headEnd[q] - blocks.headBegin[q];
-    us[op] = pairsUs(lastPairs * heads, shape.headDim, pass, kernel[pass], cluster);
+    us[op] = pairsUs(pairs * heads, shape.headDim, pass, kernel[pass], cluster);
   }
   return us;
 }

@@ -127,7 +127,7 @@ export const isOwnHardware = (hardware: Hardware, { device }: Cluster): boolean 
  * @throws InputError if the text does not describe hardware; `file` names it in the message.
  */
 export function parseHardware(text: string, file: string): Hardware & { readonly dtype: string } {
-  const parsed = hardwareSchema.safeParse(withoutSources(parse(text)));
+  const parsed = hardwareSchema.safeParse(withoutSources(parse(text, { merge: true })));
   if (parsed.success) return parsed.data as Hardware & { readonly dtype: string };
   const issue = parsed.error.issues[0];
   throw new InputError(`invalid hardware file: ${file} at ${issue.path.join(".")} (${issue.message})`);
@@ -142,7 +142,7 @@ export function sourcesIn(text: string): Record<string, string> {
     if (typeof source === "string" && "value" in value) sources[path] = source;
     else for (const [key, inner] of Object.entries(value)) visit(inner, path === "" ? key : `${path}.${key}`);
   };
-  visit(parse(text), "");
+  visit(parse(text, { merge: true }), "");
   return sources;
 }
 

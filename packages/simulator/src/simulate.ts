@@ -114,6 +114,7 @@ function carriedByLevel(carried: Float64Array, links: LinkMap): number[] {
 
 const events = { wakeCalls: 0, wakeGroups: 1, flowStart: 2, flowEnd: 3, callEnd: 4 } as const;
 const send = opKinds.indexOf("send");
+const sameMomentUs = 1e-9;
 
 /** One run of the event loop. All times are microseconds; rows are those of calls, groups and ops. */
 export class Run {
@@ -195,8 +196,8 @@ export class Run {
     this.#flows.settle(0);
     while (queue.length > 0) {
       const now = queue.nextTime;
-      // All that happens at one moment is taken together, so that rates are worked out once for it.
-      while (queue.length > 0 && queue.nextTime <= now) {
+      // All that happens at one moment, but for rounding, is taken together: rates are worked out once for it.
+      while (queue.nextTime <= now + sameMomentUs) {
         queue.take();
         this.#handle(queue.kind, queue.subject, queue.version, now);
       }

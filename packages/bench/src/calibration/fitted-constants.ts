@@ -11,7 +11,7 @@ export interface FittedConstant {
   readonly spread: number;
 }
 
-const fa3 = (pass: "forward" | "backward", name: string) => ["kernels", "flash-attention-3", pass, name];
+const fa3 = (pass: "forward" | "backward", name: string) => ["kernels", "flash-attention-3-unpadded", pass, name];
 const ffa = (pass: "forward" | "backward", name: string) => ["kernels", "flex-flash-attention", pass, name];
 
 /** Every constant that is fitted; all others of the file keep their published values. */

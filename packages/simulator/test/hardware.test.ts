@@ -1,0 +1,61 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { presetCluster } from "@hsap/cluster";
+import { describe, expect, it } from "vitest";
+import { hardwareOf, isOwnHardware, parseHardware, publishedRows, sourcesIn } from "../src/index.ts";
+
+const directory = new URL("../hardware/", import.meta.url);
+const files = readdirSync(directory);
+const textOf = (file: string) => readFileSync(new URL(file, directory), "utf8");
+
+/** Paths of all numbers, without what is inside of a `{ value, source }`. */
+function bareNumbers(value: unknown, path = ""): string[] {
+  if (typeof value === "number") return [path];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => bareNumbers(inner, path === "" ? key : `${path}.${key}`));
+}
+
+describe("hardware files", () => {
+  it("give the source of every number", () => {
+    for (const file of files) {
+      const numbers = bareNumbers(parseHardware(textOf(file), file));
+      const sources = sourcesIn(textOf(file));
+      for (const path of numbers) {
+        const covered = Object.keys(sources).some((source) => path === source || path.startsWith(`${source}.`));
+        expect(covered, `${file}: ${path}`).toBe(true);
+      }
+      expect(numbers.length).toBeGreaterThan(20);
+    }
+  });
+
+  it("are found by the device's name, or by its element type for other devices", () => {
+    const h100 = presetCluster("h100-400g");
+    const a100 = presetCluster("a100-200g");
+    expect(isOwnHardware(hardwareOf(h100), h100)).toBe(true);
+    expect(hardwareOf(a100)).toBe(hardwareOf(h100));
+    expect(isOwnHardware(hardwareOf(a100), a100)).toBe(false);
+    expect(Object.keys(hardwareOf(presetCluster("local")).kernels)).toEqual(["engine"]);
+  });
+
+  it("are refused in one line that names the file and the place", () => {
+    const broken = textOf("local.yaml").replace("value: 0.79", "value: -1");
+    expect(() => parseHardware(broken, "mine.yaml")).toThrow(
+      /^invalid hardware file: mine\.yaml at kernels\.engine\.forward\.shareOfPeak \(/,
+    );
+  });
+});
+
+describe("published rows", () => {
+  it("are 64: eight systems, two masks, two passes, two numbers of ranks", () => {
+    const rows = publishedRows();
+    expect(rows).toHaveLength(64);
+    expect(new Set(rows.map(({ system }) => system)).size).toBe(8);
+    expect(rows[0]).toEqual({
+      device: "h100",
+      mask: "causal",
+      pass: "backward",
+      ranks: 8,
+      system: "ulysses",
+      tflopsPerDevice: 582,
+    });
+  });
+});
