@@ -51,7 +51,7 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
     float* p = block.p + key / stride * panelStride + row * stride;
     float* ds = block.ds + key / stride * panelStride + row * stride;
     const std::ptrdiff_t rightOffset = std::ptrdiff_t{key} * block.headDim;
-    const auto compute = [&]<int vectors>() {
+    const auto compute = [&]<int vectors>() __attribute__((noinline)) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(block.queries + row * stride, panelStride, block.keysTransposed + rightOffset, block.headDim);
@@ -119,7 +119,7 @@ void addQueryGradients(const BackwardBlock<Simd>& block, int row) {
   const float* keys = block.keys;
   for (int column = 0; column < block.headDim; column += stride, keys += block.blockKeys * stride) {
     const int columns = block.headDim - column;
-    const auto compute = [&]<int vectors>() {
+    const auto compute = [&]<int vectors>() __attribute__((noinline)) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(block.ds + row * stride, panelStride, keys, block.visible[row + rows - 1]);
@@ -139,7 +139,7 @@ template <class Simd, int keys>
 void addKeyGradients(const BackwardBlock<Simd>& block, const float* left, const float* right, float factor, int firstRow,
                      float* target, std::ptrdiff_t targetStride, int columns) {
   constexpr int width = Simd::width, stride = panelWidth<Simd>;
-  const auto compute = [&]<int vectors>() {
+  const auto compute = [&]<int vectors>() __attribute__((noinline)) {
     RegisterTile<Simd, keys, vectors> tile;
     tile.clear();
     tile.addColumns(left + firstRow * stride, right + firstRow * stride, block.rowCount - firstRow);

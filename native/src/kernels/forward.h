@@ -65,7 +65,7 @@ void computeScores(const ForwardStrip<Simd>& strip) {
   float* scores = strip.scores;
   for (int key = 0; key < keyCount; key += stride, keys += dimElements * stride, scores += Simd::tileRows * stride) {
     fetchAhead(strip, key / stride, panelCount<Simd>(keyCount));
-    const auto compute = [&]<int vectors>() {
+    const auto compute = [&]<int vectors>() __attribute__((noinline)) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(strip.queries, Simd::tileRows * stride, keys, dimElements);

@@ -83,7 +83,7 @@ void packTransposed(const Element* from, std::ptrdiff_t rowStride, int rows, int
 // Writes `value` to the columns of a panel that a row does not see: row r sees the columns below visible[r], and the panel's first
 // column is `firstColumn`. Kept apart from the register tiles, whose accumulators must not be indexed by anything but constants.
 template <class Simd>
-void maskRows(float* panel, int rows, int vectors, const int* visible, int firstColumn, float value) {
+[[gnu::noinline]] void maskRows(float* panel, int rows, int vectors, const int* visible, int firstColumn, float value) {
   constexpr int width = Simd::width;
   for (int r = 0; r < rows; ++r, panel += panelWidth<Simd>) {
     for (int n = 0; n < vectors; ++n) {

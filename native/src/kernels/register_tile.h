@@ -16,7 +16,8 @@ template <int count, class Body>
   (std::make_integer_sequence<int, count>{});
 }
 
-// `rows` x `vectors` accumulators, which must be reached by constant indices only, so that they live in registers.
+// `rows` x `vectors` accumulators, which must be reached by constant indices only, so that they live in registers. Whoever computes a
+// tile should not be inlined into a loop over tiles: constants hoisted out of that loop would take registers from it.
 template <class Simd, int rows, int vectors>
 struct RegisterTile {
   using F = typename Simd::F;
