@@ -140,8 +140,8 @@ function captionOf(trials: readonly Trial[], machine: string): string {
     `Medians of ${used.length} trials, each checked against float64${left > 0 ? ` (${left} wrong ones are left out)` : ""}: packs of ` +
     `${tokens.map(fullCount).join(", ")} tokens, ${ranks} ranks in ${Math.ceil(ranks / first.ranksPerNode)} nodes, ` +
     `${heads} query and ${kvHeads} kv heads of ${headDim}, ${dtype}; ${machine}. Wall time is the machine's as it is. ` +
-    "A core a rank: the critical path sums the slowest rank's CPU time in each stage, as if ranks met after each and transfers were " +
-    "free; the longest chain leaves out the meeting. Balance: 1 is best."
+    "A core a rank: the critical path goes through the slowest rank of each stage, by CPU time, with free transfers, where a rank " +
+    "waits at each group for those that send to it; the longest chain overlaps all that may. Balance: 1 is best."
   );
 }
 

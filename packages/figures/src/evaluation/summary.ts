@@ -19,9 +19,9 @@ type Pass = Trial["problem"]["pass"];
 export interface Throughput {
   /** By wall time on the machine as it is. */
   readonly wall: Interval;
-  /** By the critical path: the slowest rank's processor time in each stage, all ranks meeting after each. */
+  /** By the critical path: through the slowest rank of each stage, a rank waiting at each group for those that send to it. */
   readonly criticalPath: Interval;
-  /** By the longest chain of ops that wait for one another, by processor time: the same without the meeting. */
+  /** By the longest chain of ops that wait for one another, by processor time: the same with all the overlap there may be. */
   readonly longestChain: Interval;
 }
 
