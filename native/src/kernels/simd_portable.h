@@ -90,8 +90,11 @@ struct Portable {
     p = p * r + set1(0x1.62e430p-1f);
     p = p * r + set1(1.0f);
     // 2^n is made as 2^(n + 64), so that a subnormal result stays normal until the last rounding.
-    constexpr std::int32_t bias = (127 + 64) << 23;
-    return p * asFloat((asInt(shifted) << 23) + I{bias, bias, bias, bias}) * set1(0x1p-64f);
+    // Unsigned, so that a t above 63 (of a broken program's numbers) gives a wrong value and nothing worse.
+    using Bits = std::uint32_t __attribute__((vector_size(16)));
+    constexpr std::uint32_t bias = (127 + 64) << 23;
+    const Bits power = (reinterpret_cast<Bits>(asInt(shifted)) << 23) + Bits{bias, bias, bias, bias};
+    return p * asFloat(reinterpret_cast<I>(power)) * set1(0x1p-64f);
   }
 
   template <int count>
