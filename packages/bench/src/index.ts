@@ -1,5 +1,6 @@
 export * from "./accuracy.ts";
 export * from "./calibration/calibration-report.ts";
+export * from "./calibration/machine-profile.ts";
 export * from "./comparison/comparison.ts";
 export * from "./comparison/measured-time.ts";
 export * from "./comparison/pack-comparison.ts";

@@ -16,7 +16,14 @@ export interface CompileOptions extends ProblemOptions {
   readonly schedule?: string;
 }
 
+export interface CalibrateOptions {
+  readonly out?: string;
+  readonly repeats?: string;
+  readonly json?: boolean;
+}
+
 export interface SimulateOptions extends ProblemOptions {
+  readonly hardware?: string;
   readonly kernel?: string;
   readonly library?: string;
   readonly trace?: string;
@@ -86,6 +93,10 @@ export function program(context: CommandContext): Command {
       .command("simulate")
       .description("predict the time of one problem on a cluster, for one strategy or all, without running it"),
   )
+    .option(
+      "--hardware <file>",
+      "kernels and libraries from a file, as hsap calibrate writes it (default: the device's own)",
+    )
     .option("--kernel <name>", "the attention kernel, by its name in the hardware file (default: its first)")
     .option("--library <name>", "the communication library, likewise")
     .option("--trace <file>", "write what each op does when as a Chrome trace, for Perfetto")
@@ -99,6 +110,14 @@ export function program(context: CommandContext): Command {
     .option("--calibration", "instead of a problem, published measurements beside what is predicted of them")
     .option("--cross-validate", "with --calibration: predict rows with constants fitted to others (slow)")
     .action(async (options: SimulateOptions) => (await import("./commands/simulate.ts")).simulate(options, context));
+
+  root
+    .command("calibrate")
+    .description("measure this machine's kernels and copies, for hsap simulate")
+    .option("--out <name>", "writes NAME.cluster.yaml and NAME.hardware.yaml (default: machine)")
+    .option("--repeats <n>", "the best of so many runs counts (default: 3)")
+    .option("--json", "print JSON")
+    .action(async (options: CalibrateOptions) => (await import("./commands/calibrate.ts")).calibrate(options, context));
 
   addProblemOptions(
     root

@@ -122,12 +122,33 @@ export const isOwnHardware = (hardware: Hardware, { device }: Cluster): boolean 
   hardware.devices.includes(device.name);
 
 /**
- * Reads a hardware file. A number may be written bare or as `{ value: 0.7, source: where it comes from }`.
+ * Reads a hardware file.
+ *
+ * @throws InputError if the file cannot be read or does not describe hardware.
+ */
+export function readHardware(file: string): Hardware {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new InputError(`unreadable hardware file: ${file} (${(error as Error).message.split("\n")[0]})`);
+  }
+  return parseHardware(text, file);
+}
+
+/**
+ * Reads a hardware file's text. A number may be written bare or as `{ value: 0.7, source: where it comes from }`.
  *
  * @throws InputError if the text does not describe hardware; `file` names it in the message.
  */
 export function parseHardware(text: string, file: string): Hardware & { readonly dtype: string } {
-  const parsed = hardwareSchema.safeParse(withoutSources(parse(text, { merge: true })));
+  let raw: unknown;
+  try {
+    raw = parse(text, { merge: true });
+  } catch (error) {
+    throw new InputError(`invalid YAML: ${file} (${(error as Error).message.split("\n")[0]})`);
+  }
+  const parsed = hardwareSchema.safeParse(withoutSources(raw));
   if (parsed.success) return parsed.data as Hardware & { readonly dtype: string };
   const issue = parsed.error.issues[0];
   throw new InputError(`invalid hardware file: ${file} at ${issue.path.join(".")} (${issue.message})`);

@@ -2,7 +2,7 @@ export type { RankBreakdown } from "./breakdown.ts";
 export { type ChromeEvent, type ChromeTrace, chromeTrace } from "./chrome-trace.ts";
 export type { Floors } from "./floors.ts";
 export * from "./hardware.ts";
-export { type KernelCall, kernelTflops } from "./kernel-time.ts";
+export { type KernelCall, kernelTflops, paidPairs } from "./kernel-time.ts";
 export { type PublishedRow, publishedRows } from "./published-rows.ts";
 export {
   type PreparedSchedule,

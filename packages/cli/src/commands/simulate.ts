@@ -13,7 +13,14 @@ import {
 import type { Cluster } from "@hsap/cluster";
 import { run } from "@hsap/engine";
 import { flopsOf, type Pass, ranksOf, type Schedule, type Strategy } from "@hsap/schedule";
-import { chromeTrace, hardwareOf, isOwnHardware, simulate as runSimulation, type Simulation } from "@hsap/simulator";
+import {
+  chromeTrace,
+  hardwareOf,
+  isOwnHardware,
+  readHardware,
+  simulate as runSimulation,
+  type Simulation,
+} from "@hsap/simulator";
 import { InputError } from "@hsap/workload";
 import { batchOf, passesOf, problemOf, seedOf } from "../given-problem.ts";
 import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
@@ -79,7 +86,9 @@ export async function simulate(options: SimulateOptions, { output }: CommandCont
     return;
   }
   const { cluster } = problemOf(points[0].options, batchOf(points[0].options), passes[0]);
-  const what = options.replay ? "replayed: computation measured here, links modelled" : `simulated${caveat(cluster)}`;
+  const what = options.replay
+    ? "replayed: computation measured here, links modelled"
+    : `simulated${options.hardware === undefined ? caveat(cluster) : ""}`;
   output.out(`# ${what}; cluster ${cluster.name}\n`);
   output.out(formatTable(options.sweep?.length ? [...sweepColumns, ...columns] : columns, reports));
   for (const line of refused) output.out(`# refused: ${line}\n`);
@@ -116,7 +125,12 @@ function compiledAt({ options, everyDegree }: SweepPoint, strategy: Strategy, pa
 
 async function report(schedule: Schedule, options: SimulateOptions): Promise<SimulatedReport> {
   const measuredUs = options.replay ? await measuredOps(schedule, options) : undefined;
-  const simulation = runSimulation(schedule, { kernel: options.kernel, library: options.library, measuredUs });
+  const simulation = runSimulation(schedule, {
+    hardware: options.hardware === undefined ? undefined : readHardware(options.hardware),
+    kernel: options.kernel,
+    library: options.library,
+    measuredUs,
+  });
   if (options.trace !== undefined) writeTrace(options.trace, schedule, simulation);
   return {
     ...simulatedReport(schedule, simulation),
