@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "background_job.h"
+#include "bench_job.h"
 #include "hsap/inputs.h"
 #include "hsap/kernels.h"
 #include "reference_job.h"
@@ -49,6 +50,7 @@ Napi::Value inputElement(const Napi::CallbackInfo& call) {
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("run", Napi::Function::New(env, coded<startRun>, "run"));
   exports.Set("reference", Napi::Function::New(env, coded<startReference>, "reference"));
+  exports.Set("bench", Napi::Function::New(env, coded<startBench>, "bench"));
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("inputElement", Napi::Function::New(env, inputElement, "inputElement"));
   return exports;

@@ -7,6 +7,11 @@ import { EngineError } from "./engine-error.ts";
 export interface Addon {
   run(tables: LoweredSchedule, problem: NativeProblem, options: NativeRunOptions): NativeJob<NativeRunResult>;
   reference(problem: NativeProblem, options: NativeInputs & { readonly threads: number }): NativeJob<NativeReference>;
+  /** Calls `afterSample` on this thread after every sample, and measures the next one once `goOn` is called. */
+  bench(
+    options: NativeKernelBenchOptions,
+    afterSample: (done: number, total: number, goOn: () => void) => void,
+  ): NativeJob<NativeKernelBench>;
   info(): { readonly isas: Isa[]; readonly isa: Isa; readonly compiler: string; readonly buildType: string };
   /** One element of an input: tensor 0 q, 1 k, 2 v, 3 do. */
   inputElement(tensor: number, token: number, head: number, column: number, seed: number, bf16: boolean): number;
@@ -14,6 +19,37 @@ export interface Addon {
 
 /** An instruction set that the kernels were built for. */
 export type Isa = "scalar" | "avx2" | "avx512";
+
+/** An instruction set that tile kernels may be written for: those with bf16 dot products are a set of their own. */
+export type KernelIsa = Isa | "avx512bf16";
+
+export interface NativeKernelBenchOptions {
+  readonly isas: readonly KernelIsa[];
+  readonly dtypes: readonly ("fp32" | "bf16")[];
+  readonly headDims: Int32Array;
+  readonly masks: readonly ("full" | "causal")[];
+  readonly passes: readonly ("forward" | "backward")[];
+  readonly mixes: readonly { readonly name: string; readonly lengths: Int32Array }[];
+  readonly repeats: number;
+  readonly minSampleMs: number;
+}
+
+export interface NativeKernelBench {
+  readonly peaks: readonly { readonly isa: KernelIsa; readonly dtype: "fp32" | "bf16"; readonly gflops: number }[];
+  readonly copyBandwidthGBps: number;
+  readonly rows: readonly {
+    readonly isa: KernelIsa;
+    readonly dtype: "fp32" | "bf16";
+    readonly headDim: number;
+    readonly mask: "full" | "causal";
+    readonly pass: "forward" | "backward";
+    readonly tokens: number;
+    readonly mix: string;
+    readonly gflops: number;
+    readonly shareOfPeak: number;
+    readonly error: number;
+  }[];
+}
 
 export interface NativeProblem {
   readonly heads: number;

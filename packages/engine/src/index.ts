@@ -1,6 +1,7 @@
-export type { Isa, Perturbation } from "./addon.ts";
+export type { Isa, KernelIsa, Perturbation } from "./addon.ts";
 export { EngineError } from "./engine-error.ts";
 export * from "./engine-info.ts";
+export * from "./kernel-bench.ts";
 export { encodeProgram } from "./program-file.ts";
 export * from "./reference.ts";
 export * from "./relative-error.ts";
