@@ -31,6 +31,7 @@ export interface SimulateOptions extends ProblemOptions {
   readonly replay?: boolean;
   readonly calibration?: boolean;
   readonly crossValidate?: boolean;
+  readonly rows?: string;
 }
 
 export interface VerifyOptions extends ProblemOptions {
@@ -108,6 +109,7 @@ export function program(context: CommandContext): Command {
     )
     .option("--replay", "measure the computation of a run on this machine, and model the links only")
     .option("--calibration", "instead of a problem, published measurements beside what is predicted of them")
+    .option("--rows <file>", "with --calibration: other rows in the form of the project's own csv file")
     .option("--cross-validate", "with --calibration: predict rows with constants fitted to others (slow)")
     .action(async (options: SimulateOptions) => (await import("./commands/simulate.ts")).simulate(options, context));
 

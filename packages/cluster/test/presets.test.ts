@@ -18,7 +18,7 @@ import {
 
 describe("the presets", () => {
   it("are these", () => {
-    expect(presetNames()).toEqual(["a100-200g", "h100-200g", "h100-400g", "local"]);
+    expect(presetNames()).toEqual(["a100-200g", "b200-400g", "h100-200g", "h100-400g", "h20-400g", "local"]);
   });
 
   it.each(presetNames())("of %s give a source for every number", (name) => {
@@ -40,7 +40,9 @@ describe("the presets", () => {
 
   it("refuse a name that is none", () => {
     expect(() => namedCluster("h100")).toThrow(
-      new InputError("unknown cluster: h100 (known: a100-200g, h100-200g, h100-400g, local, or a .yaml file)"),
+      new InputError(
+        "unknown cluster: h100 (known: a100-200g, b200-400g, h100-200g, h100-400g, h20-400g, local, or a .yaml file)",
+      ),
     );
   });
 

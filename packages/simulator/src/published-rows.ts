@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Pass } from "@hsap/schedule";
+import { InputError } from "@hsap/workload";
 
 /** One published measurement of a system: TFLOP/s of each device, over the time of the slowest. */
 export interface PublishedRow {
@@ -14,11 +15,16 @@ export interface PublishedRow {
 
 /** The rows of a csv file with the columns device,mask,pass,ranks,system,tflops_per_device; lines that begin with `#` say where they come from. */
 export function publishedRows(file: string | URL = ownFile): PublishedRow[] {
-  const [, ...lines] = readFileSync(file, "utf8")
-    .split("\n")
+  const [header, ...lines] = textOf(file)
+    .split(/\r?\n/)
     .filter((line) => line !== "" && !line.startsWith("#"));
+  if (header !== columns) throw new InputError(`invalid columns: ${header} in ${file} (must be ${columns})`);
   return lines.map((line) => {
     const [device, mask, pass, ranks, system, tflops] = line.split(",");
+    const known = masks.includes(mask) && (pass === "forward" || pass === "backward");
+    if (!known || !(Number(ranks) >= 1) || !(Number(tflops) > 0)) {
+      throw new InputError(`invalid row: ${line} in ${file} (mask ${masks.join(" or ")}, pass forward or backward)`);
+    }
     return {
       device,
       mask: mask as PublishedRow["mask"],
@@ -30,4 +36,14 @@ export function publishedRows(file: string | URL = ownFile): PublishedRow[] {
   });
 }
 
+function textOf(file: string | URL): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new InputError(`unreadable rows: ${file} (${(error as Error).message.split("\n")[0]})`);
+  }
+}
+
+const columns = "device,mask,pass,ranks,system,tflops_per_device";
+const masks = ["causal", "packed-causal", "full", "packed-full"];
 const ownFile = new URL("../data/published-attention-tflops.csv", import.meta.url);

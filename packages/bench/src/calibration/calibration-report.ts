@@ -1,4 +1,5 @@
 import { type Hardware, hardwareOf, type PublishedRow, publishedRows } from "@hsap/simulator";
+import { InputError } from "@hsap/workload";
 import { fittedValues, type Linearised, linearise } from "./fit.ts";
 import { constantIn, type FittedConstant, fittedConstants, withConstants } from "./fitted-constants.ts";
 import { type PredictedRow, type PreparedRow, predictRow, prepareRow, publishedCluster } from "./predicted-rows.ts";
@@ -42,6 +43,7 @@ export interface CalibrationOptions {
 /** Predicts every published row with the constants of the hardware file. */
 export function calibrationReport(options: CalibrationOptions): CalibrationReport {
   const published = options.published ?? publishedRows();
+  if (published.length === 0) throw new InputError("no published rows: nothing to predict");
   const hardware = options.hardware ?? hardwareOf(publishedCluster(published[0]));
   const prepared = published.map((row, i) => {
     options.onRow?.(i, published.length);
@@ -126,7 +128,7 @@ export function formatCalibrationReport(report: CalibrationReport): string {
         ];
   return [
     `Absolute error over ${report.rows.length} rows: ${summary(report.errors)}.`,
-    `Pairs of systems more than 10 % apart in one chart: ${right} of ${pairs} in the published order (${percent(right / pairs)}).`,
+    `Pairs of systems more than 10 % apart in one chart: ${right} of ${pairs} in the published order${pairs > 0 ? ` (${percent(right / pairs)})` : ""}.`,
     "",
     "| mask | pass | ranks | system | published | simulated | error |",
     "|---|---|---|---|---|---|---|",

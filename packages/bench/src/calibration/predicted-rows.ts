@@ -52,9 +52,9 @@ export function predictRow({ row, system, schedules }: PreparedRow, hardware?: H
   return { row, predictedTflops, error: predictedTflops / row.tflopsPerDevice - 1 };
 }
 
-/** The devices and links of the published evaluation. */
-export function publishedCluster({ ranks }: PublishedRow): Cluster {
-  return clusterOf({ ranks, from: presetCluster("h100-400g") });
+/** The devices and links of a row's evaluation: nodes of eight with a 400 Gb/s card for each device. */
+export function publishedCluster({ device, ranks }: PublishedRow): Cluster {
+  return clusterOf({ ranks, from: presetCluster(`${device}-400g`) });
 }
 
 function batchesOf({ mask, ranks }: PublishedRow, packs: number, seed: number): PackedBatch[] {

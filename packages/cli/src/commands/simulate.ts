@@ -17,6 +17,7 @@ import {
   chromeTrace,
   hardwareOf,
   isOwnHardware,
+  publishedRows,
   readHardware,
   simulate as runSimulation,
   type Simulation,
@@ -95,11 +96,15 @@ export async function simulate(options: SimulateOptions, { output }: CommandCont
 }
 
 /** Against published measurements; a few packs stand for those of the evaluation, so that it takes minutes, not hours. */
-function calibrate({ crossValidate = false, seed, json }: SimulateOptions, output: CommandContext["output"]): void {
+function calibrate(
+  { crossValidate = false, rows, seed, json }: SimulateOptions,
+  output: CommandContext["output"],
+): void {
   const report = calibrationReport({
     packs: { small: 5, large: 3 },
     seed: seed === undefined ? 1 : wholeNumber("seed", seed, 0),
     crossValidate,
+    ...(rows !== undefined && { published: publishedRows(rows) }),
     onRow: (done, of) => {
       if (output.terminal) output.err(`\rcompiling row ${done + 1} of ${of}`);
     },
