@@ -2,27 +2,30 @@
  * An ONNX model of one Attention operator (ai.onnx, opset 23) in float32, written out as protobuf (onnx.proto3 of ONNX 1.18;
  * field numbers beside the names below).
  *
- * Inputs: `q` [1, heads, tokens, headDim], `k` and `v` [1, kvHeads, tokens, headDim], `mask` [tokens, tokens], true where a
- * query may see a key. Outputs: `o` as `q`, `scores` [1, heads, tokens, tokens], scaled and masked, before the softmax.
+ * Inputs: `q` [1, heads, tokens, headDim], `k` and `v` [1, kvHeads, tokens, headDim]; where `masking` is `mask`, also `mask`
+ * [tokens, tokens], true where a query may see a key. Where it is `causal` the operator's own attribute says so, and with
+ * `none` every query sees every key. Outputs: `o` as `q`; with `scores`, also `scores` [1, heads, tokens, tokens], scaled and
+ * masked, before the softmax.
  */
-export function attentionModel({ heads, kvHeads, headDim, tokens }) {
+export function attentionModel({ heads, kvHeads, headDim, tokens, masking, scores }) {
   const float = 1;
   const bool = 9;
   const queries = [1, heads, tokens, headDim];
   const keys = [1, kvHeads, tokens, headDim];
   const node = message(
-    ...["q", "k", "v", "mask"].map((name) => text(1, name)), // input
-    ...["o", "", "", "scores"].map((name) => text(2, name)), // output; the keys and values to be cached are not wanted
+    ...["q", "k", "v", ...(masking === "mask" ? ["mask"] : [])].map((name) => text(1, name)), // input
+    ...["o", ...(scores ? ["", "", "scores"] : [])].map((name) => text(2, name)), // output; no keys and values to be cached
     text(4, "Attention"), // op_type
-    bytes(5, integerAttribute("qk_matmul_output_mode", 1)),
+    ...(masking === "causal" ? [bytes(5, integerAttribute("is_causal", 1))] : []),
+    ...(scores ? [bytes(5, integerAttribute("qk_matmul_output_mode", 1))] : []),
   );
   const graph = message(
     bytes(1, node),
     text(2, "attention"),
     ...[value("q", float, queries), value("k", float, keys), value("v", float, keys)].map((input) => bytes(11, input)),
-    bytes(11, value("mask", bool, [tokens, tokens])),
+    ...(masking === "mask" ? [bytes(11, value("mask", bool, [tokens, tokens]))] : []),
     bytes(12, value("o", float, queries)),
-    bytes(12, value("scores", float, [1, heads, tokens, tokens])),
+    ...(scores ? [bytes(12, value("scores", float, [1, heads, tokens, tokens]))] : []),
   );
   const opset = message(text(1, ""), integer(2, 23));
   return message(integer(1, 10), bytes(7, graph), bytes(8, opset)); // ir_version, graph, opset_import

@@ -22,21 +22,36 @@ export async function installPeer(say) {
  * @returns `o` [heads][tokens][headDim] and `lse` [heads][tokens], the latter summed here from the operator's masked scores
  */
 export async function peerAttention({ shape, cuSeqlens, causal, q, k, v }) {
+  const peer = await openPeer({ shape, cuSeqlens, causal, q, k, v, scores: true });
+  const { o, scores } = await peer.run();
+  await peer.release();
+  const tokens = cuSeqlens[cuSeqlens.length - 1];
+  return { o: o.data, lse: logSumExp(scores.data, documentMask(cuSeqlens, causal), shape.heads, tokens) };
+}
+
+/**
+ * The operator with its inputs, ready to `run()` any number of times, on one thread. A single document needs no mask: the
+ * operator is told that it is causal, or nothing; a pack goes through a boolean mask. `release()` frees it.
+ */
+export async function openPeer({ shape, cuSeqlens, causal, q, k, v, scores = false }) {
   const { InferenceSession, Tensor } = load();
   const tokens = cuSeqlens[cuSeqlens.length - 1];
   const { heads, kvHeads, headDim } = shape;
-  const session = await InferenceSession.create(attentionModel({ heads, kvHeads, headDim, tokens }), {
+  const masking = cuSeqlens.length > 2 ? "mask" : causal ? "causal" : "none";
+  const model = attentionModel({ heads, kvHeads, headDim, tokens, masking, scores });
+  const session = await InferenceSession.create(model, {
     executionProviders: ["cpu"],
+    executionMode: "sequential",
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
   });
-  const mask = documentMask(cuSeqlens, causal);
-  const { o, scores } = await session.run({
+  const inputs = {
     q: new Tensor("float32", q, [1, heads, tokens, headDim]),
     k: new Tensor("float32", k, [1, kvHeads, tokens, headDim]),
     v: new Tensor("float32", v, [1, kvHeads, tokens, headDim]),
-    mask: new Tensor("bool", mask, [tokens, tokens]),
-  });
-  await session.release();
-  return { o: o.data, lse: logSumExp(scores.data, mask, heads, tokens) };
+  };
+  if (masking === "mask") inputs.mask = new Tensor("bool", documentMask(cuSeqlens, causal), [tokens, tokens]);
+  return { run: () => session.run(inputs), release: () => session.release() };
 }
 
 function load() {
