@@ -58,6 +58,20 @@ export interface ExperimentOptions extends ProblemOptions {
   readonly list?: boolean;
 }
 
+export interface BenchKernelsOptions {
+  readonly isa?: string;
+  readonly dtype?: string;
+  readonly headDim?: string;
+  readonly mask?: string;
+  readonly pass?: string;
+  readonly tokens?: string;
+  readonly mix?: string;
+  readonly pack?: string;
+  readonly repeats?: string;
+  readonly peer?: string;
+  readonly json?: boolean;
+}
+
 export interface FiguresOptions {
   readonly results?: string;
   readonly out?: string;
@@ -163,6 +177,27 @@ export function program(context: CommandContext): Command {
     .option("--list", "list the experiments and end")
     .action(async (name: string, options: ExperimentOptions) =>
       (await import("./commands/experiment.ts")).experiment(name, options, context),
+    );
+
+  const bench = root.command("bench").description("measure a part of the project by itself on this machine");
+  bench
+    .command("kernels")
+    .description(
+      "the native kernels against the peak of this processor; every option that takes a list has one or more",
+    )
+    .option("--isa <list>", "instruction sets: scalar,avx2,avx512,avx512bf16 (default: all this processor has)")
+    .option("--dtype <list>", "fp32,bf16 (default: fp32)")
+    .option("--head-dim <list>", "elements of one head (default: 64,128)")
+    .option("--mask <list>", "inside a document: causal,full (default: causal)")
+    .option("--pass <list>", "forward,backward (default: both)")
+    .option("--tokens <list>", "single documents of these lengths (default: 512,4096, if no pack or mix is named)")
+    .option("--mix <list>", "mixes, drawn to fill 8192 tokens")
+    .option("--pack <list>", "packs, cut to 8192 tokens (default: instruct-8, if no lengths or mix are given)")
+    .option("--repeats <n>", "how often each case is sampled (default: 5)")
+    .option("--peer <name>", "also time onnxruntime on the same problems (forward, fp32), installed if it is not there")
+    .option("--json", "print JSON")
+    .action(async (options: BenchKernelsOptions) =>
+      (await import("./commands/bench-kernels.ts")).benchKernelsCommand(options, context),
     );
 
   root

@@ -9,19 +9,18 @@ export interface Progress {
   stop(): void;
 }
 
-/** A bar on a terminal; elsewhere a plain line whenever another tenth is done. */
-export async function startProgress(output: Output): Promise<Progress> {
-  return output.terminal ? bar(output) : plainLines(output);
+/** A bar on a terminal; elsewhere a plain line whenever another tenth is done. `began` is when the work did (ms). */
+export async function startProgress(output: Output, began = performance.now()): Promise<Progress> {
+  return output.terminal ? bar(output, began) : plainLines(output, began);
 }
 
-async function bar(output: Output): Promise<Progress> {
+async function bar(output: Output, began: number): Promise<Progress> {
   const { SingleBar, Presets } = (await import("cli-progress")).default;
   const format = "{bar} {percentage} % | {left} | {label}";
   const shown = new SingleBar(
     { format, hideCursor: true, barsize: 24, clearOnComplete: true, etaBuffer: 1 },
     Presets.shades_classic,
   );
-  const began = performance.now();
   shown.start(1, 0, { left: "", label: "" });
   return {
     update: (done, label) => shown.update(done, { left: timeLeft(began, done), label: label.slice(0, 48) }),
@@ -30,8 +29,7 @@ async function bar(output: Output): Promise<Progress> {
   };
 }
 
-function plainLines(output: Output): Progress {
-  const began = performance.now();
+function plainLines(output: Output, began: number): Progress {
   let tenths = -1;
   return {
     update: (done, label) => {
