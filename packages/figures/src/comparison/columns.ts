@@ -1,7 +1,7 @@
 import type { ComparedStrategy, Comparison } from "@hsap/bench";
 import { dot, ruleX, ruleY, text } from "@observablehq/plot";
 import { byteUnit } from "../drawing/amount.ts";
-import { bottomAxis } from "../drawing/axes.ts";
+import { bottomAxis, narrowTicks } from "../drawing/axes.ts";
 import { ink, okabeIto } from "../drawing/palette.ts";
 import { type Panel, plotPanel } from "../drawing/panel.ts";
 
@@ -69,7 +69,7 @@ export function columnsOf({ rows, bounds }: Comparison): Column[] {
     );
   }
   columns.push(
-    bytes("peak memory", "of a rank", 0, ({ peakBytes: { mean, max } }) => [
+    bytes("memory", "peak of a rank", 0, ({ peakBytes: { mean, max } }) => [
       { value: max, shape: "tick" },
       { value: mean, shape: "dot" },
     ]),
@@ -112,7 +112,7 @@ export function columnPanel(
         strokeWidth: 1.3,
       }),
       dot(ofShape("dot"), { x: "value", y: "y", r: 2.3, fill }),
-      bottomAxis(axis, { ticks: 3 }),
+      bottomAxis(axis, { ticks: narrowTicks(to) }),
       text([origin], { frameAnchor: "bottom", text: (line: string) => line, dy: 32 }),
     ],
   });

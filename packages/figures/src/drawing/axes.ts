@@ -14,6 +14,9 @@ const style = {
 export const bottomAxis = (label: string, options: AxisXOptions = {}): Markish =>
   axisX({ ...style, labelOffset: 22, label, ...options });
 
+/** Ticks to ask for on a narrow axis up to `highest`: numbers of three digits need more room than shorter ones. */
+export const narrowTicks = (highest: number): number => (highest >= 100 ? 2 : 3);
+
 /** An axis left of a plot, with its label in the middle, `labelOffset` points from the plot. */
 export const leftAxis = (label: string, labelOffset: number, options: AxisYOptions = {}): Markish =>
   axisY({ ...style, labelOffset, label, ...options });

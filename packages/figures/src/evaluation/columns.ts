@@ -1,5 +1,5 @@
 import { dot, type Markish, ruleX, ruleY, text } from "@observablehq/plot";
-import { bottomAxis } from "../drawing/axes.ts";
+import { bottomAxis, narrowTicks } from "../drawing/axes.ts";
 import { ink } from "../drawing/palette.ts";
 import { type Panel, plotPanel } from "../drawing/panel.ts";
 import { fontSize, textWidth } from "../drawing/text.ts";
@@ -113,7 +113,7 @@ export function columnPanel(column: Column, rows: Rows, place: { x: number; y: n
         strokeWidth: 0.6,
       }),
       ...pointMarks(points),
-      bottomAxis(column.axis, { ticks: 3 }),
+      bottomAxis(column.axis, { ticks: narrowTicks(to) }),
       text([column.origin], { frameAnchor: "bottom", text: (line: string) => line, dy: 32 }),
     ],
   });
