@@ -5,6 +5,7 @@ export * from "./comparison/comparison.ts";
 export * from "./comparison/measured-time.ts";
 export * from "./comparison/pack-comparison.ts";
 export * from "./comparison/waste.ts";
+export * from "./compile-times.ts";
 export * from "./compiled.ts";
 export * from "./critical-path.ts";
 export * from "./experiment/experiment-file.ts";

@@ -72,6 +72,13 @@ export interface BenchKernelsOptions {
   readonly json?: boolean;
 }
 
+export interface BenchCompileOptions {
+  readonly pack?: string;
+  readonly strategy?: string;
+  readonly repeats?: string;
+  readonly json?: boolean;
+}
+
 export interface FiguresOptions {
   readonly results?: string;
   readonly out?: string;
@@ -198,6 +205,17 @@ export function program(context: CommandContext): Command {
     .option("--json", "print JSON")
     .action(async (options: BenchKernelsOptions) =>
       (await import("./commands/bench-kernels.ts")).benchKernelsCommand(options, context),
+    );
+
+  bench
+    .command("compile")
+    .description("how long the packs that come with the project take to compile, cold and warm")
+    .option("--pack <list>", "which packs (default: all)")
+    .option("--strategy <name>", "which strategy (default: hsap)")
+    .option("--repeats <n>", "processes that are started for each pack (default: 5)")
+    .option("--json", "print JSON")
+    .action(async (options: BenchCompileOptions) =>
+      (await import("./commands/bench-compile.ts")).benchCompile(options, context),
     );
 
   root
