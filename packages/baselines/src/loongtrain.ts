@@ -208,7 +208,10 @@ function attendBackwardInCircles(builder: ScheduleBuilder, ring: Ring, around: D
         addAll(program, shardBlocks(builder, ["dk", "dv"], reached, { heads, part: 1 + ranks[held] }), share);
       if (inner > 1) pass(next, previous, held, heldAt(outerStep, step + 1));
     }
-    if (outer > 1) pass(outerNext, outerPrevious, heldAt(outerStep, 0), heldAt(outerStep + 1, 0));
+    if (outer === 1) continue;
+    // The published code waits here for the sum to come round before it goes on to the next round's tiles.
+    for (const block of sum(heldAt(outerStep, 0))) program.reduce(block);
+    pass(outerNext, outerPrevious, heldAt(outerStep, 0), heldAt(outerStep + 1, 0));
   }
   const home = homeParts?.[place] ?? 0;
   // Where kv heads are replicated the owner gathers its gradients under the very name of the sum.

@@ -85,12 +85,6 @@ export const fittedConstants: readonly FittedConstant[] = [
     source: "fp32 outputs read and written by each call after the first",
   },
   {
-    path: ["libraries", "nccl", "pairShare", 1],
-    prior: 0.35,
-    spread: 0.5,
-    source: "A100: 7.7 to 8.8 of 25 GB/s for one pair of ranks between nodes",
-  },
-  {
     path: ["libraries", "nccl", "collectives", "broadcast", "lineRate", 1],
     prior: 0.7,
     spread: 0.3,
