@@ -141,7 +141,8 @@ class BenchJob final : public BackgroundJob {
       const auto goOn = Napi::Function::New(env, [weak = std::weak_ptr<BenchJob>(self)](const Napi::CallbackInfo&) {
         if (const auto job = weak.lock()) job->resume();
       });
-      afterSample.Call({Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total)), goOn});
+      afterSample.Call(
+          {Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total)), goOn});
     });
     if (status_ != napi_ok) return false;
     std::unique_lock lock(mutex_);
