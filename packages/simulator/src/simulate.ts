@@ -83,14 +83,17 @@ export function simulatePrepared(prepared: PreparedSchedule, options: Simulation
 }
 
 /**
- * Steps follow each other, so a host that needs less for a step than the device is always ahead of it and holds nothing up. Where
- * it needs more, it issues each item only after those before.
+ * Steps follow each other, so a host that needs less for a step than the device is always ahead of it and holds nothing up. One
+ * that needs more issues each item only after those before, but begins with a step while the device still ends the one before:
+ * the steps follow each other as fast as the host issues them.
  */
 function steadyRun(prepared: PreparedSchedule, costs: Costs, library: Communication): Run {
-  const ahead = new Run(prepared, costs, library, false);
+  const ahead = new Run(prepared, costs, library, costs.hostUs);
   ahead.toEnd();
   if (costs.hostUs <= ahead.nowUs) return ahead;
-  const behind = new Run(prepared, costs, library, true);
+  const alone = new Run(prepared, costs, library, 0);
+  alone.toEnd();
+  const behind = new Run(prepared, costs, library, Math.max(0, alone.nowUs - costs.hostUs));
   behind.toEnd();
   return behind;
 }
@@ -146,8 +149,8 @@ export class Run {
     private readonly prepared: PreparedSchedule,
     private readonly costs: Costs,
     private readonly library: Communication,
-    /** Whether items wait until the host has issued them. */
-    private readonly waitsForHost: boolean,
+    /** How long before the device the host begins with the step. */
+    private readonly hostLeadUs: number,
   ) {
     const { items, transfers, links } = prepared;
     const { ranks, calls, groups } = items;
@@ -250,8 +253,9 @@ export class Run {
     const call = this.#nextCall[rank];
     if (this.#callRuns[rank] === 1 || call === calls.begin[rank + 1]) return;
     if (this.#nextGroup[rank] - groups.begin[rank] < calls.waitFor[call]) return;
-    if (this.waitsForHost && this.costs.callIssuedUs[call] > now) {
-      this.#queue.add(this.costs.callIssuedUs[call], events.wakeCalls, rank, 0);
+    const issuedUs = this.costs.callIssuedUs[call] - this.hostLeadUs;
+    if (issuedUs > now) {
+      this.#queue.add(issuedUs, events.wakeCalls, rank, 0);
       return;
     }
     this.#callRuns[rank] = 1;
@@ -281,8 +285,9 @@ export class Run {
     const group = this.#nextGroup[rank];
     if (this.#groupRuns[rank] === 1 || group === groups.begin[rank + 1]) return;
     if (this.#nextCall[rank] - calls.begin[rank] < groups.waitFor[group]) return;
-    if (this.waitsForHost && this.costs.groupIssuedUs[group] > now) {
-      this.#queue.add(this.costs.groupIssuedUs[group], events.wakeGroups, rank, 0);
+    const issuedUs = this.costs.groupIssuedUs[group] - this.hostLeadUs;
+    if (issuedUs > now) {
+      this.#queue.add(issuedUs, events.wakeGroups, rank, 0);
       return;
     }
     this.#changeLane(rank, 1, now);
