@@ -31,7 +31,8 @@ double median(std::vector<double> values) {
 
 void check(const Options& options) {
   const auto atLeastOne = [](const char* name, std::int32_t value) {
-    if (value < 1) throw std::invalid_argument(std::string("invalid ") + name + ": " + std::to_string(value) + " (must be at least 1)");
+    if (value < 1)
+      throw std::invalid_argument(std::string("invalid ") + name + ": " + std::to_string(value) + " (must be at least 1)");
   };
   atLeastOne("repeats", options.repeats);
   atLeastOne("heads", options.heads);
@@ -42,8 +43,8 @@ void check(const Options& options) {
     for (const std::int32_t length : mix.lengths) atLeastOne("length", length);
   }
   if (options.heads % options.kvHeads != 0) {
-    throw std::invalid_argument("invalid kvHeads: " + std::to_string(options.kvHeads) + " (must divide " + std::to_string(options.heads) +
-                                " heads)");
+    throw std::invalid_argument("invalid kvHeads: " + std::to_string(options.kvHeads) + " (must divide " +
+                                std::to_string(options.heads) + " heads)");
   }
 }
 
@@ -79,11 +80,13 @@ std::vector<Entry> entriesOf(const Options& options, const std::vector<Isa>& isa
       for (const Mask mask : options.masks) {
         for (const Pass pass : options.passes) {
           for (const DType dtype : options.dtypes) {
-            const auto bench = std::make_shared<BenchCase>(mix.lengths, options.heads, options.kvHeads, headDim, mask, pass, dtype);
+            const auto bench =
+                std::make_shared<BenchCase>(mix.lengths, options.heads, options.kvHeads, headDim, mask, pass, dtype);
             for (const Isa isa : isas) {
               if (isa == Isa::avx512bf16 && dtype == DType::fp32) continue;
               Entry entry;
-              entry.row = {isa, dtype, headDim, mask, pass, bench->tokens(), mix.name, 0, 0, std::numeric_limits<double>::quiet_NaN()};
+              entry.row = {
+                  isa, dtype, headDim, mask, pass, bench->tokens(), mix.name, 0, 0, std::numeric_limits<double>::quiet_NaN()};
               entry.bench = bench;
               if (options.measureError) {
                 Scratch scratch;

@@ -94,17 +94,21 @@ Arguments parse(int argc, char** argv) {
     };
     if (option == "--isa") {
       for (const std::string& name : split(value())) {
-        options.isas.push_back(choose<Isa>(option, name, {{"scalar", Isa::scalar}, {"avx2", Isa::avx2}, {"avx512", Isa::avx512}, {"avx512bf16", Isa::avx512bf16}}));
+        options.isas.push_back(choose<Isa>(
+            option, name,
+            {{"scalar", Isa::scalar}, {"avx2", Isa::avx2}, {"avx512", Isa::avx512}, {"avx512bf16", Isa::avx512bf16}}));
       }
     } else if (option == "--dtype") {
       options.dtypes.clear();
-      for (const std::string& name : split(value())) options.dtypes.push_back(choose<DType>(option, name, {{"fp32", DType::fp32}, {"bf16", DType::bf16}}));
+      for (const std::string& name : split(value()))
+        options.dtypes.push_back(choose<DType>(option, name, {{"fp32", DType::fp32}, {"bf16", DType::bf16}}));
     } else if (option == "--head-dim") {
       options.headDims.clear();
       for (const std::string& text : split(value())) options.headDims.push_back(parseCount(option, text));
     } else if (option == "--mask") {
       options.masks.clear();
-      for (const std::string& name : split(value())) options.masks.push_back(choose<Mask>(option, name, {{"full", Mask::full}, {"causal", Mask::causal}}));
+      for (const std::string& name : split(value()))
+        options.masks.push_back(choose<Mask>(option, name, {{"full", Mask::full}, {"causal", Mask::causal}}));
     } else if (option == "--pass") {
       options.passes.clear();
       for (const std::string& name : split(value())) {
@@ -136,16 +140,18 @@ const char* maskName(Mask mask) { return mask == Mask::full ? "full" : "causal";
 const char* passName(Pass pass) { return pass == Pass::forward ? "forward" : "backward"; }
 
 void printTable(const Result& result, const Options& options) {
-  std::printf("# heads %d, kvHeads %d, medians of %d interleaved rounds, CPU time of one thread\n", options.heads, options.kvHeads,
-              options.repeats);
-  for (const Peak& peak : result.peaks) std::printf("# peak %-10s %s %8.1f GFLOP/s\n", isaName(peak.isa), dtypeName(peak.dtype), peak.gflops);
+  std::printf("# heads %d, kvHeads %d, medians of %d interleaved rounds, CPU time of one thread\n", options.heads,
+              options.kvHeads, options.repeats);
+  for (const Peak& peak : result.peaks)
+    std::printf("# peak %-10s %s %8.1f GFLOP/s\n", isaName(peak.isa), dtypeName(peak.dtype), peak.gflops);
   std::printf("# copy %20.1f GB/s\n", result.copyBandwidthGBps);
-  std::printf("%-10s %-5s %7s %-6s %-8s %8s %-12s %9s %7s %9s\n", "isa", "dtype", "headDim", "mask", "pass", "tokens", "mix", "rate", "share",
-              "error");
+  std::printf("%-10s %-5s %7s %-6s %-8s %8s %-12s %9s %7s %9s\n", "isa", "dtype", "headDim", "mask", "pass", "tokens", "mix",
+              "rate", "share", "error");
   std::printf("%-10s %-5s %7s %-6s %-8s %8s %-12s %9s %7s %9s\n", "", "", "", "", "", "", "", "GFLOP/s", "of peak", "rel. L2");
   for (const Row& row : result.rows) {
-    std::printf("%-10s %-5s %7d %-6s %-8s %8lld %-12s %9.1f %6.1f%% %9.2e\n", isaName(row.isa), dtypeName(row.dtype), row.headDim, maskName(row.mask),
-                passName(row.pass), static_cast<long long>(row.tokens), row.mix.c_str(), row.gflops, row.shareOfPeak * 100, row.error);
+    std::printf("%-10s %-5s %7d %-6s %-8s %8lld %-12s %9.1f %6.1f%% %9.2e\n", isaName(row.isa), dtypeName(row.dtype), row.headDim,
+                maskName(row.mask), passName(row.pass), static_cast<long long>(row.tokens), row.mix.c_str(), row.gflops,
+                row.shareOfPeak * 100, row.error);
   }
 }
 
@@ -165,21 +171,24 @@ std::string jsonString(const std::string& value) {
 }
 
 void printJson(const Result& result, const Options& options) {
-  std::printf("{\"heads\":%d,\"kvHeads\":%d,\"repeats\":%d,\"copyBandwidthGBps\":%s,\"peaks\":[", options.heads, options.kvHeads, options.repeats,
-              jsonNumber(result.copyBandwidthGBps).c_str());
+  std::printf("{\"heads\":%d,\"kvHeads\":%d,\"repeats\":%d,\"copyBandwidthGBps\":%s,\"peaks\":[", options.heads, options.kvHeads,
+              options.repeats, jsonNumber(result.copyBandwidthGBps).c_str());
   const char* separator = "";
   for (const Peak& peak : result.peaks) {
-    std::printf("%s{\"isa\":\"%s\",\"dtype\":\"%s\",\"gflops\":%s}", separator, isaName(peak.isa), dtypeName(peak.dtype), jsonNumber(peak.gflops).c_str());
+    std::printf("%s{\"isa\":\"%s\",\"dtype\":\"%s\",\"gflops\":%s}", separator, isaName(peak.isa), dtypeName(peak.dtype),
+                jsonNumber(peak.gflops).c_str());
     separator = ",";
   }
   std::printf("],\"rows\":[");
   separator = "";
   for (const Row& row : result.rows) {
-    std::printf("%s\n{\"isa\":\"%s\",\"dtype\":\"%s\",\"headDim\":%d,\"mask\":\"%s\",\"pass\":\"%s\",\"tokens\":%lld,\"mix\":%s,\"gflops\":%s,"
-                "\"shareOfPeak\":%s,\"error\":%s}",
-                separator, isaName(row.isa), dtypeName(row.dtype), row.headDim, maskName(row.mask), passName(row.pass),
-                static_cast<long long>(row.tokens), jsonString(row.mix).c_str(), jsonNumber(row.gflops).c_str(),
-                jsonNumber(row.shareOfPeak).c_str(), jsonNumber(row.error).c_str());
+    std::printf(
+        "%s\n{\"isa\":\"%s\",\"dtype\":\"%s\",\"headDim\":%d,\"mask\":\"%s\",\"pass\":\"%s\",\"tokens\":%lld,\"mix\":%s,"
+        "\"gflops\":%s,"
+        "\"shareOfPeak\":%s,\"error\":%s}",
+        separator, isaName(row.isa), dtypeName(row.dtype), row.headDim, maskName(row.mask), passName(row.pass),
+        static_cast<long long>(row.tokens), jsonString(row.mix).c_str(), jsonNumber(row.gflops).c_str(),
+        jsonNumber(row.shareOfPeak).c_str(), jsonNumber(row.error).c_str());
     separator = ",";
   }
   std::printf("]}\n");

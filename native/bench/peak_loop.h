@@ -14,9 +14,9 @@ double peakLoopAvx512(std::size_t iterations);
 double peakLoopAvx512Bf16(std::size_t iterations);
 
 // As many accumulators as a register tile of the kernels has, each its own chain: more than latency times throughput of any unit.
-// Every loop over them is unrolled, or they would live in memory and the peak would read half of what it is. The empty asm hides the
-// factors from the compiler, which can then neither fold nor hoist, and costs no instruction. Sums stop growing once a product is
-// below half of their last place, so nothing overflows.
+// Every loop over them is unrolled, or they would live in memory and the peak would read half of what it is. The empty asm hides
+// the factors from the compiler, which can then neither fold nor hoist, and costs no instruction. Sums stop growing once a
+// product is below half of their last place, so nothing overflows.
 template <class Simd>
 double runPeakLoop(std::size_t iterations) {
   using F = typename Simd::F;

@@ -1,6 +1,7 @@
 // A test frame of one page: TEST("sentence") { CHECK(...); } in any file, and one main that runs them all.
 //
-// Arguments of the program choose the tests whose name contains any of them. The exit status is 1 if a check failed or no test ran.
+// Arguments of the program choose the tests whose name contains any of them. The exit status is 1 if a check failed or no test
+// ran.
 #pragma once
 
 #include <cstdio>
@@ -46,14 +47,15 @@ std::string text(const Parts&... parts) {
 
 #define CHECK_JOIN2(a, b) a##b
 #define CHECK_JOIN(a, b) CHECK_JOIN2(a, b)
-#define TEST(name)                                                                                                    \
-  static void CHECK_JOIN(testBody, __LINE__)();                                                                       \
-  [[maybe_unused]] static const bool CHECK_JOIN(testAdded, __LINE__) = check::registerTest(name, CHECK_JOIN(testBody, __LINE__)); \
+#define TEST(name)                                                     \
+  static void CHECK_JOIN(testBody, __LINE__)();                        \
+  [[maybe_unused]] static const bool CHECK_JOIN(testAdded, __LINE__) = \
+      check::registerTest(name, CHECK_JOIN(testBody, __LINE__));       \
   static void CHECK_JOIN(testBody, __LINE__)()
 
 // CHECK(condition, parts of a message...): the message says what was being tried.
-#define CHECK(condition, ...)                                                                           \
-  do {                                                                                                  \
+#define CHECK(condition, ...)                                                                                   \
+  do {                                                                                                          \
     if (!(condition)) check::fail(__FILE__, __LINE__, check::text(#condition, " " __VA_OPT__(, ) __VA_ARGS__)); \
   } while (false)
 

@@ -13,7 +13,8 @@ constexpr double tolerance = 3e-6;
 struct Gradients {
   Tensor dq, dk, dv;
   explicit Gradients(const Shape& s)
-      : dq(s.qTokens, s.heads, s.headDim, s.gap), dk(s.kTokens, s.kvHeads(), s.headDim, s.gap),
+      : dq(s.qTokens, s.heads, s.headDim, s.gap),
+        dk(s.kTokens, s.kvHeads(), s.headDim, s.gap),
         dv(s.kTokens, s.kvHeads(), s.headDim, s.gap) {}
   void attach(Tile& tile) { tile.dq = dq.view(), tile.dk = dk.view(), tile.dv = dv.view(); }
 };
@@ -32,9 +33,12 @@ void expectBackward(const Shape& shape) {
   TileCase tileCase(shape);
   for (const Kernels* kernels : allKernels()) {
     const Gradients out = runBackward(kernels, tileCase);
-    const double dq = relativeError(out.dq, tileCase.dq), dk = relativeError(out.dk, tileCase.dk), dv = relativeError(out.dv, tileCase.dv);
-    CHECK(dq <= tolerance && dk <= tolerance && dv <= tolerance, hsap::isaName(kernels->isa), " ", shape.name(), " dq ", dq, " dk ", dk, " dv ", dv);
-    CHECK(out.dq.guardsIntact() && out.dk.guardsIntact() && out.dv.guardsIntact(), hsap::isaName(kernels->isa), " ", shape.name());
+    const double dq = relativeError(out.dq, tileCase.dq), dk = relativeError(out.dk, tileCase.dk),
+                 dv = relativeError(out.dv, tileCase.dv);
+    CHECK(dq <= tolerance && dk <= tolerance && dv <= tolerance, hsap::isaName(kernels->isa), " ", shape.name(), " dq ", dq,
+          " dk ", dk, " dv ", dv);
+    CHECK(out.dq.guardsIntact() && out.dk.guardsIntact() && out.dv.guardsIntact(), hsap::isaName(kernels->isa), " ",
+          shape.name());
   }
 }
 
@@ -46,12 +50,14 @@ TEST("backward agrees with float64 on every shape") {
 
 TEST("backward agrees with float64 for head dimensions too large to be packed") {
   for (const int headDim : {500, 512, 700}) {
-    expectBackward({.qTokens = 13, .kTokens = 70, .heads = 2, .headDim = headDim, .groupSize = 2, .mask = Mask::causal, .causalOffset = 40});
+    expectBackward(
+        {.qTokens = 13, .kTokens = 70, .heads = 2, .headDim = headDim, .groupSize = 2, .mask = Mask::causal, .causalOffset = 40});
   }
 }
 
 TEST("gradients are added to what was there, tile after tile") {
-  const Shape whole{.qTokens = 65, .kTokens = 129, .heads = 2, .headDim = 80, .groupSize = 2, .mask = Mask::causal, .causalOffset = 64};
+  const Shape whole{
+      .qTokens = 65, .kTokens = 129, .heads = 2, .headDim = 80, .groupSize = 2, .mask = Mask::causal, .causalOffset = 64};
   TileCase tileCase(whole);
   for (const Kernels* kernels : allKernels()) {
     const int cuts[] = {0, 16, 33, 100, 128, 129};
@@ -75,7 +81,8 @@ TEST("gradients are added to what was there, tile after tile") {
     out.dq(3, 1, 2) = static_cast<float>(tileCase.dq.at(3, 1)[2]);
     out.dk(5, 0, 7) = static_cast<float>(tileCase.dk.at(5, 0)[7]);
     out.dv(128, 0, 79) = static_cast<float>(tileCase.dv.at(128, 0)[79]);
-    const double dq = relativeError(out.dq, tileCase.dq), dk = relativeError(out.dk, tileCase.dk), dv = relativeError(out.dv, tileCase.dv);
+    const double dq = relativeError(out.dq, tileCase.dq), dk = relativeError(out.dk, tileCase.dk),
+                 dv = relativeError(out.dv, tileCase.dv);
     CHECK(dq <= tolerance && dk <= tolerance && dv <= tolerance, hsap::isaName(kernels->isa), " dq ", dq, " dk ", dk, " dv ", dv);
   }
 }
@@ -89,13 +96,15 @@ TEST("rows that never saw a key contribute nothing, not even NaN") {
     const Gradients out = runBackward(kernels, silent);
     for (const Tensor* tensor : {&out.dq, &out.dk, &out.dv}) {
       // The last float is the guard that every tensor ends with.
-      CHECK(std::all_of(tensor->data.begin(), tensor->data.end() - 1, [](float x) { return x == 0; }), hsap::isaName(kernels->isa));
+      CHECK(std::all_of(tensor->data.begin(), tensor->data.end() - 1, [](float x) { return x == 0; }),
+            hsap::isaName(kernels->isa));
     }
   }
 }
 
 TEST("the same tiles give the same bits, whatever scratch was used for before") {
-  TileCase tileCase({.qTokens = 129, .kTokens = 300, .heads = 4, .headDim = 100, .groupSize = 4, .mask = Mask::causal, .causalOffset = 171});
+  TileCase tileCase(
+      {.qTokens = 129, .kTokens = 300, .heads = 4, .headDim = 100, .groupSize = 4, .mask = Mask::causal, .causalOffset = 171});
   for (const Kernels* kernels : allKernels()) {
     const Gradients first = runBackward(kernels, tileCase);
     hsap::Scratch scratch;
@@ -146,10 +155,11 @@ TEST("a pack of documents, one tile each, agrees with the float64 reference") {
     kernels->backward(tiles.data(), tiles.size(), scratch);
     const auto error = [](const Tensor& actual, const std::vector<double>& expected) {
       double difference = 0, size = 0;
-      for (std::size_t i = 0; i < expected.size(); ++i) difference += std::pow(actual.data[i] - expected[i], 2), size += std::pow(expected[i], 2);
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        difference += std::pow(actual.data[i] - expected[i], 2), size += std::pow(expected[i], 2);
       return std::sqrt(difference / size);
     };
-    CHECK(error(dqOut, dq) <= tolerance && error(dkOut, dk) <= tolerance && error(dvOut, dv) <= tolerance, hsap::isaName(kernels->isa),
-          " dq ", error(dqOut, dq), " dk ", error(dkOut, dk), " dv ", error(dvOut, dv));
+    CHECK(error(dqOut, dq) <= tolerance && error(dkOut, dk) <= tolerance && error(dvOut, dv) <= tolerance,
+          hsap::isaName(kernels->isa), " dq ", error(dqOut, dq), " dk ", error(dkOut, dk), " dv ", error(dvOut, dv));
   }
 }

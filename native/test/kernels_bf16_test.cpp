@@ -7,8 +7,8 @@ using namespace tile_case;
 
 namespace {
 
-// Where bf16 inputs are widened, products and probabilities stay fp32. Dot products of bf16 pairs also take the probabilities as bf16,
-// whose rounding of 2^-9 is then the error of a weighted value.
+// Where bf16 inputs are widened, products and probabilities stay fp32. Dot products of bf16 pairs also take the probabilities as
+// bf16, whose rounding of 2^-9 is then the error of a weighted value.
 double forwardTolerance(const Kernels* kernels) { return kernels->isa == Isa::avx512bf16 ? 4e-3 : 1e-6; }
 
 std::vector<Shape> bf16Shapes() {
@@ -40,9 +40,10 @@ TEST("forward on bf16 inputs agrees with float64 on every shape") {
       hsap::Scratch scratch;
       kernels->forwardBf16(&bf16, 1, scratch);
       const double oError = relativeError(o, tileCase.o), lseError_ = lseError(lse, tileCase.lse);
-      CHECK(oError <= forwardTolerance(kernels) && lseError_ <= 2e-6, hsap::isaName(kernels->isa), " ", shape.name(), " o ", oError, " lse ",
-            lseError_);
-      CHECK(o.guardsIntact() && lse.guardsIntact() && scratch.capacityBytes() <= hsap::Scratch::maxBytes, hsap::isaName(kernels->isa));
+      CHECK(oError <= forwardTolerance(kernels) && lseError_ <= 2e-6, hsap::isaName(kernels->isa), " ", shape.name(), " o ",
+            oError, " lse ", lseError_);
+      CHECK(o.guardsIntact() && lse.guardsIntact() && scratch.capacityBytes() <= hsap::Scratch::maxBytes,
+            hsap::isaName(kernels->isa));
     }
   }
 }
@@ -52,14 +53,16 @@ TEST("backward on bf16 inputs agrees with float64 on every shape") {
     TileCase tileCase(shape);
     const TileCase::Bf16Inputs inputs(tileCase);
     for (const Kernels* kernels : allKernels()) {
-      Tensor dq(shape.qTokens, shape.heads, shape.headDim, shape.gap), dk(shape.kTokens, shape.kvHeads(), shape.headDim, shape.gap),
+      Tensor dq(shape.qTokens, shape.heads, shape.headDim, shape.gap),
+          dk(shape.kTokens, shape.kvHeads(), shape.headDim, shape.gap),
           dv(shape.kTokens, shape.kvHeads(), shape.headDim, shape.gap);
       Tile tile = tileCase.tile();
       tile.dq = dq.view(), tile.dk = dk.view(), tile.dv = dv.view();
       const hsap::Bf16Tile bf16 = inputs.tile(tile);
       hsap::Scratch scratch;
       kernels->backwardBf16(&bf16, 1, scratch);
-      const double worst = std::max({relativeError(dq, tileCase.dq), relativeError(dk, tileCase.dk), relativeError(dv, tileCase.dv)});
+      const double worst =
+          std::max({relativeError(dq, tileCase.dq), relativeError(dk, tileCase.dk), relativeError(dv, tileCase.dv)});
       CHECK(worst <= 3e-6, hsap::isaName(kernels->isa), " ", shape.name(), " ", worst);
       CHECK(dq.guardsIntact() && dk.guardsIntact() && dv.guardsIntact(), hsap::isaName(kernels->isa), " ", shape.name());
     }
@@ -67,7 +70,14 @@ TEST("backward on bf16 inputs agrees with float64 on every shape") {
 }
 
 TEST("several bf16 tiles merge into one partial") {
-  const Shape whole{.qTokens = 65, .kTokens = 129, .heads = 2, .headDim = 80, .groupSize = 2, .mask = Mask::causal, .causalOffset = 64, .bf16 = true};
+  const Shape whole{.qTokens = 65,
+                    .kTokens = 129,
+                    .heads = 2,
+                    .headDim = 80,
+                    .groupSize = 2,
+                    .mask = Mask::causal,
+                    .causalOffset = 64,
+                    .bf16 = true};
   TileCase tileCase(whole);
   const TileCase::Bf16Inputs inputs(tileCase);
   for (const Kernels* kernels : allKernels()) {
@@ -85,8 +95,8 @@ TEST("several bf16 tiles merge into one partial") {
     }
     hsap::Scratch scratch;
     kernels->forwardBf16(tiles.data(), tiles.size(), scratch);
-    CHECK(relativeError(o, tileCase.o) <= forwardTolerance(kernels) && lseError(lse, tileCase.lse) <= 2e-6, hsap::isaName(kernels->isa), " ",
-          relativeError(o, tileCase.o), " ", lseError(lse, tileCase.lse));
+    CHECK(relativeError(o, tileCase.o) <= forwardTolerance(kernels) && lseError(lse, tileCase.lse) <= 2e-6,
+          hsap::isaName(kernels->isa), " ", relativeError(o, tileCase.o), " ", lseError(lse, tileCase.lse));
   }
 }
 
@@ -101,7 +111,8 @@ TEST("large logits on bf16 inputs neither overflow nor give NaN") {
       const hsap::Bf16Tile bf16 = inputs.tile(tile);
       hsap::Scratch scratch;
       kernels->forwardBf16(&bf16, 1, scratch);
-      CHECK(lseError(lse, tileCase.lse) <= 2e-6, hsap::isaName(kernels->isa), " logits ", logits, " ", lseError(lse, tileCase.lse));
+      CHECK(lseError(lse, tileCase.lse) <= 2e-6, hsap::isaName(kernels->isa), " logits ", logits, " ",
+            lseError(lse, tileCase.lse));
       CHECK(std::isfinite(relativeError(o, tileCase.o)), hsap::isaName(kernels->isa), " logits ", logits);
     }
   }

@@ -45,7 +45,8 @@ TEST("forward agrees with float64 on every shape") {
 
 TEST("forward agrees with float64 for head dimensions too large to be packed") {
   for (const int headDim : {600, 1024, 1100}) {
-    expectForward({.qTokens = 13, .kTokens = 70, .heads = 2, .headDim = headDim, .groupSize = 2, .mask = Mask::causal, .causalOffset = 40});
+    expectForward(
+        {.qTokens = 13, .kTokens = 70, .heads = 2, .headDim = headDim, .groupSize = 2, .mask = Mask::causal, .causalOffset = 40});
   }
 }
 
@@ -71,7 +72,8 @@ TEST("rows that see no key are left as they were") {
 
 TEST("a second tile merges exactly into the partial that the first one left") {
   // One problem of 129 keys, cut anywhere: the tiles come one after the other, or in several calls.
-  const Shape whole{.qTokens = 65, .kTokens = 129, .heads = 2, .headDim = 80, .groupSize = 2, .mask = Mask::causal, .causalOffset = 64};
+  const Shape whole{
+      .qTokens = 65, .kTokens = 129, .heads = 2, .headDim = 80, .groupSize = 2, .mask = Mask::causal, .causalOffset = 64};
   TileCase tileCase(whole);
   for (const Kernels* kernels : allKernels()) {
     for (const bool oneCall : {true, false}) {
@@ -93,7 +95,8 @@ TEST("a second tile merges exactly into the partial that the first one left") {
           for (std::size_t i = tiles.size(); i-- > 0;) kernels->forward(&tiles[i], 1, scratch);
         }
         const double oError = relativeError(out.o, tileCase.o), lse = lseError(out.lse, tileCase.lse);
-        CHECK(oError <= tolerance && lse <= tolerance, hsap::isaName(kernels->isa), " ", cuts.size(), " cuts, o ", oError, " lse ", lse);
+        CHECK(oError <= tolerance && lse <= tolerance, hsap::isaName(kernels->isa), " ", cuts.size(), " cuts, o ", oError,
+              " lse ", lse);
       }
     }
   }
@@ -133,7 +136,8 @@ TEST("large logits neither overflow nor lose the sum") {
 }
 
 TEST("the same tiles give the same bits, whatever scratch was used for before") {
-  TileCase tileCase({.qTokens = 129, .kTokens = 300, .heads = 4, .headDim = 100, .groupSize = 4, .mask = Mask::causal, .causalOffset = 171});
+  TileCase tileCase(
+      {.qTokens = 129, .kTokens = 300, .heads = 4, .headDim = 100, .groupSize = 4, .mask = Mask::causal, .causalOffset = 171});
   for (const Kernels* kernels : allKernels()) {
     const Output first = runForward(kernels, tileCase);
     hsap::Scratch scratch;
@@ -153,7 +157,8 @@ TEST("a pack of documents, one tile each, agrees with the float64 reference") {
   Tensor q(tokens, heads, headDim), k(tokens, kvHeads, headDim), v(tokens, kvHeads, headDim);
   q.randomise(1), k.randomise(2), v.randomise(3);
   for (const bool causal : {true, false}) {
-    std::vector<double> oTruth(static_cast<std::size_t>(tokens) * heads * headDim), lseTruth(static_cast<std::size_t>(tokens) * heads);
+    std::vector<double> oTruth(static_cast<std::size_t>(tokens) * heads * headDim),
+        lseTruth(static_cast<std::size_t>(tokens) * heads);
     forward(hsap::reference::Problem{heads, kvHeads, headDim, cuSeqlens.data(), cuSeqlens.size() - 1, causal}, q.data.data(),
             k.data.data(), v.data.data(), oTruth.data(), lseTruth.data(), 2);
     for (const Kernels* kernels : allKernels()) {

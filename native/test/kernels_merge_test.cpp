@@ -46,8 +46,8 @@ TEST("2 to 64 partials merge to what float64 gives") {
           lse.push_back(Tensor(19, 3, 1, 0).randomise(200 + i, 2));
         }
         const Errors errors = mergeAll(kernels, o, lse);
-        CHECK(errors.o <= 1e-6 && errors.lse <= 1e-6, hsap::isaName(kernels->isa), " ", partials, " partials of ", headDim, ": ", errors.o,
-              " ", errors.lse);
+        CHECK(errors.o <= 1e-6 && errors.lse <= 1e-6, hsap::isaName(kernels->isa), " ", partials, " partials of ", headDim, ": ",
+              errors.o, " ", errors.lse);
       }
     }
   }
@@ -65,7 +65,8 @@ TEST("partials far apart, huge or empty merge without overflow and without NaN")
           if (lse[i](0, 0, 0) == -infinity) o[i] = Tensor(1, 1, 16);
         }
         const Errors errors = mergeAll(kernels, o, lse);
-        CHECK(errors.o <= 1e-6 && errors.lse <= 1e-6, hsap::isaName(kernels->isa), " ", a, " with ", b, ": ", errors.o, " ", errors.lse);
+        CHECK(errors.o <= 1e-6 && errors.lse <= 1e-6, hsap::isaName(kernels->isa), " ", a, " with ", b, ": ", errors.o, " ",
+              errors.lse);
       }
     }
   }

@@ -133,7 +133,8 @@ TEST("gradients equal central differences of the loss") {
 TEST("the result does not depend on the number of threads") {
   const std::int32_t cuSeqlens[] = {0, 70, 71, 200};
   const Problem problem{4, 2, 16, cuSeqlens, 3, true};
-  const std::vector<float> q = randomVector(4 * 200 * 16, 1), k = randomVector(2 * 200 * 16, 2), v = randomVector(2 * 200 * 16, 3);
+  const std::vector<float> q = randomVector(4 * 200 * 16, 1), k = randomVector(2 * 200 * 16, 2),
+                           v = randomVector(2 * 200 * 16, 3);
   std::vector<double> o1(q.size()), o3(q.size()), lse1(800), lse3(800);
   forward(problem, q.data(), k.data(), v.data(), o1.data(), lse1.data(), 1);
   forward(problem, q.data(), k.data(), v.data(), o3.data(), lse3.data(), 3);
@@ -145,7 +146,8 @@ TEST("heads that kv heads do not divide and descending cuSeqlens are refused") {
   const std::int32_t good[] = {0, 2}, bad[] = {0, 2, 1};
   double out[8];
   const float in[8] = {};
-  for (const Problem& problem : {Problem{3, 2, 1, good, 1, true}, Problem{1, 1, 1, bad, 2, true}, Problem{1, 1, 0, good, 1, true}}) {
+  for (const Problem& problem :
+       {Problem{3, 2, 1, good, 1, true}, Problem{1, 1, 1, bad, 2, true}, Problem{1, 1, 0, good, 1, true}}) {
     bool refused = false;
     try {
       forward(problem, in, in, in, out, out);

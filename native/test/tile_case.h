@@ -38,7 +38,10 @@ struct Tensor {
   std::vector<float> data;
 
   Tensor(int tokens_, int heads_, int width_, int gap_ = 0, float fill = 0)
-      : tokens(tokens_), heads(heads_), width(width_), gap(gap_),
+      : tokens(tokens_),
+        heads(heads_),
+        width(width_),
+        gap(gap_),
         data(static_cast<std::size_t>(tokens_) * heads_ * (width_ + gap_) + gap_ + 1, guard) {
     for (int h = 0; h < heads; ++h) {
       for (int t = 0; t < tokens; ++t) {
@@ -105,8 +108,8 @@ struct Shape {
     return static_cast<int>(keys < 0 ? 0 : keys > kTokens ? kTokens : keys);
   }
   std::string name() const {
-    return check::text("q ", qTokens, " k ", kTokens, " heads ", heads, " headDim ", headDim, " group ", groupSize, "+", groupOffset,
-                       mask == Mask::full ? " full" : " causal ", causalOffset, " logits ", logits, " gap ", gap);
+    return check::text("q ", qTokens, " k ", kTokens, " heads ", heads, " headDim ", headDim, " group ", groupSize, "+",
+                       groupOffset, mask == Mask::full ? " full" : " causal ", causalOffset, " logits ", logits, " gap ", gap);
   }
 };
 
@@ -114,7 +117,8 @@ struct Shape {
 struct Truth {
   int heads, width;
   std::vector<double> data;
-  Truth(int tokens, int heads_, int width_) : heads(heads_), width(width_), data(static_cast<std::size_t>(tokens) * heads_ * width_) {}
+  Truth(int tokens, int heads_, int width_)
+      : heads(heads_), width(width_), data(static_cast<std::size_t>(tokens) * heads_ * width_) {}
   double* at(int t, int h) { return data.data() + (static_cast<std::size_t>(t) * heads + h) * width; }
 };
 
@@ -158,10 +162,18 @@ struct TileCase {
   Tensor lseInput, delta;  // what backward is given: the truth rounded to fp32
 
   explicit TileCase(const Shape& s, unsigned seed = 1)
-      : shape(s), q(s.qTokens, s.heads, s.headDim, s.gap), k(s.kTokens, s.kvHeads(), s.headDim, s.gap),
-        v(s.kTokens, s.kvHeads(), s.headDim, s.gap), dO(s.qTokens, s.heads, s.headDim, s.gap), o(s.qTokens, s.heads, s.headDim),
-        lse(s.qTokens, s.heads, 1), dq(s.qTokens, s.heads, s.headDim), dk(s.kTokens, s.kvHeads(), s.headDim),
-        dv(s.kTokens, s.kvHeads(), s.headDim), lseInput(s.qTokens, s.heads, 1, s.gap), delta(s.qTokens, s.heads, 1, s.gap) {
+      : shape(s),
+        q(s.qTokens, s.heads, s.headDim, s.gap),
+        k(s.kTokens, s.kvHeads(), s.headDim, s.gap),
+        v(s.kTokens, s.kvHeads(), s.headDim, s.gap),
+        dO(s.qTokens, s.heads, s.headDim, s.gap),
+        o(s.qTokens, s.heads, s.headDim),
+        lse(s.qTokens, s.heads, 1),
+        dq(s.qTokens, s.heads, s.headDim),
+        dk(s.kTokens, s.kvHeads(), s.headDim),
+        dv(s.kTokens, s.kvHeads(), s.headDim),
+        lseInput(s.qTokens, s.heads, 1, s.gap),
+        delta(s.qTokens, s.heads, 1, s.gap) {
     q.randomise(seed, s.logits);
     k.randomise(seed + 1);
     v.randomise(seed + 2);
@@ -250,15 +262,23 @@ inline std::vector<Shape> shapes() {
     for (const int groupOffset : {0, 1, 3, 7}) {
       if (groupOffset >= groupSize) continue;
       for (const int heads : {1, 3, 8, 11}) {
-        list.push_back({.qTokens = 19, .kTokens = 37, .heads = heads, .headDim = 64, .groupSize = groupSize,
-                        .groupOffset = groupOffset, .mask = Mask::causal, .causalOffset = 18, .gap = 1});
+        list.push_back({.qTokens = 19,
+                        .kTokens = 37,
+                        .heads = heads,
+                        .headDim = 64,
+                        .groupSize = groupSize,
+                        .groupOffset = groupOffset,
+                        .mask = Mask::causal,
+                        .causalOffset = 18,
+                        .gap = 1});
       }
     }
   }
   // More rows and keys than one packed block holds.
   for (const Mask mask : {Mask::full, Mask::causal}) {
     list.push_back({.qTokens = 530, .kTokens = 530, .heads = 1, .headDim = 64, .mask = mask});
-    list.push_back({.qTokens = 300, .kTokens = 600, .heads = 2, .headDim = 128, .groupSize = 2, .mask = mask, .causalOffset = 290});
+    list.push_back(
+        {.qTokens = 300, .kTokens = 600, .heads = 2, .headDim = 128, .groupSize = 2, .mask = mask, .causalOffset = 290});
   }
   return list;
 }

@@ -20,15 +20,15 @@ struct LengthMix {
 };
 
 struct Options {
-  std::vector<Isa> isas;                    // empty: all that this processor has
+  std::vector<Isa> isas;  // empty: all that this processor has
   std::vector<DType> dtypes{DType::fp32};
   std::vector<std::int32_t> headDims{64, 128};
   std::vector<Mask> masks{Mask::causal};
   std::vector<Pass> passes{Pass::forward, Pass::backward};
-  std::vector<LengthMix> mixes;             // a single document of n tokens is a mix of one length
+  std::vector<LengthMix> mixes;  // a single document of n tokens is a mix of one length
   std::int32_t heads = 1, kvHeads = 1;
-  std::int32_t repeats = 7;                 // interleaved: every case once per round
-  double minSampleMs = 20;                  // a sample repeats its call until it has taken this long
+  std::int32_t repeats = 7;  // interleaved: every case once per round
+  double minSampleMs = 20;   // a sample repeats its call until it has taken this long
   bool measureError = true;
 };
 
@@ -59,10 +59,10 @@ struct Result {
   std::vector<Row> rows;
 };
 
-// Runs every combination of the options on the calling thread, fp32 on avx512bf16 left out as its kernels are those of avx512. progress(done, total) is called after each round's sample and may be
-// empty; returning false from it stops the run, and rows then hold what was measured.
-// Throws std::invalid_argument for an instruction set this processor lacks, a head dimension, length or repeat count below 1, or
-// heads that kvHeads does not divide.
+// Runs every combination of the options on the calling thread, fp32 on avx512bf16 left out as its kernels are those of avx512.
+// progress(done, total) is called after each round's sample and may be empty; returning false from it stops the run, and rows
+// then hold what was measured. Throws std::invalid_argument for an instruction set this processor lacks, a head dimension, length
+// or repeat count below 1, or heads that kvHeads does not divide.
 Result benchKernels(const Options& options, const std::function<bool(std::size_t done, std::size_t total)>& progress = {});
 
 // The rate of a register-only loop of independent multiply-adds, over at least `minMs` milliseconds of CPU time.

@@ -26,11 +26,11 @@ using View = BasicView<float>;
 using Bf16View = BasicView<Bf16>;
 
 // One unit of attention work. Query heads are local indices 0..heads-1; query head h reads kv head (h + groupOffset) / groupSize
-// of the k and v views (groupSize = heads / kvHeads of the problem; groupOffset is where the tile's first head lies in its group).
-// With mask causal, the pair (query i, key j), both counted from the tile's corner, is computed if and only if
-// j <= i + causalOffset, where causalOffset = first query token - first key token in global coordinates (may be negative:
-// then early rows of the tile see no key at all, and must be left as they were).
-// q, k, v and dO are stored as Element; partial outputs and gradients, which are still added to, are always fp32.
+// of the k and v views (groupSize = heads / kvHeads of the problem; groupOffset is where the tile's first head lies in its
+// group). With mask causal, the pair (query i, key j), both counted from the tile's corner, is computed if and only if j <= i +
+// causalOffset, where causalOffset = first query token - first key token in global coordinates (may be negative: then early rows
+// of the tile see no key at all, and must be left as they were). q, k, v and dO are stored as Element; partial outputs and
+// gradients, which are still added to, are always fp32.
 template <class Element>
 struct BasicTile {
   BasicView<Element> q, k, v;  // q: qTokens x heads x headDim; k, v: kTokens x kvHeads x headDim
@@ -72,7 +72,8 @@ struct Kernels {
   void (*exp2)(const float* t, float* result, std::size_t count);
 };
 
-// The best instruction set of this processor for fp32 and for bf16 inputs, and the kernels of a given one (null if this processor lacks it or the build left it out).
+// The best instruction set of this processor for fp32 and for bf16 inputs, and the kernels of a given one (null if this processor
+// lacks it or the build left it out).
 Isa bestIsa();
 Isa bestIsaForBf16();
 const Kernels* kernelsFor(Isa isa);

@@ -14,13 +14,13 @@ struct Cancelled : std::runtime_error {
 };
 
 // A packed batch and its attention. Tensors are fp32 arrays [head][token][headDim] with `heads` heads for q and dO and `kvHeads`
-// for k and v; query head h reads kv head h / (heads / kvHeads). Document d is the tokens cuSeqlens[d] .. cuSeqlens[d + 1], and no
-// token attends outside of its document. cuSeqlens has documents + 1 entries and starts with 0.
+// for k and v; query head h reads kv head h / (heads / kvHeads). Document d is the tokens cuSeqlens[d] .. cuSeqlens[d + 1], and
+// no token attends outside of its document. cuSeqlens has documents + 1 entries and starts with 0.
 struct Problem {
   std::int32_t heads = 0, kvHeads = 0, headDim = 0;
   const std::int32_t* cuSeqlens = nullptr;
   std::size_t documents = 0;
-  bool causal = true;  // true: token i of a document sees tokens 0..i of it; false: all of it
+  bool causal = true;                            // true: token i of a document sees tokens 0..i of it; false: all of it
   const std::atomic<bool>* cancelled = nullptr;  // if given, another thread may set it
 };
 

@@ -5,8 +5,8 @@
 
 namespace hsap {
 
-// A buffer that is allocated when first needed and kept between calls. One per thread: a kernel call may use it, nobody else may read
-// it, and its contents mean nothing after the call.
+// A buffer that is allocated when first needed and kept between calls. One per thread: a kernel call may use it, nobody else may
+// read it, and its contents mean nothing after the call.
 class Scratch {
  public:
   static constexpr std::size_t maxBytes = std::size_t{2} << 20;

@@ -1,8 +1,9 @@
 // Backward tiles: five products per block of queries and block of keys.
 //
-// Per kv head and block of keys, k and v are packed once (both transposed as right factors of the scores and of dp, and k as it is
-// as right factor of dq). Rows come in blocks: their probabilities p and score gradients ds are computed strip by strip and kept
-// for the whole row block, because dv += p' dO and dk += ds' q run along its rows. dq, dk and dv are added to where they lie.
+// Per kv head and block of keys, k and v are packed once (both transposed as right factors of the scores and of dp, and k as it
+// is as right factor of dq). Rows come in blocks: their probabilities p and score gradients ds are computed strip by strip and
+// kept for the whole row block, because dv += p' dO and dk += ds' q run along its rows. dq, dk and dv are added to where they
+// lie.
 #pragma once
 
 #include <cmath>
@@ -35,8 +36,8 @@ struct BackwardBlock {
   float* ds;                      // panels [blockRows][blockKeys]
   float lse[blockRows];           // infinity for a row that saw no key, so that its p is 0
   float delta[blockRows];
-  int visible[blockRows];         // keys of this block that each row sees, ascending
-  float* dq[blockRows];           // the rows' gradients
+  int visible[blockRows];  // keys of this block that each row sees, ascending
+  float* dq[blockRows];    // the rows' gradients
 };
 
 // p and ds of the rows row .. row + rows.
@@ -97,7 +98,8 @@ void computeGradientsOfScores(const BackwardBlock<Simd>& block, int row) {
 
 // rowOf(r)[0 .. columns) += tile row r * factor for all rows, the columns being those of the tile.
 template <class Simd, int rows, int vectors, class RowOf>
-[[gnu::always_inline]] inline void addTile(RegisterTile<Simd, rows, vectors>& tile, float factor, int columns, const RowOf& rowOf) {
+[[gnu::always_inline]] inline void addTile(RegisterTile<Simd, rows, vectors>& tile, float factor, int columns,
+                                           const RowOf& rowOf) {
   using F = typename Simd::F;
   const F factors = Simd::set1(factor);
   tile.forEach([&](int r, int n, F& sum) __attribute__((always_inline)) {
@@ -123,7 +125,8 @@ void addQueryGradients(const BackwardBlock<Simd>& block, int row) {
       RegisterTile<Simd, rows, vectors> tile;
       tile.clear();
       tile.addRows(block.ds + row * stride, panelStride, keys, block.visible[row + rows - 1]);
-      addTile(tile, block.scale, columns, [&](int r) __attribute__((always_inline)) { return block.dq[row + r] + column; });
+      addTile(
+          tile, block.scale, columns, [&](int r) __attribute__((always_inline)) { return block.dq[row + r] + column; });
     };
     if (columns > width) {
       compute.template operator()<2>();
@@ -143,7 +146,8 @@ void addKeyGradients(const BackwardBlock<Simd>& block, const float* left, const 
     RegisterTile<Simd, keys, vectors> tile;
     tile.clear();
     tile.addColumns(left + firstRow * stride, right + firstRow * stride, block.rowCount - firstRow);
-    addTile(tile, factor, columns, [&](int r) __attribute__((always_inline)) { return target + r * targetStride; });
+    addTile(
+        tile, factor, columns, [&](int r) __attribute__((always_inline)) { return target + r * targetStride; });
   };
   if (columns > width) {
     compute.template operator()<2>();
@@ -205,7 +209,8 @@ struct BackwardPlan {
 };
 
 template <class Simd, class Element>
-void loadBackwardRows(const GroupRows<Element>& group, BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey, int keys) {
+void loadBackwardRows(const GroupRows<Element>& group, BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey,
+                      int keys) {
   const BasicTile<Element>& tile = group.tile;
   group.forRows(blockRow, block.rowCount, [&](int i, std::int64_t token, int head) {
     packRow<Simd>(at(tile.q, token, head), tile.headDim, block.queries, i, BackwardBlock<Simd>::blockRows);
@@ -240,7 +245,8 @@ void backwardGroup(const GroupRows<Element>& group, const BackwardPlan<Simd>& pl
   for (int key = 0; key < groupKeys; key += plan.blockKeys) {
     const int keys = least(plan.blockKeys, groupKeys - key);
     const Element *k = at(tile.k, key, group.kvHead), *v = at(tile.v, key, group.kvHead);
-    packTransposed<Simd>(k, tile.k.tokenStride, keys, tile.headDim, static_cast<float>(scale * 1.4426950408889634), plan.keysTransposed);
+    packTransposed<Simd>(k, tile.k.tokenStride, keys, tile.headDim, static_cast<float>(scale * 1.4426950408889634),
+                         plan.keysTransposed);
     packTransposed<Simd>(v, tile.v.tokenStride, keys, tile.headDim, 1.0f, plan.valuesTransposed);
     packRows<Simd>(k, tile.k.tokenStride, keys, tile.headDim, plan.keys);
     block.blockKeys = keys;

@@ -4,8 +4,8 @@
 // then takes it in a strip of tileRows rows whose scores stay in the first-level cache. Between blocks a row's state is its
 // unnormalised output in o, and its largest score and sum of exponentials (in base 2) in scratch.
 //
-// With Simd::packed = 2 the factors of both products are bf16 pairs: scores are scaled once they are computed, and probabilities are
-// packed once they are exponentiated. Sums and outputs stay fp32.
+// With Simd::packed = 2 the factors of both products are bf16 pairs: scores are scaled once they are computed, and probabilities
+// are packed once they are exponentiated. Sums and outputs stay fp32.
 #pragma once
 
 #include <cfloat>
@@ -46,7 +46,8 @@ struct ForwardStrip {
   static int elements(int count) { return (count + Simd::packed - 1) / Simd::packed; }
 };
 
-// Asks for the share of one key panel in the next strip's rows. A strip takes microseconds: time enough for memory, not for a cache.
+// Asks for the share of one key panel in the next strip's rows. A strip takes microseconds: time enough for memory, not for a
+// cache.
 template <class Simd>
 [[gnu::always_inline]] inline void fetchAhead(const ForwardStrip<Simd>& strip, int panel, int panels) {
   constexpr int lineBytes = 64, lineFloats = 16;
@@ -315,7 +316,8 @@ struct ForwardPlan {
     blockKeys = least(most(49152 / paddedDim / stride * stride, stride), 384);
     blockKeys = least(blockKeys, panelCount<Simd>(tile.kTokens) * stride);
     const std::ptrdiff_t block = std::ptrdiff_t{blockKeys} * paddedDim;
-    const std::ptrdiff_t floats = 2 * block + Simd::tileRows * (paddedDim + Simd::packed * blockKeys) + 2 * (stateRows + Simd::width);
+    const std::ptrdiff_t floats =
+        2 * block + Simd::tileRows * (paddedDim + Simd::packed * blockKeys) + 2 * (stateRows + Simd::width);
     keys = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
     values = keys + block;
     queries = values + block;

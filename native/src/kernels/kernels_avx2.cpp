@@ -8,8 +8,8 @@
 namespace hsap {
 
 const Kernels avx2Kernels{
-    Isa::avx2,          forwardTiles<Avx2>,  backwardTiles<Avx2>, forwardTiles<Avx2>,
-    backwardTiles<Avx2>, mergeRows<Avx2>,     reduceRows<Avx2>,    exp2Array<Avx2>,
+    Isa::avx2,           forwardTiles<Avx2>, backwardTiles<Avx2>, forwardTiles<Avx2>,
+    backwardTiles<Avx2>, mergeRows<Avx2>,    reduceRows<Avx2>,    exp2Array<Avx2>,
 };
 
 }  // namespace hsap

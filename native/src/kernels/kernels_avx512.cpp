@@ -8,8 +8,8 @@
 namespace hsap {
 
 const Kernels avx512Kernels{
-    Isa::avx512,          forwardTiles<Avx512>,  backwardTiles<Avx512>, forwardTiles<Avx512>,
-    backwardTiles<Avx512>, mergeRows<Avx512>,     reduceRows<Avx512>,    exp2Array<Avx512>,
+    Isa::avx512,           forwardTiles<Avx512>, backwardTiles<Avx512>, forwardTiles<Avx512>,
+    backwardTiles<Avx512>, mergeRows<Avx512>,    reduceRows<Avx512>,    exp2Array<Avx512>,
 };
 
 }  // namespace hsap

@@ -8,8 +8,8 @@
 namespace hsap {
 
 const Kernels scalarKernels{
-    Isa::scalar,          forwardTiles<Portable>,  backwardTiles<Portable>, forwardTiles<Portable>,
-    backwardTiles<Portable>, mergeRows<Portable>,     reduceRows<Portable>,    exp2Array<Portable>,
+    Isa::scalar,         forwardTiles<Portable>, backwardTiles<Portable>, forwardTiles<Portable>, backwardTiles<Portable>,
+    mergeRows<Portable>, reduceRows<Portable>,   exp2Array<Portable>,
 };
 
 }  // namespace hsap

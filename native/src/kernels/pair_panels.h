@@ -1,5 +1,5 @@
-// Panels of bf16 pairs: as panels.h, but each 32-bit element holds two neighbours of the dimension that a product sums over. An odd
-// last one is paired with zero.
+// Panels of bf16 pairs: as panels.h, but each 32-bit element holds two neighbours of the dimension that a product sums over. An
+// odd last one is paired with zero.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@ template <class Simd>
   float* to = panels + std::ptrdiff_t{row} * panelWidth<Simd>;
   for (int c = 0; c < columns; c += 4 * width, to += std::ptrdiff_t{rows} * panelWidth<Simd>) {
     Simd::store(to, Simd::loadPairs(from + c, columns - c));
-    Simd::store(to + width, columns - c > 2 * width ? Simd::loadPairs(from + c + 2 * width, columns - c - 2 * width) : Simd::zero());
+    Simd::store(to + width,
+                columns - c > 2 * width ? Simd::loadPairs(from + c + 2 * width, columns - c - 2 * width) : Simd::zero());
   }
 }
 
@@ -30,9 +31,11 @@ void packPairsTransposed(const Bf16* from, std::ptrdiff_t rowStride, int rows, i
     float* half = panels + std::ptrdiff_t{r / panelWidth<Simd>} * pairs(columns) * panelWidth<Simd> + r % panelWidth<Simd>;
     for (int c = 0; c < columns; c += 2 * width) {
       typename Simd::F x[width];
-      for (int i = 0; i < width; ++i) x[i] = r + i < rows ? Simd::loadPairs(from + (r + i) * rowStride + c, columns - c) : Simd::zero();
+      for (int i = 0; i < width; ++i)
+        x[i] = r + i < rows ? Simd::loadPairs(from + (r + i) * rowStride + c, columns - c) : Simd::zero();
       Simd::transpose(x);
-      for (int i = 0; i < width && c / 2 + i < pairs(columns); ++i) Simd::store(half + std::ptrdiff_t{c / 2 + i} * panelWidth<Simd>, x[i]);
+      for (int i = 0; i < width && c / 2 + i < pairs(columns); ++i)
+        Simd::store(half + std::ptrdiff_t{c / 2 + i} * panelWidth<Simd>, x[i]);
     }
   }
 }

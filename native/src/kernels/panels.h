@@ -2,7 +2,8 @@
 //
 // A matrix of `rows` x `columns` is cut into panels of Simd::width * 2 columns. A panel is stored row after row without gaps, and
 // panels follow each other: element (r, c) is panel[c / panelWidth][r][c % panelWidth]. Columns beyond the last are zero.
-// Sources may be fp32 or bf16, panels are fp32. The same panels serve as left factor (a value per row is broadcast) and as right factor (a row of it is two vectors).
+// Sources may be fp32 or bf16, panels are fp32. The same panels serve as left factor (a value per row is broadcast) and as right
+// factor (a row of it is two vectors).
 #pragma once
 
 #include <cstddef>
@@ -80,8 +81,9 @@ void packTransposed(const Element* from, std::ptrdiff_t rowStride, int rows, int
   }
 }
 
-// Writes `value` to the columns of a panel that a row does not see: row r sees the columns below visible[r], and the panel's first
-// column is `firstColumn`. Kept apart from the register tiles, whose accumulators must not be indexed by anything but constants.
+// Writes `value` to the columns of a panel that a row does not see: row r sees the columns below visible[r], and the panel's
+// first column is `firstColumn`. Kept apart from the register tiles, whose accumulators must not be indexed by anything but
+// constants.
 template <class Simd>
 [[gnu::noinline]] void maskRows(float* panel, int rows, int vectors, const int* visible, int firstColumn, float value) {
   constexpr int width = Simd::width;

@@ -1,8 +1,8 @@
+#include "plain.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
-#include "plain.h"
 
 namespace hsap {
 

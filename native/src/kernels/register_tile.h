@@ -8,16 +8,16 @@
 
 namespace hsap {
 
-// Calls body(0), body(1), ... body(count - 1) as straight code. A loop with a pragma may be unrolled only after GCC has decided which
-// arrays can live in registers; there is no loop here to begin with.
+// Calls body(0), body(1), ... body(count - 1) as straight code. A loop with a pragma may be unrolled only after GCC has decided
+// which arrays can live in registers; there is no loop here to begin with.
 template <int count, class Body>
 [[gnu::always_inline]] inline void unrolled(const Body& body) {
   [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) { (body(i), ...); }
   (std::make_integer_sequence<int, count>{});
 }
 
-// `rows` x `vectors` accumulators, which must be reached by constant indices only, so that they live in registers. Whoever computes a
-// tile should not be inlined into a loop over tiles: constants hoisted out of that loop would take registers from it.
+// `rows` x `vectors` accumulators, which must be reached by constant indices only, so that they live in registers. Whoever
+// computes a tile should not be inlined into a loop over tiles: constants hoisted out of that loop would take registers from it.
 template <class Simd, int rows, int vectors>
 struct RegisterTile {
   using F = typename Simd::F;
@@ -27,7 +27,9 @@ struct RegisterTile {
   // Calls body(r, n, sum[r][n]) for all accumulators. The body must be marked always_inline, as every one given to unrolled.
   template <class Body>
   [[gnu::always_inline]] void forEach(const Body& body) {
-    unrolled<rows * vectors>([&](int i) __attribute__((always_inline)) { body(i / vectors, i % vectors, sum[i / vectors][i % vectors]); });
+    unrolled<rows * vectors>([&](int i) __attribute__((always_inline)) {
+      body(i / vectors, i % vectors, sum[i / vectors][i % vectors]);
+    });
   }
 
   [[gnu::always_inline]] void clear() {
@@ -46,8 +48,8 @@ struct RegisterTile {
   }
 
   // Left factor by rows: sum[r] += sum over l < inner of a(r, l) * b(l), where a points to `rows` consecutive rows inside panels
-  // that lie aPanelStride floats apart. meanwhile(panel, quarter) is called once for every four steps of each whole panel, so that
-  // other work can fill the units that multiply-adds leave idle.
+  // that lie aPanelStride floats apart. meanwhile(panel, quarter) is called once for every four steps of each whole panel, so
+  // that other work can fill the units that multiply-adds leave idle.
   template <class Meanwhile>
   [[gnu::always_inline]] void addRows(const float* a, std::ptrdiff_t aPanelStride, const float* b, int inner,
                                       const Meanwhile& meanwhile) {
@@ -70,7 +72,8 @@ struct RegisterTile {
     addRows(a, aPanelStride, b, inner, [](int, int) {});
   }
 
-  // Left factor by columns: sum[r] += sum over l < inner of a(l, r) * b(l), where a points to `rows` consecutive columns inside one panel.
+  // Left factor by columns: sum[r] += sum over l < inner of a(l, r) * b(l), where a points to `rows` consecutive columns inside
+  // one panel.
   [[gnu::always_inline]] void addColumns(const float* a, const float* b, int inner) {
 #pragma GCC unroll 1
     for (; inner >= 4; inner -= 4, a += 4 * stride, b += 4 * stride) {

@@ -14,8 +14,9 @@ namespace {
 
 constexpr std::align_val_t hugePage{Scratch::maxBytes};
 
-// All of it is taken at once and put on one huge page where the system gives one: panels are read from end to end for every few rows,
-// and their small pages would not fit the first-level translation buffer. A sanitizer gets the exact size, to see what lies beyond.
+// All of it is taken at once and put on one huge page where the system gives one: panels are read from end to end for every few
+// rows, and their small pages would not fit the first-level translation buffer. A sanitizer gets the exact size, to see what lies
+// beyond.
 std::size_t allocationBytes([[maybe_unused]] std::size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   return bytes;
@@ -31,7 +32,8 @@ Scratch::~Scratch() { ::operator delete(data_, hugePage); }
 void* Scratch::reserve(std::size_t bytes) {
   if (bytes <= capacityBytes_) return data_;
   if (bytes > maxBytes) {
-    throw std::length_error("invalid scratch size: " + std::to_string(bytes) + " bytes (at most " + std::to_string(maxBytes) + ")");
+    throw std::length_error("invalid scratch size: " + std::to_string(bytes) + " bytes (at most " + std::to_string(maxBytes) +
+                            ")");
   }
   ::operator delete(data_, hugePage);
   data_ = nullptr;

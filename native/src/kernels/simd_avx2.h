@@ -43,8 +43,8 @@ struct Avx2 {
   static F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
   // What rounding a * b to ab lost.
   static F restOfProduct(F a, F b, F ab) { return _mm256_fmsub_ps(a, b, ab); }
-  // sum += a * b. Left to itself, GCC also uses the forms of the instruction that overwrite a factor, and then has to move and spill
-  // accumulators; this is the one that overwrites the sum.
+  // sum += a * b. Left to itself, GCC also uses the forms of the instruction that overwrite a factor, and then has to move and
+  // spill accumulators; this is the one that overwrites the sum.
   static void accumulate(F& sum, F a, F b) { asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); }
   // NaN in b is kept.
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
@@ -74,13 +74,14 @@ struct Avx2 {
     return one[0];
   }
 
-  // The same for several vectors, step by step: one vector's chain of dependent operations takes ten times as long as its operations.
+  // The same for several vectors, step by step: one vector's chain of dependent operations takes ten times as long as its
+  // operations.
   template <int count>
   [[gnu::always_inline]] static void exp2(F (&t)[count]) {
     // Entry j is 2^(64 + j/8) less j in the bits that j will be added to along with n.
-    const F table = _mm256_castsi256_ps(_mm256_setr_epi32(
-        0x5f800000, 0x5f8b95c2 - (1 << 20), 0x5f9837f0 - (2 << 20), 0x5fa5fed7 - (3 << 20), 0x5fb504f3 - (4 << 20),
-        0x5fc5672a - (5 << 20), 0x5fd744fd - (6 << 20), 0x5feac0c7 - (7 << 20)));
+    const F table = _mm256_castsi256_ps(_mm256_setr_epi32(0x5f800000, 0x5f8b95c2 - (1 << 20), 0x5f9837f0 - (2 << 20),
+                                                          0x5fa5fed7 - (3 << 20), 0x5fb504f3 - (4 << 20), 0x5fc5672a - (5 << 20),
+                                                          0x5fd744fd - (6 << 20), 0x5feac0c7 - (7 << 20)));
     // Adding 1.5 * 2^20 rounds to eighths and leaves 8 t in the low bits; below -151 every result rounds to zero.
     const F shift = set1(0x1.8p20f);
     F base[count], p[count];
@@ -103,7 +104,7 @@ struct Avx2 {
     for (int i = 0; i < count; ++i) p[i] = fma(p[i], t[i], set1(0x1.62e432p-1f));
 #pragma GCC unroll 4
     for (int i = 0; i < count; ++i) p[i] = mul(p[i], t[i]);
-    // The factor 2^64 in the table kept a subnormal result normal until this last rounding.
+      // The factor 2^64 in the table kept a subnormal result normal until this last rounding.
 #pragma GCC unroll 4
     for (int i = 0; i < count; ++i) t[i] = mul(fma(p[i], base[i], base[i]), set1(0x1p-64f));
   }

@@ -39,8 +39,8 @@ struct Avx512 {
   static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
   // What rounding a * b to ab lost.
   static F restOfProduct(F a, F b, F ab) { return _mm512_fmsub_ps(a, b, ab); }
-  // sum += a * b. Left to itself, GCC also uses the forms of the instruction that overwrite a factor, and then has to move and spill
-  // accumulators; this is the one that overwrites the sum.
+  // sum += a * b. Left to itself, GCC also uses the forms of the instruction that overwrite a factor, and then has to move and
+  // spill accumulators; this is the one that overwrites the sum.
   static void accumulate(F& sum, F a, F b) { asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
   // NaN in b is kept.
   static F max(F a, F b) { return _mm512_max_ps(a, b); }

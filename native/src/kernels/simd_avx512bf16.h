@@ -29,9 +29,11 @@ struct Avx512Bf16 : Avx512 {
   // The first (high = false) or last 16 columns of two rows of 32 bf16, as pairs of one element of each row.
   static F interleave(F a, F b, bool high) {
     const __m512i step = _mm512_set1_epi32(high ? 0x00300010 : 0x00200000);
-    const __m512i lane = _mm512_setr_epi32(0x00000000, 0x00010001, 0x00020002, 0x00030003, 0x00040004, 0x00050005, 0x00060006, 0x00070007,
-                                           0x00080008, 0x00090009, 0x000a000a, 0x000b000b, 0x000c000c, 0x000d000d, 0x000e000e, 0x000f000f);
-    return _mm512_castsi512_ps(_mm512_permutex2var_epi16(_mm512_castps_si512(a), _mm512_add_epi16(lane, step), _mm512_castps_si512(b)));
+    const __m512i lane =
+        _mm512_setr_epi32(0x00000000, 0x00010001, 0x00020002, 0x00030003, 0x00040004, 0x00050005, 0x00060006, 0x00070007,
+                          0x00080008, 0x00090009, 0x000a000a, 0x000b000b, 0x000c000c, 0x000d000d, 0x000e000e, 0x000f000f);
+    return _mm512_castsi512_ps(
+        _mm512_permutex2var_epi16(_mm512_castps_si512(a), _mm512_add_epi16(lane, step), _mm512_castps_si512(b)));
   }
 };
 

@@ -26,7 +26,7 @@ struct Slice {
   std::size_t first, length, headDim, tokens;
   bool causal;
   const std::atomic<bool>* cancelled;
-  Matrix k, v;                    // [length][headDim]
+  Matrix k, v;                      // [length][headDim]
   Matrix kTransposed, vTransposed;  // [headDim][length]
 
   // How many keys query `i` of the document sees: its keys are always the first ones.
@@ -47,8 +47,10 @@ void check(const Problem& problem) {
     throw std::invalid_argument("invalid kvHeads: " + std::to_string(problem.kvHeads) + " (must divide " +
                                 std::to_string(problem.heads) + " heads)");
   }
-  if (problem.headDim < 1) throw std::invalid_argument("invalid headDim: " + std::to_string(problem.headDim) + " (must be at least 1)");
-  if (problem.cuSeqlens == nullptr || problem.cuSeqlens[0] != 0) throw std::invalid_argument("invalid cuSeqlens (must start with 0)");
+  if (problem.headDim < 1)
+    throw std::invalid_argument("invalid headDim: " + std::to_string(problem.headDim) + " (must be at least 1)");
+  if (problem.cuSeqlens == nullptr || problem.cuSeqlens[0] != 0)
+    throw std::invalid_argument("invalid cuSeqlens (must start with 0)");
   for (std::size_t d = 0; d < problem.documents; ++d) {
     if (problem.cuSeqlens[d + 1] < problem.cuSeqlens[d]) {
       throw std::invalid_argument("invalid cuSeqlens: " + std::to_string(problem.cuSeqlens[d + 1]) + " after " +
