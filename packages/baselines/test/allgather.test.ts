@@ -57,7 +57,7 @@ describe("allgather", () => {
 
   it("refuses shards that it does not know", () => {
     expect(() => compile(problemOf({ lengths: [8], ranks: 2 }), { shards: "striped" })).toThrow(
-      "unknown shards: striped (allgather has zigzag and contiguous)",
+      "unknown shards: striped (allgather has zigzag, zigzag-per-document and contiguous)",
     );
   });
 });
