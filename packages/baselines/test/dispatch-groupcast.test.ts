@@ -87,7 +87,7 @@ describe("dispatch-groupcast", () => {
  * What MagiAttention's own planner gave for the project's packs (commit 2c64135, min-heap dispatch, static solver): one row
  * for each pack, MiB and GiB of keys and values received forward with 64 query heads, 8 kv heads, headDim 128 in bf16.
  */
-const planned = readFileSync(new URL("planner-peer.csv", import.meta.url), "utf8")
+const planned = readFileSync(new URL("../../workload/packs/planner-peer.csv", import.meta.url), "utf8")
   .trim()
   .split("\n")
   .slice(1)
