@@ -1,0 +1,57 @@
+import { chmodSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { entering, temporaryFolder } from "./hosts.mjs";
+import { addressOf, folderOf, head, nodeAddress, subnet } from "./layout.mjs";
+import { programPath } from "./requirements.mjs";
+
+/**
+ * Writes the programs by which a cluster is used: `enter HOST COMMAND...`, the agent by which mpirun reaches a node, and
+ * `mpirun`, which starts from the head and knows nodes, links and devices, so that it takes only `-n RANKS PROGRAM...`.
+ *
+ * @param {import("./layout.mjs").ClusterWish} wish
+ * @param {Map<string, number>} holders process that holds each host
+ * @param {Record<string, string>} variables of the environment on all hosts
+ */
+export function writeLaunchFiles(wish, holders, variables) {
+  const { name, nodes, devices } = wish;
+  const folder = folderOf(name);
+  const cases = [...holders].map(([host, pid]) => {
+    const enter = [`TMPDIR=${temporaryFolder(name, host)}`, ...entering(pid)].join(" ");
+    return `  ${host} | ${addressOf(host)}) exec env ${enter} "$@" ;;`;
+  });
+  const known = [...holders.keys()].join(", ");
+  writeProgram(folder, "enter", [
+    "# Runs a command on a host: enter HOST COMMAND...",
+    "host=$1",
+    "shift",
+    ...Object.entries(variables).map(([variable, value]) => `export ${variable}='${value}'`),
+    'case "$host" in',
+    ...cases,
+    "esac",
+    `echo "unknown host: $host (must be one of ${known})" >&2`,
+    "exit 2",
+  ]);
+  writeProgram(folder, "agent", [
+    "# Runs a command line on a host as a remote shell would: agent ADDRESS COMMAND LINE...",
+    "host=$1",
+    "shift",
+    `exec ${path.join(folder, "enter")} "$host" sh -c "$*"`,
+  ]);
+  const hosts = Array.from({ length: nodes }, (_, node) => `${nodeAddress(node)}:${devices}`).join(",");
+  writeProgram(folder, "mpirun", [
+    `# Runs a program on the ${nodes} nodes of the emulated cluster ${name}: mpirun -n RANKS PROGRAM...`,
+    `exec ${path.join(folder, "enter")} ${head} ${programPath("mpirun")} \\`,
+    "  --allow-run-as-root --oversubscribe --bind-to none --map-by slot \\",
+    `  --host ${hosts} --mca plm_rsh_agent ${path.join(folder, "agent")} \\`,
+    `  --mca btl tcp,vader,self --mca pml ob1 --mca btl_tcp_if_include ${subnet} --mca oob_tcp_if_include ${subnet} \\`,
+    `  ${Object.keys(variables)
+      .map((variable) => `-x ${variable} `)
+      .join("")}"$@"`,
+  ]);
+}
+
+function writeProgram(folder, name, lines) {
+  const file = path.join(folder, name);
+  writeFileSync(file, `${["#!/bin/sh", ...lines].join("\n")}\n`);
+  chmodSync(file, 0o755);
+}
