@@ -13,8 +13,36 @@
 namespace hsap {
 
 // Codes are those of `opKinds` in packages/schedule; append only.
-enum class OpKind : std::uint8_t { send, recv, attend, merge, reduce, copy, score, softmax, weigh, unscore };
-inline constexpr std::uint8_t opKindCount = 10;
+enum class OpKind : std::uint8_t {
+  send,
+  recv,
+  attend,
+  merge,
+  reduce,
+  copy,
+  score,
+  softmax,
+  weigh,
+  unscore,
+  // The ops of a transformer layer, in the order of `layerOpShapes` in packages/schedule.
+  linear,
+  linearInputGradient,
+  linearWeightGradient,
+  rmsNorm,
+  rmsNormGradient,
+  rotary,
+  rotaryGradient,
+  swiglu,
+  swigluGradient,
+  add,
+  rowDot,
+  embed,
+  embedGradient,
+  crossEntropy
+};
+inline constexpr std::uint8_t opKindCount = 24;
+
+constexpr bool isLayerOp(OpKind kind) { return kind >= OpKind::linear; }
 
 constexpr bool isCommunication(OpKind kind) { return kind == OpKind::send || kind == OpKind::recv; }
 const char* opKindName(OpKind kind);
@@ -64,6 +92,7 @@ struct Program {
   struct {
     Column<std::int32_t> code, heads, width;
     Column<std::uint8_t> dtype, role, accumulates;
+    Column<std::int32_t> rows = {};  // extent of the first axis; empty where it is the batch's tokens for every tensor
   } tensor;
   struct {
     Column<std::int32_t> tensor, part, tokenBegin, tokenEnd, headBegin, headEnd;
@@ -88,6 +117,7 @@ struct Program {
   std::int32_t operandsOf(std::int32_t row) const { return op.operandBegin[row + 1] - op.operandBegin[row]; }
   std::int32_t tensorOf(std::int32_t operandRow) const { return region.tensor[operand.region[operandRow]]; }
   std::int32_t widthOf(std::int32_t operandRow) const { return tensor.width[tensorOf(operandRow)]; }
+  std::int64_t rowsOf(std::int32_t tensorRow) const { return tensor.rows.empty() ? problem.tokens() : tensor.rows[tensorRow]; }
   Box regionBox(std::int32_t row) const {
     return {region.tokenBegin[row], region.tokenEnd[row], region.headBegin[row], region.headEnd[row]};
   }

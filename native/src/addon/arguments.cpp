@@ -31,7 +31,8 @@ Program programFrom(const Napi::Object& tables, const Napi::Object& problem) {
                   columnAt<double>(rank, "arenaBytes")};
   program.tensor = {columnAt<int32_t>(tensor, "code"),  columnAt<int32_t>(tensor, "heads"),
                     columnAt<int32_t>(tensor, "width"), columnAt<uint8_t>(tensor, "dtype"),
-                    columnAt<uint8_t>(tensor, "role"),  columnAt<uint8_t>(tensor, "accumulates")};
+                    columnAt<uint8_t>(tensor, "role"),  columnAt<uint8_t>(tensor, "accumulates"),
+                    columnAt<int32_t>(tensor, "rows")};
   program.region = {
       columnAt<int32_t>(region, "tensor"),   columnAt<int32_t>(region, "part"),      columnAt<int32_t>(region, "tokenBegin"),
       columnAt<int32_t>(region, "tokenEnd"), columnAt<int32_t>(region, "headBegin"), columnAt<int32_t>(region, "headEnd"),

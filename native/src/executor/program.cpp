@@ -13,12 +13,35 @@ void checkProgram(const Program& program) {
   checkRegions(program);
   checkOps(program);
   checkOperandShapes(program);
+  checkLayerOps(program);
   checkProgress(program);
 }
 
 const char* opKindName(OpKind kind) {
-  static constexpr const char* names[opKindCount] = {"send", "recv",  "attend",  "merge", "reduce",
-                                                     "copy", "score", "softmax", "weigh", "unscore"};
+  static constexpr const char* names[opKindCount] = {"send",
+                                                     "recv",
+                                                     "attend",
+                                                     "merge",
+                                                     "reduce",
+                                                     "copy",
+                                                     "score",
+                                                     "softmax",
+                                                     "weigh",
+                                                     "unscore",
+                                                     "linear",
+                                                     "linearInputGradient",
+                                                     "linearWeightGradient",
+                                                     "rmsNorm",
+                                                     "rmsNormGradient",
+                                                     "rotary",
+                                                     "rotaryGradient",
+                                                     "swiglu",
+                                                     "swigluGradient",
+                                                     "add",
+                                                     "rowDot",
+                                                     "embed",
+                                                     "embedGradient",
+                                                     "crossEntropy"};
   const auto code = static_cast<std::uint8_t>(kind);
   return code < opKindCount ? names[code] : "unknown";
 }
@@ -120,6 +143,7 @@ void checkColumns(const Program& program) {
   expectLength("tensor.dtype", tensor.dtype, tensor.code.size());
   expectLength("tensor.role", tensor.role, tensor.code.size());
   expectLength("tensor.accumulates", tensor.accumulates, tensor.code.size());
+  if (!tensor.rows.empty()) expectLength("tensor.rows", tensor.rows, tensor.code.size());
   const std::size_t regions = region.tensor.size();
   expectLength("region.part", region.part, regions);
   expectLength("region.tokenBegin", region.tokenBegin, regions);
@@ -153,6 +177,7 @@ void checkTensors(const Program& program) {
     if (tensor.code[i] < 0) refuse("tensor ", i, " has code ", tensor.code[i]);
     if (tensor.heads[i] < 1 || tensor.width[i] < 1)
       refuse("tensor ", i, " has ", tensor.heads[i], " heads of width ", tensor.width[i]);
+    if (program.rowsOf(static_cast<std::int32_t>(i)) < 1) refuse("tensor ", i, " has ", tensor.rows[i], " rows");
     if (tensor.dtype[i] > 1 || tensor.role[i] > 2 || tensor.accumulates[i] > 1)
       refuse("tensor ", i, " has dtype ", +tensor.dtype[i], ", role ", +tensor.role[i], ", accumulates ", +tensor.accumulates[i]);
     expectShape(program, i);
@@ -170,8 +195,8 @@ void checkRegions(const Program& program) {
       const std::int32_t index = region.tensor[row];
       if (index < 0 || static_cast<std::size_t>(index) >= tensor.code.size()) refuse("region ", row, " is of tensor ", index);
       const Box box = program.regionBox(row);
-      if (!isBoxWithin(box, problem.tokens(), tensor.heads[index]))
-        refuse("region ", row, " is ", boxText(box), " of ", problem.tokens(), " tokens and ", tensor.heads[index], " heads");
+      if (!isBoxWithin(box, program.rowsOf(index), tensor.heads[index]))
+        refuse("region ", row, " is ", boxText(box), " of ", program.rowsOf(index), " rows and ", tensor.heads[index], " heads");
       const double offset = region.offset[row], bytes = static_cast<double>(program.heldBytes(row));
       if (!(offset >= 0 && offset == std::floor(offset / 64) * 64 && offset + bytes <= arena))
         refuse("region ", row, " at offset ", offset, " with ", bytes, " bytes (must be a multiple of 64 within ", arena, ")");

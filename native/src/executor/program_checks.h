@@ -15,6 +15,8 @@ void checkRegions(const Program& program);
 void checkOps(const Program& program);
 // Number, tensors' widths and boxes of the operands of each computation op.
 void checkOperandShapes(const Program& program);
+// The same for the ops of a layer.
+void checkLayerOps(const Program& program);
 // Runs the program without data: every group finds its partners with equal boxes, and every wait ends.
 void checkProgress(const Program& program);
 

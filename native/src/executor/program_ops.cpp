@@ -99,6 +99,8 @@ class ShapeCheck {
         return backward ? weighBackward() : weighForward();
       case OpKind::unscore:
         return unscore();
+      default:
+        return;  // an op of a layer: see checkLayerOps
     }
   }
 

@@ -1,5 +1,6 @@
 import type { Block, TokenRange } from "./block.ts";
 import { GrowingColumn } from "./column.ts";
+import type { Equation } from "./equation.ts";
 import { type GroupKind, groupKinds, type OpKind, opKinds, type TileMask, tileMasks } from "./op.ts";
 import { groupSizeOf, type Problem, ranksOf } from "./problem.ts";
 import type { Degrees, Layout, Schedule } from "./schedule.ts";
@@ -40,10 +41,12 @@ export class ScheduleBuilder {
     readonly degrees: Degrees,
     readonly layout: Layout,
     ownTensors: readonly TensorSpec[] = [],
+    /** Of a schedule of (part of) a layer, whose tensors are then exactly those given. */
+    readonly equations?: readonly Equation[],
   ) {
     // One of attention's own tensors may be given as well, to travel in another dtype.
     const own = new Map(ownTensors.map((spec) => [spec.name, spec]));
-    const known = attentionTensors(problem).map((spec) => own.get(spec.name) ?? spec);
+    const known = equations === undefined ? attentionTensors(problem).map((spec) => own.get(spec.name) ?? spec) : [];
     this.tensors = [...new Set([...known, ...ownTensors])];
     this.#programs = Array.from({ length: ranksOf(problem) }, () => new ProgramBuilder(problem, this.tensors));
   }
@@ -63,7 +66,8 @@ export class ScheduleBuilder {
     const { problem, strategy, degrees, layout, tensors } = this;
     const resident = this.#programs.map(({ held }) => held);
     const kept = resident.some(({ length }) => length > 0) ? { resident } : {};
-    return { problem, strategy, degrees, layout, ...kept, tensors, ...concatenate(this.#programs) };
+    const stated = this.equations === undefined ? {} : { equations: this.equations };
+    return { problem, strategy, degrees, layout, ...kept, tensors, ...stated, ...concatenate(this.#programs) };
   }
 }
 

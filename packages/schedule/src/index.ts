@@ -2,6 +2,8 @@ export * from "./accounting.ts";
 export * from "./binary/index.ts";
 export * from "./block.ts";
 export * from "./builder.ts";
+export * from "./equation.ts";
+export * from "./layer-op.ts";
 export * from "./layout.ts";
 export * from "./lower.ts";
 export * from "./lowered.ts";

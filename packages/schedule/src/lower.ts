@@ -4,7 +4,7 @@ import { handedOver } from "./handed-over.ts";
 import { type LoweredSchedule, regionFlags, tensorNames } from "./lowered.ts";
 import { type RankRegions, regionMaker } from "./regions.ts";
 import { type Schedule, worldSizeOf } from "./schedule.ts";
-import type { TensorSpec } from "./tensor.ts";
+import { rowsOf } from "./tensor.ts";
 
 /**
  * Gives every block of a schedule a place and every op what it waits for:
@@ -44,7 +44,7 @@ export function lower(schedule: Schedule): LoweredSchedule {
       regionBegin,
       arenaBytes: Float64Array.from(allocations, ({ arenaBytes }) => arenaBytes),
     },
-    tensor: tensorTable(schedule.tensors),
+    tensor: tensorTable(schedule),
     region: regionTable(schedule, regions, allocations, regionBegin),
     owned: ownedTable(regions, regionBegin),
     op: { kind, attribute, peer, group, waitFor, operandBegin },
@@ -74,12 +74,13 @@ export function peakBytesOf(schedule: Schedule): Float64Array {
   );
 }
 
-function tensorTable(tensors: readonly TensorSpec[]): LoweredSchedule["tensor"] {
+function tensorTable({ tensors, problem }: Schedule): LoweredSchedule["tensor"] {
   const names: readonly string[] = tensorNames;
   return {
     code: Int32Array.from(tensors, ({ name }, i) => (names.includes(name) ? names.indexOf(name) : names.length + i)),
     heads: Int32Array.from(tensors, ({ heads }) => heads),
     width: Int32Array.from(tensors, ({ width }) => width),
+    rows: Int32Array.from(tensors, (spec) => rowsOf(spec, problem)),
     dtype: Uint8Array.from(tensors, ({ dtype }) => (dtype === "fp32" ? 0 : 1)),
     role: Uint8Array.from(tensors, ({ role }) => ["input", "output", "internal"].indexOf(role)),
     accumulates: Uint8Array.from(tensors, ({ accumulates }) => (accumulates ? 1 : 0)),

@@ -19,6 +19,8 @@ export interface LoweredSchedule {
     readonly code: Int32Array;
     readonly heads: Int32Array;
     readonly width: Int32Array;
+    /** Extent of the first axis: the batch's tokens, or the tensor's own rows. */
+    readonly rows: Int32Array;
     /** 0 fp32, 1 bf16: what travels. */
     readonly dtype: Uint8Array;
     /** 0 input, 1 output, 2 internal. */

@@ -1,4 +1,5 @@
 import type { Block } from "./block.ts";
+import { isLayerOp, type LayerOp, layerOpKinds, layerOpShapes } from "./layer-op.ts";
 
 /**
  * How a tile is masked. `full`: every pair. `causal`: pairs whose key is not after the query. `document`: pairs of one
@@ -94,7 +95,7 @@ export interface Unscore {
 }
 
 export type CommunicationOp = Send | Recv;
-export type ComputationOp = Attend | Merge | Reduce | Copy | Score | Softmax | Weigh | Unscore;
+export type ComputationOp = Attend | Merge | Reduce | Copy | Score | Softmax | Weigh | Unscore | LayerOp;
 export type Op = CommunicationOp | ComputationOp;
 export type OpKind = Op["kind"];
 
@@ -110,6 +111,7 @@ export const opKinds = [
   "softmax",
   "weigh",
   "unscore",
+  ...layerOpKinds,
 ] as const;
 export const tileMasks = ["full", "causal", "document"] as const;
 export const groupKinds = ["p2p", "allGather", "allToAll", "reduceScatter", "broadcast"] as const;
@@ -118,6 +120,10 @@ export const isCommunication = (kind: OpKind): kind is "send" | "recv" => kind =
 
 /** Positions in `blocks` that an op writes or accumulates into; the others are only read. */
 export function writtenBlocks(kind: OpKind, blocks: number, backward: boolean): readonly number[] {
+  if (isLayerOp(kind)) {
+    const { reads, writes } = layerOpShapes[kind];
+    return Array.from({ length: writes }, (_, i) => reads + i);
+  }
   switch (kind) {
     case "send":
       return [];

@@ -1,4 +1,5 @@
 import type { Block, TokenRange } from "./block.ts";
+import type { Equation } from "./equation.ts";
 import {
   type GroupKind,
   groupKinds,
@@ -64,6 +65,11 @@ export interface Schedule {
    */
   readonly resident?: readonly (readonly Block[])[];
   readonly tensors: readonly TensorSpec[];
+  /**
+   * What is computed besides attention, for a schedule that holds (part of) a layer. Its tensors are then all listed, attention's
+   * only where it has any; one of which any rank has resident blocks, or that has rows of its own, lies only where they say.
+   */
+  readonly equations?: readonly Equation[];
   readonly blocks: BlockTable;
   readonly ops: OpTable;
   /** Ops of rank r are rows opBegin[r] to opBegin[r + 1]. */
@@ -77,14 +83,16 @@ export const worldSizeOf = (schedule: Schedule): number => schedule.opBegin.leng
  * its ranges of the layout with all heads, and what is resident. None for an internal tensor.
  */
 export function homeBlocks(
-  { tensors, layout, resident = [] }: Schedule,
+  { tensors, layout, resident = [], equations }: Schedule,
   rank: number,
   tensor: string,
 ): readonly Block[] {
   const spec = tensors.find(({ name }) => name === tensor);
   if (spec === undefined || spec.role === "internal") return [];
   const kept = (resident[rank] ?? []).filter((block) => block.tensor === tensor);
-  if (spec.role === "output" && resident.some((blocks) => blocks.some((block) => block.tensor === tensor))) return kept;
+  const isResident =
+    spec.rows !== undefined || resident.some((blocks) => blocks.some((block) => block.tensor === tensor));
+  if (isResident && (spec.role === "output" || equations !== undefined)) return kept;
   const rows = layout[rank].map(({ begin, end }) => ({
     ...{ tensor, part: 0, tokenBegin: begin, tokenEnd: end },
     ...{ headBegin: 0, headEnd: spec.heads },

@@ -1,3 +1,4 @@
+import { tokensOf } from "@hsap/workload";
 import { bytesPerElement, type Dtype, type Problem } from "./problem.ts";
 
 /**
@@ -6,7 +7,10 @@ import { bytesPerElement, type Dtype, type Problem } from "./problem.ts";
  */
 export type TensorRole = "input" | "output" | "internal";
 
-/** One tensor: every token has `heads * width` elements. `accumulates`: ops add or merge into it, so it is held in fp32. */
+/**
+ * One tensor: every row has `heads * width` elements. Rows are the tokens of the batch, or `rows` of them where that is given (a
+ * weight has a row for each of its input columns). `accumulates`: ops add or merge into it, so it is held in fp32.
+ */
 export interface TensorSpec {
   readonly name: string;
   readonly heads: number;
@@ -14,7 +18,11 @@ export interface TensorSpec {
   readonly dtype: Dtype;
   readonly role: TensorRole;
   readonly accumulates: boolean;
+  readonly rows?: number;
 }
+
+/** Extent of the first axis of a tensor, in blocks of the batch's tokens or of its own rows. */
+export const rowsOf = ({ rows }: TensorSpec, { batch }: Problem): number => rows ?? tokensOf(batch);
 
 /** The tensors of attention itself, by pass. A strategy may add internal ones of its own. */
 export function attentionTensors({ shape, pass }: Problem): TensorSpec[] {

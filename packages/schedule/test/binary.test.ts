@@ -100,7 +100,7 @@ describe("decodeSchedule refuses", () => {
         altered(({ ops }) => {
           ops.kind = (ops.kind as Uint8Array).with(2, 99);
         }),
-      "invalid ops.kind: 99 at row 2 (must be from 0 to 9)",
+      "invalid ops.kind: 99 at row 2 (must be from 0 to 23)",
     ],
     [
       "an unknown mask",

@@ -1,5 +1,6 @@
 import { InputError, packedBatch } from "@hsap/workload";
 import type { Block } from "../block.ts";
+import type { Equation } from "../equation.ts";
 import { groupKinds, isCommunication, opKinds, tileMasks } from "../op.ts";
 import { checkProblem, type Problem } from "../problem.ts";
 import type { BlockTable, Degrees, Layout, OpTable, Schedule } from "../schedule.ts";
@@ -14,6 +15,7 @@ interface Metadata {
   readonly degrees: Degrees;
   readonly tensors: readonly TensorSpec[];
   readonly resident?: readonly (readonly Block[])[];
+  readonly equations?: readonly Equation[];
 }
 
 /** The binary form of a schedule; equal schedules give equal bytes. See `encodeTables` for the container. */
@@ -24,6 +26,7 @@ export function encodeSchedule({
   layout,
   resident,
   tensors,
+  equations,
   blocks,
   ops,
   opBegin,
@@ -36,6 +39,7 @@ export function encodeSchedule({
     degrees,
     tensors,
     ...(resident === undefined ? {} : { resident }),
+    ...(equations === undefined ? {} : { equations }),
   };
   const ranges = layout.flat();
   const rangeBegin = new Int32Array(layout.length + 1);
@@ -63,7 +67,7 @@ export function encodeSchedule({
  */
 export function decodeSchedule(bytes: Uint8Array): Schedule {
   const { tables, metadata } = decodeTables(bytes);
-  const { problem, strategy, degrees, tensors, resident } = checkMetadata(metadata);
+  const { problem, strategy, degrees, tensors, resident, equations } = checkMetadata(metadata);
   const cuSeqlens = column(tables, "batch", "cuSeqlens", Int32Array);
   checkRising("batch.cuSeqlens", cuSeqlens);
   const batch = packedBatch(cuSeqlens.subarray(1).map((end, i) => end - cuSeqlens[i]));
@@ -90,6 +94,7 @@ export function decodeSchedule(bytes: Uint8Array): Schedule {
   const layout = readLayout(tables, opBegin.length - 1);
   const kept = resident === undefined ? {} : { resident };
   return {
+    ...(equations === undefined ? {} : { equations }),
     ...{ problem: checkProblem({ batch, ...problem }), strategy, degrees, layout, ...kept, tensors },
     ...{ blocks, ops, opBegin },
   };

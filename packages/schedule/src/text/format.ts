@@ -1,13 +1,14 @@
 import { lengthsOf } from "@hsap/workload";
 import { formatBlock } from "../block.ts";
+import { formatEquation } from "../equation.ts";
 import { isCommunication, type Op } from "../op.ts";
 import { programOf, type Schedule, worldSizeOf } from "../schedule.ts";
 import { attentionTensors, type TensorSpec } from "../tensor.ts";
 import { arrowOf, firstLine, hasMask } from "./notation.ts";
 
 /**
- * The text form of a schedule: a header (problem, documents, cluster, strategy, degrees, tensors of its own or in another dtype, layout, what is
- * resident), then the program of each rank, one op a line, sends and receives under the group they belong to:
+ * The text form of a schedule: a header (problem, documents, cluster, strategy, degrees, tensors of its own or in another dtype,
+ * equations, layout, what is resident), then the program of each rank, one op a line, sends and receives under the group they belong to:
  *
  *     rank 0
  *       group 0 p2p
@@ -49,9 +50,10 @@ export function formatOp(op: Op, backward: boolean): string {
   return words.join(" ");
 }
 
-function headerLines({ problem, strategy, degrees, layout, resident = [], tensors }: Schedule): string[] {
+function headerLines(schedule: Schedule): string[] {
+  const { problem, strategy, degrees, layout, resident = [], tensors, equations } = schedule;
   const { heads, kvHeads, headDim, dtype } = problem.shape;
-  const known = new Set(attentionTensors(problem).map(formatTensor));
+  const known = new Set(equations === undefined ? attentionTensors(problem).map(formatTensor) : []);
   return [
     firstLine,
     `problem ${problem.pass} ${problem.mask} heads=${heads} kvHeads=${kvHeads} headDim=${headDim} dtype=${dtype}`,
@@ -62,6 +64,7 @@ function headerLines({ problem, strategy, degrees, layout, resident = [], tensor
       .map(([name, degree]) => `${name}=${degree}`)
       .join(" ")}`.trimEnd(),
     ...tensors.map(formatTensor).filter((line) => !known.has(line)),
+    ...(equations ?? []).map((each) => `equation ${formatEquation(each)}`),
     ...layout.map((ranges, rank) => [`owns ${rank}:`, ...ranges.map(({ begin, end }) => `${begin}:${end}`)].join(" ")),
     ...resident.flatMap((blocks, rank) =>
       blocks.length === 0 ? [] : [[`holds ${rank}:`, ...blocks.map(formatBlock)].join(" ")],
@@ -69,5 +72,5 @@ function headerLines({ problem, strategy, degrees, layout, resident = [], tensor
   ];
 }
 
-const formatTensor = ({ name, heads, width, dtype, role, accumulates }: TensorSpec): string =>
-  `tensor ${name} heads=${heads} width=${width} dtype=${dtype} role=${role} accumulates=${accumulates ? "yes" : "no"}`;
+const formatTensor = ({ name, heads, width, dtype, role, accumulates, rows }: TensorSpec): string =>
+  `tensor ${name} heads=${heads} width=${width}${rows === undefined ? "" : ` rows=${rows}`} dtype=${dtype} role=${role} accumulates=${accumulates ? "yes" : "no"}`;

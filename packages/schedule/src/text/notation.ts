@@ -1,3 +1,4 @@
+import { isLayerOp, layerOpShapes } from "../layer-op.ts";
 import type { OpKind } from "../op.ts";
 
 /** The first line of every schedule in text form; the number is the version of the form. */
@@ -11,6 +12,7 @@ export interface Arrow {
 
 /** Tile ops write what stands behind the arrow, sums and copies what stands before it. A softmax works in place. */
 export function arrowOf(kind: OpKind, backward: boolean): Arrow | undefined {
+  if (isLayerOp(kind)) return { at: layerOpShapes[kind].reads, sign: "->" };
   switch (kind) {
     case "attend":
       return { at: backward ? 6 : 3, sign: "->" };

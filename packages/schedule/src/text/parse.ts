@@ -2,6 +2,8 @@ import type { Cluster } from "@hsap/cluster";
 import { InputError, packedBatch } from "@hsap/workload";
 import type { Block, TokenRange } from "../block.ts";
 import { ScheduleBuilder, type Transfer } from "../builder.ts";
+import type { Equation } from "../equation.ts";
+import { type LayerOpKind, layerOpKinds, layerOpShapes } from "../layer-op.ts";
 import { type GroupKind, groupKinds, type OpKind, opKinds, type TileMask, tileMasks } from "../op.ts";
 import { checkProblem, type Dtype, type Mask, type Pass, type Problem, ranksOf } from "../problem.ts";
 import type { Schedule } from "../schedule.ts";
@@ -34,7 +36,7 @@ class Header {
   readonly #lines = new Map<string, Line[]>();
 
   constructor(lines: readonly Line[]) {
-    const names = ["problem", "documents", "cluster", "strategy", "degrees", "tensor", "owns", "holds"];
+    const names = ["problem", "documents", "cluster", "strategy", "degrees", "tensor", "equation", "owns", "holds"];
     for (const line of lines) {
       const name = line.oneOf("header line", line.word("header line"), names);
       this.#lines.set(name, [...(this.#lines.get(name) ?? []), line]);
@@ -52,7 +54,9 @@ class Header {
     const owned: TokenRange[][] = Array.from({ length: ranks }, () => []);
     for (const line of this.#all("owns")) owned[rankBefore(line, ranks)].push(...line.ranges());
     const tensors = this.#all("tensor").map(parseTensor);
-    const builder = new ScheduleBuilder(problem, strategy, degrees, owned, tensors);
+    const equations = this.#all("equation").map((line) => parseEquation(line, tensors));
+    const stated = equations.length === 0 ? undefined : equations;
+    const builder = new ScheduleBuilder(problem, strategy, degrees, owned, tensors, stated);
     const names = builder.tensors.map(({ name }) => name);
     for (const line of this.#all("holds")) {
       const rank = rankBefore(line, ranks);
@@ -119,7 +123,23 @@ function parseTensor(line: Line): TensorSpec {
     dtype: line.oneOf("dtype", setting("dtype"), ["fp32", "bf16"]) as Dtype,
     role: line.oneOf("role", setting("role"), ["input", "output", "internal"]) as TensorRole,
     accumulates: line.oneOf("accumulates", setting("accumulates"), ["yes", "no"]) === "yes",
+    ...(settings.has("rows") ? { rows: line.whole("rows", setting("rows")) } : {}),
   };
+}
+
+/** `h = linear o wo` */
+function parseEquation(line: Line, tensors: readonly TensorSpec[]): Equation {
+  const names = tensors.map(({ name }) => name);
+  const writes: string[] = [];
+  while (line.peek() !== undefined && line.peek() !== "=")
+    writes.push(line.oneOf("tensor", line.word("tensor"), names));
+  line.word("=");
+  const op = line.oneOf("op", line.word("op"), layerOpKinds) as LayerOpKind;
+  const reads = line.remaining().map((word) => line.oneOf("tensor", word, names));
+  const shape = layerOpShapes[op];
+  if (reads.length !== shape.reads || writes.length !== shape.writes)
+    throw line.invalid("equation", line.rest(), `${shape.writes} tensors = ${op} and ${shape.reads} tensors`);
+  return { op, reads, writes };
 }
 
 /** The group whose sends and receives are being read. */

@@ -5,6 +5,7 @@ import { bitOf, type ComputedTile, type Slot, slots, zero } from "./contribution
 import { type CoveredColumns, type CoverFault, findCoverFault } from "./exact-cover.ts";
 import { type FindingLog, rankOfRow } from "./finding.ts";
 import { empty, type Rectangle } from "./held.ts";
+import { valueContent } from "./layer-replay.ts";
 import { queryHeadsOf } from "./operands.ts";
 import type { Replay } from "./replay.ts";
 
@@ -16,17 +17,21 @@ import type { Replay } from "./replay.ts";
 export function checkOutputs(schedule: Schedule, replay: Replay, log: FindingLog): void {
   schedule.tensors.forEach(({ name, role }, tensor) => {
     if (role !== "output") return;
-    if (!isSlot(name)) {
+    if (replay.layer.defines(tensor)) {
+      replay.layer.checkOutput(tensor);
+      return;
+    }
+    const check = replay.outputs.get(tensor);
+    if (check === undefined) {
       log.add("coverage", { rank: 0 }, `no rule says what output ${name} must hold`);
       return;
     }
-    const check = new OutputCheck(schedule, replay, log, tensor, name);
     for (let rank = 0; rank < worldSizeOf(schedule); rank++) check.rank(rank);
     check.droppedTiles();
   });
 }
 
-const isSlot = (name: string): name is Slot => (slots as readonly string[]).includes(name);
+export const isSlot = (name: string): name is Slot => (slots as readonly string[]).includes(name);
 
 /** Columns seen from the rows of one result: keys from queries, or queries from keys with both axes turned round. */
 interface View {
@@ -53,12 +58,13 @@ const fromKeys: View = {
 const turn = (begin: number, end: number, turned: boolean): [number, number] =>
   turned ? [-end, -begin] : [begin, end];
 
-class OutputCheck {
+/** Judges what ranks hold of one output of attention. */
+export class OutputCheck {
   readonly #view: View;
   readonly #queryHeads: number;
   readonly #causal: boolean;
   /** Rows times heads of each tile that came to their owner. */
-  readonly #delivered: Float64Array;
+  readonly #delivered: number[] = [];
   #faults = 0;
 
   constructor(
@@ -71,26 +77,30 @@ class OutputCheck {
     this.#view = slot === "dk" || slot === "dv" ? fromKeys : fromQueries;
     this.#queryHeads = queryHeadsOf(schedule)[tensor];
     this.#causal = schedule.problem.mask === "causal";
-    this.#delivered = new Float64Array(replay.contributions.tiles.length);
   }
 
   rank(rank: number): void {
+    for (const rows of homeBlocks(this.schedule, rank, this.slot)) this.rows(rank, rows);
+  }
+
+  /** Checks rows that must be complete by now. */
+  rows(rank: number, rows: Rectangle): void {
     const { problem } = this.schedule;
     const { cuSeqlens } = problem.batch;
     const held = this.replay.held(rank, this.tensor, 0);
-    for (const rows of homeBlocks(this.schedule, rank, this.slot)) {
-      // Rows that were never written become empty, so that they are visited as well.
-      held.update(rows, (content) => content);
-      held.read(rows, (content, piece) => {
-        for (let token = piece.tokenBegin; token < piece.tokenEnd; ) {
-          const document = documentAt(problem.batch, token);
-          const tokenEnd = Math.min(piece.tokenEnd, cuSeqlens[document + 1]);
-          const bounds: [number, number] = [cuSeqlens[document], cuSeqlens[document + 1]];
-          this.#piece(rank, content, { ...piece, tokenBegin: token, tokenEnd }, bounds);
-          token = tokenEnd;
-        }
-      });
-    }
+    // Rows that were never written become empty, so that they are visited as well.
+    held.update(rows, (content) => content);
+    held.read(rows, (content, piece) => {
+      // What a layer has read was checked then.
+      if (content === valueContent(this.tensor)) return;
+      for (let token = piece.tokenBegin; token < piece.tokenEnd; ) {
+        const document = documentAt(problem.batch, token);
+        const tokenEnd = Math.min(piece.tokenEnd, cuSeqlens[document + 1]);
+        const bounds: [number, number] = [cuSeqlens[document], cuSeqlens[document + 1]];
+        this.#piece(rank, content, { ...piece, tokenBegin: token, tokenEnd }, bounds);
+        token = tokenEnd;
+      }
+    });
   }
 
   /** Tiles some of whose rows were computed and then left where they were; only of interest if nothing else is wrong. */
@@ -101,7 +111,7 @@ class OutputCheck {
       if ((tileSlots[i] & bitOf(this.slot)) === 0) return;
       const [begin, end] = this.#reachedRows(tile);
       const computed = (end - begin) * (tile.headEnd - tile.headBegin);
-      if (this.#delivered[i] < computed)
+      if ((this.#delivered[i] ?? 0) < computed)
         this.log.add("ownership", { row: tile.row }, `some of its ${this.slot} does not come to the owner`);
     });
   }
@@ -154,7 +164,8 @@ class OutputCheck {
 
   #deliver(tile: number, { tokenBegin, tokenEnd }: Rectangle, heads: number): void {
     const [begin, end] = this.#reachedRows(this.replay.contributions.tiles[tile]);
-    this.#delivered[tile] += Math.max(0, Math.min(end, tokenEnd) - Math.max(begin, tokenBegin)) * heads;
+    this.#delivered[tile] =
+      (this.#delivered[tile] ?? 0) + Math.max(0, Math.min(end, tokenEnd) - Math.max(begin, tokenBegin)) * heads;
   }
 
   /** Rows in which a tile computes anything: a causal one leaves out queries before its keys, and keys after its queries. */

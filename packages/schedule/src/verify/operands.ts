@@ -1,8 +1,10 @@
-import { tokensOf } from "@hsap/workload";
 import { formatBlock } from "../block.ts";
+import { isLayerOp } from "../layer-op.ts";
 import { type OpKind, opKinds } from "../op.ts";
 import { blockAt, type Schedule } from "../schedule.ts";
+import { rowsOf } from "../tensor.ts";
 import type { FindingLog } from "./finding.ts";
+import { type OperandFault as Fault, layerOpFault } from "./layer-operands.ts";
 
 /**
  * Part of `availability`: an op finds what it needs among its operands. Every block lies inside its tensor, and the blocks of
@@ -33,22 +35,17 @@ const tileOutputs = {
   backward: { attend: { 6: "dq", 7: "dk", 8: "dv" }, weigh: { 4: "dv" }, unscore: { 3: "dq", 4: "dk" } },
 } as const;
 
-interface Fault {
-  readonly what: string;
-  /** Block id. */
-  readonly block?: number;
-}
-
 class OperandCheck {
-  readonly #tokens: number;
+  /** Extent of the first axis of each tensor. */
+  readonly #rows: readonly number[];
   /** Query heads for each head of a tensor, to compare blocks of tensors with different head counts. */
   readonly #queryHeads: readonly number[];
   readonly #tileRows: Readonly<Partial<Record<OpKind, readonly string[]>>>;
   readonly #tileOutputs: Readonly<Partial<Record<OpKind, Readonly<Record<number, string>>>>>;
 
   constructor(private readonly schedule: Schedule) {
-    const { pass, batch } = schedule.problem;
-    this.#tokens = tokensOf(batch);
+    const { pass } = schedule.problem;
+    this.#rows = schedule.tensors.map((spec) => rowsOf(spec, schedule.problem));
     this.#queryHeads = queryHeadsOf(schedule);
     this.#tileRows = Object.fromEntries(Object.entries(tileRows[pass]).map(([kind, rows]) => [kind, rows.split(" ")]));
     this.#tileOutputs = tileOutputs[pass];
@@ -59,10 +56,13 @@ class OperandCheck {
     const ids = ops.operands.subarray(ops.operandBegin[row], ops.operandBegin[row + 1]);
     const outside = ids.find((id) => !this.#isInside(id));
     if (outside !== undefined) {
-      const { heads } = this.schedule.tensors[this.schedule.blocks.tensor[outside]];
-      return { what: `not a piece of ${this.#tokens} tokens and ${heads} heads`, block: outside };
+      const { heads, rows } = this.#specOf(outside);
+      const axis = rows === undefined ? "tokens" : "rows";
+      const extent = this.#rows[this.schedule.blocks.tensor[outside]];
+      return { what: `not a piece of ${extent} ${axis} and ${heads} heads`, block: outside };
     }
     const kind = opKinds[ops.kind[row]];
+    if (isLayerOp(kind)) return layerOpFault(this.schedule, kind, ids);
     switch (kind) {
       case "send":
       case "recv":
@@ -154,7 +154,7 @@ class OperandCheck {
     return (
       tokenBegin[id] >= 0 &&
       tokenBegin[id] < tokenEnd[id] &&
-      tokenEnd[id] <= this.#tokens &&
+      tokenEnd[id] <= this.#rows[this.schedule.blocks.tensor[id]] &&
       headBegin[id] < headEnd[id] &&
       headEnd[id] <= this.#specOf(id).heads
     );

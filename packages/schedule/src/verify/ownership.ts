@@ -1,5 +1,6 @@
 import { tokensOf } from "@hsap/workload";
 import { homeBlocks, type Schedule, worldSizeOf } from "../schedule.ts";
+import { rowsOf } from "../tensor.ts";
 import type { FindingLog } from "./finding.ts";
 import { empty, Held } from "./held.ts";
 
@@ -35,9 +36,10 @@ export function checkLayout(schedule: Schedule, log: FindingLog): void {
 }
 
 function checkHomes(schedule: Schedule, log: FindingLog): void {
-  for (const { name, role, heads } of schedule.tensors) {
-    // Without resident blocks the home of a row is its owner.
-    if (role !== "output" || schedule.resident === undefined) continue;
+  for (const spec of schedule.tensors) {
+    const { name, role, heads, rows } = spec;
+    // Without resident blocks the home of a token is its owner.
+    if (role !== "output" || (schedule.resident === undefined && rows === undefined)) continue;
     const homes = new Held();
     for (let rank = 0; rank < worldSizeOf(schedule); rank++) {
       for (const block of homeBlocks(schedule, rank, name)) {
@@ -49,7 +51,7 @@ function checkHomes(schedule: Schedule, log: FindingLog): void {
         homes.assign(block, 1);
       }
     }
-    const all = { tokenBegin: 0, tokenEnd: tokensOf(schedule.problem.batch), headBegin: 0, headEnd: heads };
+    const all = { tokenBegin: 0, tokenEnd: rowsOf(spec, schedule.problem), headBegin: 0, headEnd: heads };
     if (!homes.holdsOnly(all, 1))
       log.add("ownership", { rank: 0, block: { tensor: name, part: 0, ...all } }, "has rows that lie nowhere");
   }

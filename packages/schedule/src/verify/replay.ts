@@ -1,3 +1,4 @@
+import { isLayerOp } from "../layer-op.ts";
 import { type OpKind, opKinds } from "../op.ts";
 import { homeBlocks, type Schedule, worldSizeOf } from "../schedule.ts";
 import {
@@ -10,13 +11,12 @@ import {
   tileOf,
   zero,
 } from "./contributions.ts";
+import { isSlot, OutputCheck } from "./coverage.ts";
 import type { FindingLog } from "./finding.ts";
 import { empty, Held, type Rectangle } from "./held.ts";
+import { LayerReplay, valueContent } from "./layer-replay.ts";
 import type { ProgressVisitor } from "./matching.ts";
 import { queryHeadsOf } from "./operands.ts";
-
-/** Content of the rows of input tensor `tensor`, wherever they lie. */
-export const inputContent = (tensor: number): number => -1 - tensor;
 
 /** Some rows of one (tensor, part), and what they hold. */
 interface Piece {
@@ -31,6 +31,9 @@ interface Piece {
  */
 export class Replay implements ProgressVisitor {
   readonly contributions = new Contributions();
+  /** Attention's outputs, each with its check. */
+  readonly outputs = new Map<number, OutputCheck>();
+  readonly layer: LayerReplay;
   readonly #held: Map<number, Held>[];
   /** What each send row has taken from its rank when its group began, block by block. */
   readonly #sent = new Map<number, readonly (readonly Piece[])[]>();
@@ -47,12 +50,24 @@ export class Replay implements ProgressVisitor {
     this.#queryHeads = queryHeadsOf(schedule);
     this.#held = Array.from({ length: worldSizeOf(schedule) }, () => new Map());
     schedule.tensors.forEach(({ name, role }, tensor) => {
+      // In a layer attention reads what other ops have made.
+      this.#inputs.set(name, valueContent(tensor));
       if (role !== "input") return;
-      this.#inputs.set(name, inputContent(tensor));
       for (let rank = 0; rank < this.#held.length; rank++)
         for (const block of homeBlocks(schedule, rank, name))
-          this.held(rank, tensor, 0).assign(block, inputContent(tensor));
+          this.held(rank, tensor, 0).assign(block, valueContent(tensor));
     });
+    this.layer = new LayerReplay(schedule, this, log);
+    schedule.tensors.forEach(({ name, role }, tensor) => {
+      if (role !== "input" && isSlot(name) && !this.layer.defines(tensor))
+        this.outputs.set(tensor, new OutputCheck(schedule, this, log, tensor, name));
+    });
+  }
+
+  settle(rank: number, tensor: number, rows: Rectangle): boolean {
+    const output = this.outputs.get(tensor);
+    output?.rows(rank, rows);
+    return output !== undefined;
   }
 
   /** What `rank` holds of a tensor's part. */
@@ -92,7 +107,11 @@ export class Replay implements ProgressVisitor {
   compute(rank: number, row: number): void {
     const { ops } = this.schedule;
     const operands = ops.operands.subarray(ops.operandBegin[row], ops.operandBegin[row + 1]);
-    this.#computations[opKinds[ops.kind[row]]]?.(rank, row, operands);
+    const kind = opKinds[ops.kind[row]];
+    if (isLayerOp(kind)) this.layer.compute(rank, row, kind, operands);
+    else if (kind === "reduce" && this.layer.defines(this.schedule.blocks.tensor[operands[0]]))
+      this.layer.reduce(rank, row, operands);
+    else this.#computations[kind]?.(rank, row, operands);
   }
 
   readonly #computations: Partial<Record<OpKind, (rank: number, row: number, operands: Int32Array) => void>> = {
