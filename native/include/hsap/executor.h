@@ -13,8 +13,11 @@
 #include "hsap/inputs.h"
 #include "hsap/kernels.h"
 #include "hsap/program.h"
+#include "hsap/transport.h"
 
 namespace hsap {
+
+struct CollectivePlan;
 
 // Ends a run from outside, from any thread. A run notices between ops, between pieces of work of well under a second, and
 // wherever it sleeps.
@@ -48,6 +51,11 @@ struct RunOptions {
   // and crowded one, and so much that packing keys anew for each piece costs nothing. The bits depend on it.
   double pieceWork = 1.25e8;
   std::optional<Fault> fault;
+  // Where the ranks are processes: the one that runs here, over a transport that outlives the run. Otherwise all of them run
+  // here.
+  std::optional<std::int32_t> rank;
+  Transport* transport = nullptr;
+  const CollectivePlan* collectives = nullptr;  // of that rank, if groups may become collectives
   // Of the forward pass, needed for a backward pass: o [heads][tokens][headDim] and lse [heads][tokens].
   const float* savedO = nullptr;
   const float* savedLse = nullptr;
@@ -76,7 +84,8 @@ class RunError : public std::runtime_error {
   const std::string code;  // "unsupported-isa", "invalid-run", "out-of-memory", "rank-failed" or "aborted"
 };
 
-// Runs a program that checkProgram accepted; the trace has a row for each of its ops. The same program and options give the same
+// Runs a program that checkProgram accepted, or one rank's part of it; the trace has a row for each of its ops, and those of the
+// ranks that run here are filled. The same program and options give the same
 // bits, with and without aliases. Throws ProgramError when a rank owns rows of an input that the engine cannot make, RunError
 // with the first failure of any rank, naming rank and op, or with code "aborted" after a cancellation.
 void runProgram(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace,

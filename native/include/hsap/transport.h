@@ -28,6 +28,7 @@ struct IncomingBlock {
   std::int32_t tokens = 0, heads = 0, width = 0;
   bool mayAlias = false;
   bool aliased = false;
+  bool bf16 = false;  // travels as bf16
 
   std::int64_t elements() const { return std::int64_t{tokens} * heads * width; }
 };
@@ -42,14 +43,26 @@ struct Receive {
   std::vector<IncomingBlock> blocks;
 };
 
+// Codes are those of `groupKinds` in packages/schedule; append only.
+enum class GroupKind : std::uint8_t { p2p, allGather, allToAll, reduceScatter, broadcast };
+
+// A group that every member posts, each with a transfer to or from every other, as the n-th of its kind and members: a
+// transport may move it by a library's collective. `members` ascend and hold the own rank.
+struct Collective {
+  GroupKind kind = GroupKind::p2p;
+  std::vector<std::int32_t> members;
+};
+
 // Sends and receives that start and end together. Between two ranks the n-th send meets the n-th receive.
 struct Group {
   std::vector<Send> sends;
   std::vector<Receive> receives;
+  const Collective* collective = nullptr;  // if the group is one
 
   void clear() {
     sends.clear();
     receives.clear();
+    collective = nullptr;
   }
 };
 
@@ -77,6 +90,9 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual Endpoint& endpoint(std::int32_t rank) = 0;
+  // Returns once every process of the run has called it, which each does once, when its ranks are ready to start. Throws
+  // TransportAborted after an abort.
+  virtual void synchronise() {}
   // Wakes everybody who waits, now and later, with TransportAborted.
   virtual void abort() noexcept = 0;
 };

@@ -26,6 +26,7 @@ void CommunicationLane::exchange(const GroupPlan& plan) {
 void CommunicationLane::collect(const GroupPlan& plan) {
   const Program& program = context_.program;
   group_.clear();
+  group_.collective = plan.collective;
   for (const std::int32_t row : plan.rows) {
     const bool sends = program.kindOf(row) == OpKind::send;
     if (sends) {
@@ -37,13 +38,13 @@ void CommunicationLane::collect(const GroupPlan& plan) {
       const std::int32_t region = program.operand.region[i];
       const Box box = program.operandBox(i);
       const View view = context_.memory.view(i);
+      const bool bf16 = program.tensor.dtype[program.tensorOf(i)] != 0;
       if (sends) {
-        const bool bf16 = program.tensor.dtype[program.tensorOf(i)] != 0;
         group_.sends.back().blocks.push_back(
             {view, box.tokens(), box.heads(), program.widthOf(i), bf16, context_.memory.isStable(region)});
       } else {
         const bool mayAlias = (program.region.flags[region] & regionHandedOver) != 0;
-        group_.receives.back().blocks.push_back({view, box.tokens(), box.heads(), program.widthOf(i), mayAlias, false});
+        group_.receives.back().blocks.push_back({view, box.tokens(), box.heads(), program.widthOf(i), mayAlias, false, bf16});
       }
     }
   }

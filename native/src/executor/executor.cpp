@@ -10,6 +10,7 @@
 
 #include "communication_lane.h"
 #include "computation_lane.h"
+#include "hsap/collectives.h"
 #include "program_checks.h"
 
 namespace hsap {
@@ -52,8 +53,12 @@ class Run {
         trace_(trace),
         kernels_(kernels),
         ownMemory_(regionsWithOwnMemory(program)),
-        transport_(makeLocalTransport(program.ranks(), {options.alias, options.linkBytesPerSecond})),
-        state_(program.ranks(), *transport_),
+        firstRank_(options.rank.value_or(0)),
+        endRank_(options.rank ? *options.rank + 1 : program.ranks()),
+        ownTransport_(options.transport ? nullptr
+                                        : makeLocalTransport(program.ranks(), {options.alias, options.linkBytesPerSecond})),
+        transport_(options.transport ? *options.transport : *ownTransport_),
+        state_(program.ranks(), transport_),
         ranks_(program.ranks()) {}
 
   void run(Cancellation& cancellation) {
@@ -73,7 +78,7 @@ class Run {
   void runThreads() {
     std::vector<std::thread> threads;
     try {
-      for (std::int32_t rank = 0; rank < program_.ranks(); ++rank) threads.emplace_back([this, rank] { runRank(rank); });
+      for (std::int32_t rank = firstRank_; rank < endRank_; ++rank) threads.emplace_back([this, rank] { runRank(rank); });
     } catch (const std::exception& error) {
       state_.stop(std::string("cannot start a thread for every rank: ") + error.what());
     }
@@ -89,7 +94,7 @@ class Run {
         [&] {
           prepare(rank);
           if (own.communication) communication = std::thread([this, rank] { runCommunication(rank); });
-          state_.startTogether(program_.ranks());
+          state_.startTogether(endRank_ - firstRank_);
           own.computation->run();
           state_.awaitGroups(rank, static_cast<std::int32_t>(own.plan.groups.size()));
           own.endUs = state_.nowUs();
@@ -111,10 +116,14 @@ class Run {
   void prepare(std::int32_t rank) {
     RankRun& own = ranks_[rank];
     own.plan = planLanes(program_, rank, ownMemory_);
+    if (options_.collectives != nullptr) {
+      for (std::size_t i = 0; i < own.plan.groups.size(); ++i)
+        own.plan.groups[i].collective = options_.collectives->ofGroup.at(i);
+    }
     own.memory = std::make_unique<RankMemory>(program_, rank, ownMemory_);
     const LaneContext context{program_, options_, own.plan, rank, *own.memory, state_, trace_};
     own.computation = std::make_unique<ComputationLane>(context, kernels_);
-    if (!own.plan.groups.empty()) own.communication = std::make_unique<CommunicationLane>(context, transport_->endpoint(rank));
+    if (!own.plan.groups.empty()) own.communication = std::make_unique<CommunicationLane>(context, transport_.endpoint(rank));
     own.computation->prepare();
   }
 
@@ -136,15 +145,17 @@ class Run {
   RunTrace& trace_;
   const Kernels& kernels_;
   const std::vector<bool> ownMemory_;
-  const std::unique_ptr<Transport> transport_;
+  const std::int32_t firstRank_, endRank_;
+  const std::unique_ptr<Transport> ownTransport_;
+  Transport& transport_;
   RunState state_;
   std::vector<RankRun> ranks_;
 };
 
 // Where memory is promised without being there, a run that needs too much would not fail but be killed, and others with it.
-void checkMemory(const Program& program, bool alias) {
+void checkMemory(const Program& program, bool alias, std::optional<std::int32_t> only) {
   double total = 0, largest = 0;
-  for (std::int32_t rank = 0; rank < program.ranks(); ++rank) {
+  for (std::int32_t rank = only.value_or(0); rank < (only ? *only + 1 : program.ranks()); ++rank) {
     total += arenaBytes(program, rank);
     largest = std::max(largest, arenaBytes(program, rank));
   }
@@ -153,7 +164,7 @@ void checkMemory(const Program& program, bool alias) {
   const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   if (needed <= machine) return;
   std::ostringstream text;
-  text << "the arenas of " << program.ranks() << " ranks need " << static_cast<std::int64_t>(needed / 1048576)
+  text << "the arenas of " << (only ? 1 : program.ranks()) << " ranks need " << static_cast<std::int64_t>(needed / 1048576)
        << " MiB (this machine has " << static_cast<std::int64_t>(machine / 1048576) << ")";
   throw RunError("out-of-memory", text.str());
 }
@@ -162,6 +173,9 @@ void checkOptions(const Program& program, const RunOptions& options, const RunTr
   const auto ops = static_cast<std::size_t>(program.ops());
   if (trace.beginUs.size() != ops || trace.endUs.size() != ops || trace.busyUs.size() != ops)
     throw RunError("invalid-run", "the trace has no row for each of " + std::to_string(ops) + " ops");
+  if (options.rank && (*options.rank < 0 || *options.rank >= program.ranks() || options.transport == nullptr))
+    throw RunError("invalid-run", "rank " + std::to_string(*options.rank) + " of " + std::to_string(program.ranks()) +
+                                      " cannot run by itself without a transport to the others");
   if (program.problem.backward && (options.savedO == nullptr || options.savedLse == nullptr))
     throw RunError("invalid-run", "a backward pass needs o and lse of the forward pass");
 }
@@ -171,7 +185,7 @@ void checkOptions(const Program& program, const RunOptions& options, const RunTr
 void runProgram(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace,
                 Cancellation& cancellation) {
   checkOptions(program, options, trace);
-  checkMemory(program, options.alias);
+  checkMemory(program, options.alias, options.rank);
   const Kernels* kernels = kernelsFor(options.isa);
   if (kernels == nullptr)
     throw RunError("unsupported-isa", std::string("this processor or build has no ") + isaName(options.isa) + " kernels");

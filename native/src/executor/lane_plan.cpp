@@ -36,7 +36,7 @@ class Planner {
     for (std::int32_t row = begin_; row < end_; ++row) {
       if (!isCommunication(program_.kindOf(row))) continue;
       if (plan_.groups.size() == static_cast<std::size_t>(program_.op.group[row]))
-        plan_.groups.push_back({{}, program_.op.waitFor[row]});
+        plan_.groups.push_back({{}, program_.op.waitFor[row], nullptr});
       plan_.groups.back().rows.push_back(row);
       awaited_[program_.op.waitFor[row]] = true;
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hsap/program.h"
+#include "hsap/transport.h"
 
 namespace hsap {
 
@@ -18,6 +19,7 @@ struct Step {
 struct GroupPlan {
   std::vector<std::int32_t> rows;
   std::int32_t waitFor = 0;  // computation ops that must be done
+  const Collective* collective = nullptr;
 };
 
 struct LanePlan {

@@ -23,13 +23,17 @@ void LaneCounter::wake() {
 }
 
 void RunState::startTogether(std::int32_t ranks) {
+  bool last = false;
   {
     const std::lock_guard lock(mutex_);
-    if (++arrived_ == ranks) {
-      origin_ = std::chrono::steady_clock::now();
-      running_ = true;
-      started_.notify_all();
-    }
+    last = ++arrived_ == ranks;
+  }
+  if (last) {
+    transport_.synchronise();
+    const std::lock_guard lock(mutex_);
+    origin_ = std::chrono::steady_clock::now();
+    running_ = true;
+    started_.notify_all();
   }
   awaitStart();
 }

@@ -40,7 +40,8 @@ class RunState {
   void awaitGroups(std::int32_t rank, std::int32_t count) { groups_[rank].await(count, stopped_); }
   void awaitComputations(std::int32_t rank, std::int32_t count) { computations_[rank].await(count, stopped_); }
 
-  // Returns once all ranks are ready and have called it; the last one starts the clock. Throws Stopped.
+  // Returns once all ranks, `ranks` of them in this process, are ready and have called it; the last one here starts the clock.
+  // Throws Stopped, or what the transport throws.
   void startTogether(std::int32_t ranks);
   // Returns once the clock runs. Throws Stopped.
   void awaitStart();
