@@ -98,6 +98,8 @@ class Run {
           own.computation->run();
           state_.awaitGroups(rank, static_cast<std::int32_t>(own.plan.groups.size()));
           own.endUs = state_.nowUs();
+          // Gathering takes a core from ranks that still compute, and would be measured as if it were theirs.
+          state_.endTogether(endRank_ - firstRank_);
           own.memory->gatherOutputs(outputs_);
         });
     if (communication.joinable()) communication.join();

@@ -44,6 +44,13 @@ void RunState::awaitStart() {
   if (stopped_.load()) throw Stopped{};
 }
 
+void RunState::endTogether(std::int32_t ranks) {
+  std::unique_lock lock(mutex_);
+  if (++finished_ == ranks) ended_.notify_all();
+  ended_.wait(lock, [&] { return finished_ == ranks || stopped_.load(); });
+  if (stopped_.load()) throw Stopped{};
+}
+
 double RunState::nowUs() const {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - origin_).count();
 }
@@ -54,6 +61,7 @@ void RunState::stop(const std::string& failure) noexcept {
     if (failure_.empty() && !stopped_.load()) failure_ = failure;
     stopped_.store(true);
     started_.notify_all();
+    ended_.notify_all();
   }
   for (LaneCounter& counter : groups_) counter.wake();
   for (LaneCounter& counter : computations_) counter.wake();

@@ -45,6 +45,8 @@ class RunState {
   void startTogether(std::int32_t ranks);
   // Returns once the clock runs. Throws Stopped.
   void awaitStart();
+  // Returns once all ranks, `ranks` of them in this process, have done all their ops. Throws Stopped.
+  void endTogether(std::int32_t ranks);
   // Microseconds since all ranks were ready.
   double nowUs() const;
 
@@ -61,8 +63,8 @@ class RunState {
   std::deque<LaneCounter> groups_, computations_;
   std::atomic<bool> stopped_ = false;
   mutable std::mutex mutex_;
-  std::condition_variable started_;
-  std::int32_t arrived_ = 0;
+  std::condition_variable started_, ended_;
+  std::int32_t arrived_ = 0, finished_ = 0;
   bool running_ = false;
   std::string failure_;
   std::chrono::steady_clock::time_point origin_;
