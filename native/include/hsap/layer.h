@@ -1,0 +1,74 @@
+// Kernels of a transformer layer around attention: matrix products, norms, rotary positions, activation, loss, optimiser.
+//
+// As the attention kernels they know pointers and strides only, exist once for each instruction set, accumulate in fp32 (long sums
+// of rows in fp64) in an order that depends on the shapes alone, and add to their targets.
+#pragma once
+
+#include <cstdint>
+
+#include "hsap/kernels.h"
+
+namespace hsap {
+
+// Where the elements along one axis lie: element i at (i / group) * groupStride + (i % group) * stride. An axis without groups is one
+// group.
+struct Axis {
+  std::int64_t count = 0, group = 0;
+  std::ptrdiff_t stride = 0, groupStride = 0;
+
+  // Always inlined, as everything here that files for several instruction sets use.
+  [[gnu::always_inline]] std::ptrdiff_t offset(std::int64_t i) const { return (i / group) * groupStride + (i % group) * stride; }
+};
+
+// A matrix as it lies in memory. One of its axes has stride 1.
+struct Matrix {
+  float* data = nullptr;
+  Axis rows, columns;
+
+  [[gnu::always_inline]] Matrix transposed() const { return {data, columns, rows}; }
+};
+
+// A block of rows x column groups of `width` columns.
+[[gnu::always_inline]] inline Matrix matrixOf(const View& view, std::int64_t rows, std::int64_t groups, std::int64_t width) {
+  return {view.data, {rows, rows, view.tokenStride, 0}, {groups * width, width, 1, view.headStride}};
+}
+
+// One step of AdamW (Loshchilov, Hutter, arXiv 1711.05101), bias corrected. `step` counts from 1.
+struct AdamW {
+  double learningRate = 1e-3, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1;
+  std::int64_t step = 1;
+};
+
+// What long work calls now and then; it may throw to end the work.
+struct Checkpoint {
+  void (*call)(const void* context) = nullptr;
+  const void* context = nullptr;
+};
+
+struct LayerKernels {
+  Isa isa;
+  // c += a b. The columns of c have stride 1. `checkpoint` is called after every few million multiply-adds; it may throw.
+  void (*multiplyAdd)(const Matrix& c, const Matrix& a, const Matrix& b, Scratch& scratch, const Checkpoint& checkpoint);
+  // One row each. n += x * r * g with r = 1 / sqrt(mean(x^2) + epsilon).
+  void (*rmsNorm)(const float* x, const float* g, float* n, std::int64_t columns, float epsilon);
+  // dx += r * (g dn - x r * mean(g dn x r)), dg += dn x r. dg is a sum over many rows.
+  void (*rmsNormGradient)(const float* x, const float* g, const float* dn, float* dx, double* dg, std::int64_t columns,
+                          float epsilon);
+  // y += x with each pair (x[i], x[i + half]) turned by the angle of which cosines and sines are given.
+  void (*turn)(const float* x, float* y, const float* cosines, const float* sines, std::int64_t half);
+  // m += gate * sigmoid(gate) * up
+  void (*swiglu)(const float* gate, const float* up, float* m, std::int64_t count);
+  void (*swigluGradient)(const float* gate, const float* up, const float* dm, float* dgate, float* dup, std::int64_t count);
+  // y += x
+  void (*add)(const float* x, float* y, std::int64_t count);
+  double (*dot)(const float* a, const float* b, std::int64_t count);
+  // Returns weight * (log-sum-exp of the logits - logits[label]) and adds its gradient. `probabilities` is room for a row.
+  float (*crossEntropy)(const float* logits, float* dlogits, float* probabilities, std::int64_t classes, std::int64_t label,
+                        float weight);
+  void (*adamW)(float* w, const float* g, float* m, float* v, std::int64_t count, const AdamW& step);
+};
+
+// The kernels of an instruction set; null if this processor lacks it or the build left it out.
+const LayerKernels* layerKernelsFor(Isa isa);
+
+}  // namespace hsap

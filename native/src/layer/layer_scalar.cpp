@@ -1,0 +1,13 @@
+#include "kernels/simd_portable.h"
+#include "layer_sets.h"
+#include "product.h"
+#include "rows.h"
+
+namespace hsap {
+
+const LayerKernels scalarLayerKernels{
+    Isa::scalar,    multiplyAdd<Portable>,    rmsNorm<Portable>, rmsNormGradient<Portable>, turn<Portable>, swiglu<Portable>,
+    swigluGradient<Portable>, add<Portable>, dot<Portable>, crossEntropy<Portable>, adamW<Portable>,
+};
+
+}  // namespace hsap
