@@ -3,8 +3,8 @@ import { areaOf, bytesPerElement, type Degrees, type Problem, ranksOf } from "@h
 import { tokensOf } from "@hsap/workload";
 import { type Hierarchy, hierarchyOf, ulyssesDegrees } from "./hierarchy.ts";
 import type { Piece } from "./piece.ts";
-import { rowAreaOf } from "./row-area.ts";
-import { type Sharding, shardAmongNodes, shardAmongUnits } from "./shard.ts";
+import { maskOf, rowArea } from "./row-area.ts";
+import { piecesByOwner, shardAmongNodes, shardAmongUnits } from "./shard.ts";
 
 /** Every pair of degrees that is possible for the problem: heads split inside units, the sequence between them. */
 export function candidateDegrees(problem: Problem): Degrees[] {
@@ -25,7 +25,8 @@ export function chooseDegrees(problem: Problem): Degrees {
   const predict = (degrees: Degrees) => {
     const hierarchy = hierarchyOf(problem, degrees);
     return (
-      allToAllUs(problem, degrees) + overlappedUs(problem, hierarchy, nodes, shardAmongUnits(problem, hierarchy, nodes))
+      allToAllUs(problem, degrees) +
+      overlappedUs(problem, hierarchy, piecesByOwner(nodes), piecesByOwner(shardAmongUnits(problem, hierarchy, nodes)))
     );
   };
   let best = simplest;
@@ -58,13 +59,15 @@ function overlappedUs(
   problem: Problem,
   { ulysses, unitBegin }: Hierarchy,
   nodes: readonly (readonly Piece[])[],
-  sharding: Sharding,
+  sharding: readonly (readonly Piece[])[],
 ): number {
   const { cluster, shape, pass } = problem;
-  const rowArea = rowAreaOf(problem);
+  const mask = maskOf(problem);
   const most = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), 0);
   const area = most(
-    sharding.map((pieces) => pieces.reduce((sum, { document, begin, end }) => sum + rowArea(document, begin, end), 0)),
+    sharding.map((pieces) =>
+      pieces.reduce((sum, { document, begin, end }) => sum + rowArea(mask, document, begin, end), 0),
+    ),
   );
   const ranksOfNode = (node: number) => (unitBegin[node + 1] - unitBegin[node]) * ulysses;
   const within = most(sharding.map((pieces) => tokensReceived(problem, pieces) / ulysses));

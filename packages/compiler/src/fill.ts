@@ -1,6 +1,6 @@
-import { Line, type Small } from "./line.ts";
-import type { Piece } from "./piece.ts";
-import type { RowArea } from "./row-area.ts";
+import type { Line, Small } from "./line.ts";
+import type { PieceList, Pieces } from "./piece.ts";
+import { type Mask, rowArea } from "./row-area.ts";
 
 /** How far a bin may be from its share, as fractions of it. With 0 every bin is exact to a token. */
 export interface Tolerance {
@@ -8,20 +8,15 @@ export interface Tolerance {
   readonly area: number;
 }
 
-export interface FillOptions {
-  readonly tolerance: Tolerance;
-  /** Whether small pieces are mixed, so that bins are alike; without it both sums can always be met. */
-  readonly mixed: boolean;
-}
-
-/** Where documents begin, and the area of their rows: what the cost of a cut depends on. */
-export interface Work {
-  readonly cuSeqlens: Int32Array;
-  readonly rowArea: RowArea;
+/** Bins as they are filled: bin i gets the pieces from row binBegin[i] on. */
+export interface Bins {
+  readonly pieces: PieceList;
+  readonly binBegin: number[];
 }
 
 /**
- * Deals pieces to bins so that each gets its share (by weight) of the tokens and of the area, with few and cheap cuts.
+ * Deals the pieces of a line to bins so that each gets its share (by weight) of the tokens and of the area, with few and
+ * cheap cuts; the line is empty afterwards.
  *
  * A document that several bins hold costs each of them its keys up to its last row there, less what it owns: cutting a
  * front off is cheap, cutting a back off dear. So bins are filled one after the other, each from the longest piece
@@ -31,36 +26,32 @@ export interface Work {
  * grows from too little to too much, so one of them always fits: both sums are met whatever the lengths are.
  */
 export function fillBins(
-  work: Work,
-  pieces: readonly Piece[],
+  line: Line,
   weights: readonly number[],
-  { tolerance, mixed }: FillOptions,
-): Piece[][] {
-  const weightOfAll = weights.reduce((sum, weight) => sum + weight, 0);
-  const small = mixed ? smallOf(work, pieces, Math.min(...weights) / weightOfAll) : { tokens: 0, area: 0 };
-  let line = Line.of(work.rowArea, small, pieces);
-  let weightLeft = weightOfAll;
-  return weights.map((weight) => {
+  tolerance: Tolerance,
+  { pieces, binBegin }: Bins,
+): void {
+  let weightLeft = weights.reduce((sum, weight) => sum + weight, 0);
+  for (const weight of weights) {
+    binBegin.push(pieces.length);
     const tokens = Math.round((line.totalTokens * weight) / weightLeft);
     const area = (line.totalArea * weight) / weightLeft;
     const slack = { tokens: tolerance.tokens * tokens, area: tolerance.area * area };
-    const isLast = weight === weightLeft;
+    if (weight === weightLeft) line.takeAll(pieces);
+    else takeShare(line, { tokens, area }, slack, pieces);
     weightLeft -= weight;
-    const { taken, left } = isLast ? line.cutOut(0, line.totalTokens) : takeShare(work, line, { tokens, area }, slack);
-    line = left;
-    return taken.map(({ document, begin, end }) => ({ document, begin, end }));
-  });
+  }
 }
 
-/** A piece with at most a 32nd of the tokens and area of the smallest bin is small. */
-function smallOf({ rowArea }: Work, pieces: readonly Piece[], smallestBin: number): Small {
+/** What is small when pieces are dealt by weight: at most a 32nd of the tokens and area of the smallest bin. */
+export function smallOf(mask: Mask, { document, begin, end }: Pieces, rows: Int32Array, share: number): Small {
   let tokens = 0;
   let area = 0;
-  for (const { document, begin, end } of pieces) {
-    tokens += end - begin;
-    area += rowArea(document, begin, end);
+  for (const row of rows) {
+    tokens += end[row] - begin[row];
+    area += rowArea(mask, document[row], begin[row], end[row]);
   }
-  return { tokens: (tokens * smallestBin) / 32, area: (area * smallestBin) / 32 };
+  return { tokens: (tokens * share) / 32, area: (area * share) / 32 };
 }
 
 interface Amount {
@@ -68,24 +59,25 @@ interface Amount {
   readonly area: number;
 }
 
-interface Taken {
-  readonly taken: readonly Piece[];
-  readonly left: Line;
-}
-
-function takeShare(work: Work, line: Line, share: Amount, slack: Amount): Taken {
-  if (share.tokens === 0) return { taken: [], left: line };
-  if (share.tokens >= line.totalTokens) return line.cutOut(0, line.totalTokens);
+function takeShare(line: Line, share: Amount, slack: Amount, out: PieceList): void {
+  if (share.tokens === 0) return;
+  if (share.tokens >= line.totalTokens) {
+    line.takeAll(out);
+    return;
+  }
   const whole = wholePieces(line, share, slack);
-  if (whole.length === 0) return takeBackAndFronts(line, share, slack);
-  const rest = line.without(new Set(whole));
+  if (whole.length === 0) {
+    takeBackAndFronts(line, share, slack, out);
+    return;
+  }
+  const { totalTokens, totalArea } = line;
+  line.takePieces(whole, out);
   const need = {
-    tokens: share.tokens - (line.totalTokens - rest.totalTokens),
-    area: share.area - (line.totalArea - rest.totalArea),
+    tokens: share.tokens - (totalTokens - line.totalTokens),
+    area: share.area - (totalArea - line.totalArea),
   };
-  const window = closingWindow(work, rest, need, slack);
-  const { taken, left } = rest.cutOut(window.begin, window.end);
-  return { taken: [...whole.map((i) => line.pieces[i]), ...taken], left };
+  const window = closingWindow(line, need, slack);
+  line.takeBetween(window.begin, window.end, out);
 }
 
 /**
@@ -96,9 +88,9 @@ function wholePieces(line: Line, share: Amount, slack: Amount): number[] {
   const whole: number[] = [];
   let { tokens, area } = share;
   let longestSkipped = -1;
-  for (let i = line.pieces.length - 1; i >= 0 && tokens > slack.tokens + line.small.tokens; i--) {
+  for (let i = line.length - 1; i >= 0 && tokens > slack.tokens + line.small.tokens; i--) {
     const tokensThen = tokens - line.tokensOf(i);
-    const areaThen = area - line.pieces[i].area;
+    const areaThen = area - line.areaOf(i);
     if (fillable(line, i, longestSkipped, tokensThen, areaThen, slack)) {
       whole.push(i);
       tokens = tokensThen;
@@ -118,12 +110,14 @@ function fillable(line: Line, i: number, longestSkipped: number, tokens: number,
   if (tokens <= slack.tokens) return area <= slack.area;
   const before = line.tokensBefore(i);
   if (tokens > before && longestSkipped < 0) return false;
-  const least = line.areaBefore(Math.min(tokens, before)) + Math.max(0, tokens - before) * line.pieces[i].mean;
+  const beyond = tokens > before ? (tokens - before) * (line.areaOf(i) / line.tokensOf(i)) : 0;
+  const least = line.areaBefore(Math.min(tokens, before)) + beyond;
+  if (least > area + slack.area) return false;
   const most =
     longestSkipped >= 0
       ? mostOf(line, longestSkipped, tokens)
-      : line.areaBefore(before) - line.areaBefore(before - tokens);
-  return least <= area + slack.area && area <= most + slack.area;
+      : line.areaBeforePiece(i) - line.areaBefore(before - tokens);
+  return area <= most + slack.area;
 }
 
 /** The most area that `tokens` tokens can have: the back of piece `i`, or at least no more than all rows like its last. */
@@ -132,24 +126,12 @@ function mostOf(line: Line, i: number, tokens: number): number {
 }
 
 /** The back of the longest piece, and fronts of the line to fill up. */
-function takeBackAndFronts(line: Line, share: Amount, slack: Amount): Taken {
-  const last = line.pieces.length - 1;
-  const backFor = (fronts: number | undefined): number => {
-    // The back grows until it meets the area, together with the given fronts or with those that make up the tokens.
-    let low = 0;
-    let high = Math.min(share.tokens, line.tokensOf(last));
-    while (low < high) {
-      const back = (low + high) >>> 1;
-      const area = line.areaOfBack(last, back) + line.areaBefore(fronts ?? share.tokens - back);
-      if (area < share.area) low = back + 1;
-      else high = back;
-    }
-    return low;
-  };
-  let back = backFor(undefined);
+function takeBackAndFronts(line: Line, share: Amount, slack: Amount, out: PieceList): void {
+  const last = line.length - 1;
+  let back = backFor(line, share, undefined);
   let fronts = share.tokens - back;
-  for (const border of line.bordersAround(fronts)) {
-    const backThen = backFor(border);
+  for (const border of bordersAround(line, fronts)) {
+    const backThen = backFor(line, share, border);
     const ok = border + backThen <= line.totalTokens && Math.abs(border + backThen - share.tokens) <= slack.tokens;
     const area = line.areaOfBack(last, backThen) + line.areaBefore(border);
     if (ok && Math.abs(area - share.area) <= slack.area) {
@@ -158,8 +140,29 @@ function takeBackAndFronts(line: Line, share: Amount, slack: Amount): Taken {
       break;
     }
   }
-  const middle = line.totalTokens - back;
-  return { taken: line.cutOut(fronts, middle).left.pieces, left: line.between(fronts, middle) };
+  line.takeAround(fronts, line.totalTokens - back, out);
+}
+
+/** The back of the longest piece that meets the area together with the given fronts, or with those that make up the tokens. */
+function backFor(line: Line, share: Amount, fronts: number | undefined): number {
+  const last = line.length - 1;
+  let low = 0;
+  let high = Math.min(share.tokens, line.tokensOf(last));
+  while (low < high) {
+    const back = (low + high) >>> 1;
+    const area = line.areaOfBack(last, back) + line.areaBefore(fronts ?? share.tokens - back);
+    if (area < share.area) low = back + 1;
+    else high = back;
+  }
+  return low;
+}
+
+/** The borders of pieces around a position, the nearer one first. */
+function bordersAround(line: Line, position: number): number[] {
+  const i = line.indexAt(position);
+  if (i === line.length || line.tokensBefore(i) === position) return [position];
+  const [before, after] = [line.tokensBefore(i), line.tokensBefore(i + 1)];
+  return position - before <= after - position ? [before, after] : [after, before];
 }
 
 interface Window {
@@ -168,9 +171,9 @@ interface Window {
 }
 
 /** The best window of the line that makes up `need`: of whole pieces if there is one, else the one with the cheapest cuts. */
-function closingWindow(work: Work, line: Line, need: Amount, slack: Amount): Window {
+function closingWindow(line: Line, need: Amount, slack: Amount): Window {
   if (Math.abs(need.tokens) <= slack.tokens && Math.abs(need.area) <= slack.area) return { begin: 0, end: 0 };
-  return wholeWindow(line, need, slack) ?? cutWindow(work, line, need, slack);
+  return wholeWindow(line, need, slack) ?? cutWindow(line, need, slack);
 }
 
 /** The stretch of whole pieces that comes closest to `need`, if one comes close enough. */
@@ -178,14 +181,15 @@ function wholeWindow(line: Line, need: Amount, slack: Amount): Window | undefine
   let best: Window | undefined;
   let bestMiss = Number.POSITIVE_INFINITY;
   let to = 0;
-  for (let from = 0; from < line.pieces.length; from++) {
+  for (let from = 0; from < line.length; from++) {
     const begin = line.tokensBefore(from);
-    while (to < line.pieces.length && line.tokensBefore(to) < begin + need.tokens) to++;
+    while (to < line.length && line.tokensBefore(to) < begin + need.tokens) to++;
     // The border at or after the sought end, and the one before it.
-    for (const past of to > from ? [to, to - 1] : [to]) {
+    for (let past = to; past >= (to > from ? to - 1 : to); past--) {
       const missedTokens = Math.abs(line.tokensBefore(past) - begin - need.tokens);
+      if (missedTokens > slack.tokens) continue;
       const missedArea = Math.abs(line.areaBeforePiece(past) - line.areaBeforePiece(from) - need.area);
-      if (missedTokens > slack.tokens || missedArea > slack.area) continue;
+      if (missedArea > slack.area) continue;
       const miss = missedTokens * slack.area + missedArea * slack.tokens;
       if (miss >= bestMiss) continue;
       best = { begin, end: line.tokensBefore(past) };
@@ -196,35 +200,45 @@ function wholeWindow(line: Line, need: Amount, slack: Amount): Window | undefine
 }
 
 /** The stretch with exactly the tokens of `need` whose cuts cost least: with its exact area, or one cut less if that is close enough. */
-function cutWindow(work: Work, line: Line, need: Amount, slack: Amount): Window {
+function cutWindow(line: Line, need: Amount, slack: Amount): Window {
   const tokens = Math.max(0, Math.min(need.tokens, line.totalTokens));
-  const areaFrom = (begin: number) => line.areaBefore(begin + tokens) - line.areaBefore(begin);
   let low = 0;
   let high = line.totalTokens - tokens;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (areaFrom(middle) < need.area) low = middle + 1;
+    if (line.areaBefore(middle + tokens) - line.areaBefore(middle) < need.area) low = middle + 1;
     else high = middle;
   }
   let best = low;
-  let bestCost = cutCost(work, line, low) + cutCost(work, line, low + tokens);
-  for (let i = 0; i <= line.pieces.length; i++) {
-    for (const begin of [line.tokensBefore(i), line.tokensBefore(i) - tokens]) {
-      if (begin < 0 || begin + tokens > line.totalTokens) continue;
-      if (Math.abs(areaFrom(begin) - need.area) > slack.area) continue;
-      const cost = cutCost(work, line, begin) + cutCost(work, line, begin + tokens);
-      if (cost >= bestCost) continue;
-      best = begin;
-      bestCost = cost;
+  let bestCost = cutCost(line, line.indexAt(low), low) + cutCost(line, line.indexAt(low + tokens), low + tokens);
+  // Windows that begin or end at a border of pieces; the pieces of their other ends only ever move on.
+  let ending = 0;
+  let beginning = 0;
+  for (let i = 0; i <= line.length; i++) {
+    const border = line.tokensBefore(i);
+    const area = line.areaBeforePiece(i);
+    if (border + tokens <= line.totalTokens) {
+      while (ending < line.length && line.tokensBefore(ending + 1) <= border + tokens) ending++;
+      const areaFrom = line.areaBeforeIn(ending, border + tokens) - area;
+      if (Math.abs(areaFrom - need.area) <= slack.area) {
+        const cost = cutCost(line, ending, border + tokens);
+        if (cost < bestCost) [best, bestCost] = [border, cost];
+      }
+    }
+    if (border >= tokens) {
+      while (beginning < line.length && line.tokensBefore(beginning + 1) <= border - tokens) beginning++;
+      const areaFrom = area - line.areaBeforeIn(beginning, border - tokens);
+      if (Math.abs(areaFrom - need.area) <= slack.area) {
+        const cost = cutCost(line, beginning, border - tokens);
+        if (cost < bestCost) [best, bestCost] = [border - tokens, cost];
+      }
     }
   }
   return { begin: best, end: best + tokens };
 }
 
-/** Tokens that travel because the line is cut at `position`: the keys before the cut go to the owner of what follows. */
-function cutCost({ cuSeqlens }: Work, line: Line, position: number): number {
-  const i = line.indexAt(position);
-  if (i >= line.pieces.length || line.tokensBefore(i) === position) return 0;
-  const piece = line.pieces[i];
-  return piece.begin + (position - line.tokensBefore(i)) - cuSeqlens[piece.document];
+/** Tokens that travel because the line is cut at a position in piece `i`: the keys before the cut go to the owner of what follows. */
+function cutCost(line: Line, i: number, position: number): number {
+  if (i >= line.length || line.tokensBefore(i) === position) return 0;
+  return line.tokensOfDocumentBefore(i, position);
 }

@@ -1,14 +1,5 @@
 import { type Cluster, nodeOf, nodesOf, ranksOfNode, ranksPerNode } from "@hsap/cluster";
-import {
-  type AttentionShape,
-  type Degrees,
-  evenRanges,
-  type Layout,
-  layoutOf,
-  type Problem,
-  ranksOf,
-  type TokenRange,
-} from "@hsap/schedule";
+import { type AttentionShape, type Degrees, type Problem, ranksOf } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 
 /**
@@ -76,24 +67,6 @@ export interface HeadSlice {
 export function headSlice({ ulysses }: Hierarchy, { heads, kvHeads }: AttentionShape, lane: number): HeadSlice {
   const slice = (count: number) => [(count / ulysses) * lane, (count / ulysses) * (lane + 1)] as const;
   return { heads: slice(heads), kvHeads: slice(kvHeads) };
-}
-
-/** Who owns what, rank by rank: the ranks of a unit divide its tokens evenly, in order of position. */
-export function layoutOfUnits({ ulysses }: Hierarchy, tokensOfUnits: readonly (readonly TokenRange[])[]): Layout {
-  return tokensOfUnits.flatMap((ranges) => cutEvenly(layoutOf([ranges])[0], ulysses));
-}
-
-function cutEvenly(ranges: readonly TokenRange[], pieces: number): TokenRange[][] {
-  const tokens = ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
-  return evenRanges(tokens, pieces).map((part) => {
-    let before = 0;
-    return ranges.flatMap(({ begin, end }) => {
-      const from = Math.max(begin, begin + part.begin - before);
-      const to = Math.min(end, begin + part.end - before);
-      before += end - begin;
-      return from < to ? [{ begin: from, end: to }] : [];
-    });
-  });
 }
 
 function nodeSizes(cluster: Cluster): number[] {

@@ -39,11 +39,10 @@ function compile(problem: Problem, degrees: Degrees, options: StrategyOptions = 
   const kind = shardingKind(options);
   const hierarchy = hierarchyOf(checkProblem(problem), degrees);
   const sharding = shard(problem, hierarchy, kind);
-  const tiling = tile(problem, sharding);
-  const placement = place(sharding, tiling);
+  const placement = place(sharding, tile(problem, sharding));
   const routing = route(sharding, placement, hierarchy);
-  const rounds = stage(routing, hierarchy.units, problem.pass);
-  return lowerToPrograms(problem, hsap.name, degrees, { hierarchy, sharding, placement, rounds });
+  const messages = stage(routing, hierarchy.units, problem.pass);
+  return lowerToPrograms(problem, hsap.name, degrees, { hierarchy, sharding, messages });
 }
 
 function shardingKind(options: StrategyOptions): ShardingKind {

@@ -1,199 +1,260 @@
-import type { Block, Layout, Problem, Tile, TokenRange } from "@hsap/schedule";
+import { type Block, opKinds, type Problem, tileMasks } from "@hsap/schedule";
 import { type HeadSlice, type Hierarchy, headSlice, rankOf } from "./hierarchy.ts";
-import type { Exchange } from "./lower.ts";
+import { cargoes, type Messages } from "./message.ts";
+import type { OwnedRanges } from "./owned-ranges.ts";
 import type { ScheduleTable } from "./schedule-table.ts";
-import type { Message } from "./stage.ts";
+import type { Sharding } from "./shard.ts";
+import { Sums } from "./sums.ts";
+import type { Traffic } from "./traffic.ts";
+import type { UnitTiles } from "./unit-tiles.ts";
 
-/** Ids of the blocks of each message that has been written, for one lane. */
-export type MessageContents = Map<Message, { readonly first: number; readonly past: number }>;
+/** What programs are written from, and where. */
+export interface Writing {
+  readonly problem: Problem;
+  readonly table: ScheduleTable;
+  readonly hierarchy: Hierarchy;
+  readonly owned: OwnedRanges;
+  readonly sharding: Sharding;
+  readonly messages: Messages;
+  readonly traffic: Traffic;
+  /** Of the unit that is written. */
+  readonly tiles: UnitTiles;
+}
 
-/** Writes the program of one lane of one unit: what the unit does, for the lane's heads. */
+const attendCode = opKinds.indexOf("attend");
+const reduceCode = opKinds.indexOf("reduce");
+const fullCode = tileMasks.indexOf("full");
+
+/** Writes the program of one lane of one unit after the other: what the unit does, for the lane's heads. */
 export class LaneWriter {
-  readonly #slice: HeadSlice;
-  readonly #rank: number;
+  readonly #slices: readonly HeadSlice[];
   readonly #names: TensorNames;
-  readonly #codes: ReadonlyMap<string, number>;
-  readonly #resident: Block[] = [];
-  // Blocks that tiles share: of queries by where they begin, of keys those of the tile written last.
-  readonly #queries = new Map<number, { readonly end: number; readonly first: number }>();
-  #keys = { begin: -1, end: -1, part: -1, first: -1 };
+  readonly #codes: TensorCodes;
+  /** The first block of each message that has been written, by lane; -1 before. */
+  readonly #contents: readonly Int32Array[];
+  /** The first of the blocks that tiles name by their queries, by piece of the unit; -1 before. */
+  readonly #queries: Int32Array;
+  readonly #sums = new Sums();
+  #unit = 0;
+  #lane = 0;
+  #rank = 0;
+  // The blocks of the keys of the tile written last.
+  #keysBegin = -1;
+  #keysEnd = -1;
+  #keysPart = -1;
+  #keysFirst = -1;
 
-  constructor(
-    readonly problem: Problem,
-    readonly table: ScheduleTable,
-    readonly hierarchy: Hierarchy,
-    readonly layout: Layout,
-    readonly contents: MessageContents,
-    readonly unit: number,
-    readonly lane: number,
-  ) {
-    this.#rank = rankOf(hierarchy, unit, lane);
-    this.#slice = headSlice(hierarchy, problem.shape, lane);
+  constructor(readonly writing: Writing) {
+    const { problem, table, hierarchy, messages, sharding } = writing;
+    const { ulysses } = hierarchy;
     this.#names = problem.pass === "backward" ? backwardNames : forwardNames;
-    this.#codes = new Map(everyName.map((name) => [name, table.tensor(name)]));
+    this.#slices = Array.from({ length: ulysses }, (_, lane) => headSlice(hierarchy, problem.shape, lane));
+    const codesOf = (names: readonly string[]) => Int32Array.from(names, (name) => table.tensor(name));
+    this.#codes = {
+      gathered: codesOf(this.#names.gathered),
+      scattered: codesOf(this.#names.scattered),
+      byQuery: codesOf(this.#names.byQuery),
+      byKey: codesOf(this.#names.byKey),
+      keys: codesOf(["k", "v"]),
+      gradients: codesOf(["dk", "dv"]),
+    };
+    this.#contents = Array.from({ length: ulysses }, () => new Int32Array(messages.round.length).fill(-1));
+    this.#queries = new Int32Array(sharding.pieces.begin.length);
+  }
+
+  write(unit: number, lane: number): void {
+    const { hierarchy, sharding, messages, traffic } = this.writing;
+    this.#unit = unit;
+    this.#lane = lane;
+    this.#rank = rankOf(hierarchy, unit, lane);
+    this.#keysBegin = -1;
+    this.#queries.fill(-1, sharding.pieceBegin[unit], sharding.pieceBegin[unit + 1]);
+    // As with Ulysses alone, lse stays split by heads, and a backward pass finds q, k, v and lse as the forward pass left them.
+    if (hierarchy.ulysses > 1) this.#allToAll(this.#codes.gathered, true);
+    let sent = traffic.sentBegin[unit];
+    let received = traffic.receivedBegin[unit];
+    for (let step = 0; step <= messages.rounds; step++) {
+      const firstSent = sent;
+      const firstReceived = received;
+      while (sent < traffic.sentBegin[unit + 1] && messages.round[traffic.sent[sent]] === step) sent++;
+      while (received < traffic.receivedBegin[unit + 1] && messages.round[traffic.received[received]] === step)
+        received++;
+      if (sent > firstSent || received > firstReceived) this.#exchange(firstSent, sent, firstReceived, received);
+      this.#attend(step);
+      if (received > firstReceived && this.#codes.gradients[0] >= 0) this.#reduce(firstReceived, received);
+    }
+    if (hierarchy.ulysses > 1) this.#allToAll(this.#codes.scattered, false);
   }
 
   /**
-   * All-to-all inside the unit: own tokens with all heads become the unit's tokens with this lane's heads. As with
-   * Ulysses alone, lse stays split by heads, and a backward pass finds q, k, v and lse as the forward pass left them.
+   * A function that lists what ranks keep besides their tokens (see `Schedule.resident`): the tokens of the whole unit,
+   * for the heads of the rank's lane.
    */
-  gatherHeads(): void {
-    if (this.hierarchy.ulysses === 1) return;
-    this.#allToAll(this.#names.gathered, (lane, peer) => [lane, peer]);
-    for (const tensor of this.#names.resident) {
-      const [headBegin, headEnd] = this.#headsOf(tensor, this.#slice);
-      for (const { begin, end } of this.#tokensOfUnit()) {
-        this.#resident.push({ tensor, part: 0, tokenBegin: begin, tokenEnd: end, headBegin, headEnd });
-      }
-    }
-  }
-
-  /** All-to-all inside the unit: results for this lane's heads go to the owners of their tokens. */
-  scatterHeads(): void {
-    if (this.hierarchy.ulysses > 1) this.#allToAll(this.#names.scattered, (lane, peer) => [peer, lane]);
+  residentBlocks(): () => Block[][] {
+    const { owned, hierarchy } = this.writing;
+    const { ulysses, units } = hierarchy;
+    const slices = this.#slices;
+    const tensors = this.#names.resident;
+    return () =>
+      Array.from({ length: units * ulysses }, (_, rank) => {
+        const unit = Math.floor(rank / ulysses);
+        const { heads, kvHeads } = slices[rank % ulysses];
+        const blocks: Block[] = [];
+        for (const tensor of tensors) {
+          const [headBegin, headEnd] = tensor === "k" || tensor === "v" ? kvHeads : heads;
+          const past = owned.rangeBegin[(unit + 1) * ulysses];
+          for (let range = owned.rangeBegin[unit * ulysses]; range < past; range++) {
+            const [tokenBegin, tokenEnd] = [owned.begin[range], owned.end[range]];
+            blocks.push({ tensor, part: 0, tokenBegin, tokenEnd, headBegin, headEnd });
+          }
+        }
+        return blocks;
+      });
   }
 
   /** The same lane of other units holds the same heads, so lanes exchange among themselves. */
-  exchange({ sent, received }: Exchange): void {
-    if (sent.length + received.length > 0) this.table.beginGroup();
-    for (const message of sent) {
-      this.table.transfer("send", "p2p", this.#rankOf(message.to));
-      this.#contentsOf(message);
+  #exchange(firstSent: number, pastSent: number, firstReceived: number, pastReceived: number): void {
+    const { table, messages, traffic } = this.writing;
+    table.beginGroup();
+    for (let i = firstSent; i < pastSent; i++) {
+      table.transfer("send", "p2p", this.#rankOf(messages.to[traffic.sent[i]]));
+      this.#contentsOf(traffic.sent[i]);
     }
-    for (const message of received) {
-      this.table.transfer("recv", "p2p", this.#rankOf(message.from));
-      this.#contentsOf(message);
+    for (let i = firstReceived; i < pastReceived; i++) {
+      table.transfer("recv", "p2p", this.#rankOf(messages.from[traffic.received[i]]));
+      this.#contentsOf(traffic.received[i]);
     }
-  }
-
-  /** One tile; partial gradients of keys that belong elsewhere are kept apart under this rank's name. */
-  attend({ qBegin, qEnd, kBegin, kEnd, mask }: Tile, ownKeys: boolean): void {
-    const { table } = this;
-    const { byQuery, byKey } = this.#names;
-    const q = this.#queryBlocks(qBegin, qEnd);
-    const k = this.#keyBlocks(kBegin, kEnd, ownKeys ? 0 : partialOf(this.#rank));
-    table.compute("attend", mask);
-    table.operand(q);
-    table.operand(k);
-    table.operand(k + 1);
-    table.operands(q + 1, q + byQuery.length);
-    table.operands(k + 2, k + byKey.length);
-  }
-
-  /** Adds partial gradients that arrived, in the order of their senders. */
-  reduce(received: readonly Message[]): void {
-    const sums = new Map<string, { target: number; tokens: TokenRange; parts: number[] }>();
-    for (const { from, gradients } of received) {
-      for (const { begin, end, toOwner } of gradients) {
-        const key = `${begin},${end}`;
-        const sum = sums.get(key) ?? { target: toOwner ? 0 : partialOf(this.#rank), tokens: { begin, end }, parts: [] };
-        sum.parts.push(partialOf(this.#rankOf(from)));
-        sums.set(key, sum);
-      }
-    }
-    for (const { target, tokens, parts } of sums.values()) {
-      for (const tensor of ["dk", "dv"]) {
-        this.table.compute("reduce");
-        for (const part of [target, ...parts]) {
-          this.table.operand(this.#block(tensor, part, tokens.begin, tokens.end));
-        }
-      }
-    }
-  }
-
-  end(): void {
-    this.table.endRank(this.#resident);
-  }
-
-  /** The first of the blocks that a tile names by its queries, in the order of `byQuery`. */
-  #queryBlocks(begin: number, end: number): number {
-    const known = this.#queries.get(begin);
-    if (known?.end === end) return known.first;
-    const first = this.table.nextBlock;
-    for (const tensor of this.#names.byQuery) this.#block(tensor, 0, begin, end);
-    this.#queries.set(begin, { end, first });
-    return first;
-  }
-
-  /** The first of the blocks that a tile names by its keys, in the order of `byKey`. */
-  #keyBlocks(begin: number, end: number, part: number): number {
-    const { begin: lastBegin, end: lastEnd, part: lastPart } = this.#keys;
-    if (lastBegin === begin && lastEnd === end && lastPart === part) return this.#keys.first;
-    const first = this.table.nextBlock;
-    for (const tensor of this.#names.byKey) this.#block(tensor, isResult(tensor) ? part : 0, begin, end);
-    this.#keys = { begin, end, part, first };
-    return first;
   }
 
   /** The blocks of a message, which sender and receiver name alike; whoever comes first adds them to the table. */
-  #contentsOf(message: Message): void {
-    const known = this.contents.get(message);
-    if (known !== undefined) {
-      this.table.operands(known.first, known.past);
-      return;
-    }
-    const first = this.table.nextBlock;
-    for (const tensor of ["k", "v"]) {
-      for (const { begin, end } of message.data) this.#block(tensor, 0, begin, end);
-    }
-    if (message.gradients.length > 0) {
-      const part = partialOf(this.#rankOf(message.from));
-      for (const tensor of ["dk", "dv"]) {
-        for (const { begin, end } of message.gradients) this.#block(tensor, part, begin, end);
+  #contentsOf(message: number): void {
+    const { table, messages } = this.writing;
+    const { itemBegin, items } = messages;
+    const contents = this.#contents[this.#lane];
+    const firstItem = itemBegin[message];
+    const pastItem = itemBegin[message + 1];
+    if (contents[message] < 0) {
+      contents[message] = table.nextBlock;
+      const [headBegin, headEnd] = this.#slices[this.#lane].kvHeads;
+      let past = firstItem;
+      while (past < pastItem && items.cargo[past] === cargoes.keys) past++;
+      for (const tensor of this.#codes.keys) {
+        for (let i = firstItem; i < past; i++) table.block(tensor, 0, items.begin[i], items.end[i], headBegin, headEnd);
+      }
+      const part = partialOf(this.#rankOf(messages.from[message]));
+      for (const tensor of this.#codes.gradients) {
+        for (let i = past; i < pastItem; i++)
+          table.block(tensor, part, items.begin[i], items.end[i], headBegin, headEnd);
       }
     }
-    const past = this.table.nextBlock;
-    this.contents.set(message, { first, past });
-    this.table.operands(first, past);
+    // Keys and values, or the gradients of both: two blocks an item.
+    table.operands(contents[message], contents[message] + 2 * (pastItem - firstItem));
   }
 
-  /** `lanesOf(sender, receiver)` names whose tokens and whose heads travel. */
-  #allToAll(
-    tensors: readonly string[],
-    lanesOf: (sender: number, receiver: number) => readonly [number, number],
-  ): void {
-    this.table.beginGroup();
-    for (let peer = 0; peer < this.hierarchy.ulysses; peer++) {
-      if (peer === this.lane) continue;
-      for (const kind of ["send", "recv"] as const) {
-        const [tokens, heads] = kind === "send" ? lanesOf(this.lane, peer) : lanesOf(peer, this.lane);
-        const ranges = this.#tokensOf(tokens);
-        if (ranges.length === 0) continue;
-        this.table.transfer(kind, "allToAll", rankOf(this.hierarchy, this.unit, peer));
-        const slice = headSlice(this.hierarchy, this.problem.shape, heads);
-        for (const tensor of tensors) {
-          for (const { begin, end } of ranges) this.table.operand(this.#block(tensor, 0, begin, end, slice));
+  /** The tiles of a step; partial gradients of keys that belong elsewhere are kept apart under this rank's name. */
+  #attend(step: number): void {
+    const { table, tiles } = this.writing;
+    const { byQuery, byKey } = this.#codes;
+    const part = step === 0 ? 0 : partialOf(this.#rank);
+    for (let tile = tiles.stepBegin[step]; tile < tiles.stepBegin[step + 1]; tile++) {
+      const q = this.#queryBlocks(tile);
+      const k = this.#keyBlocks(tiles.kBegin[tile], tiles.kEnd[tile], part);
+      table.compute(attendCode, tiles.mask[tile]);
+      table.operand(q);
+      table.operands(k, k + 2);
+      table.operands(q + 1, q + byQuery.length);
+      table.operands(k + 2, k + byKey.length);
+    }
+  }
+
+  /** The first of the blocks that a tile names by its queries, in the order of `byQuery`. */
+  #queryBlocks(tile: number): number {
+    const { table, tiles, sharding } = this.writing;
+    const piece = tiles.piece[tile];
+    const isWhole = tiles.qBegin[tile] === sharding.pieces.begin[piece];
+    if (isWhole && this.#queries[piece] >= 0) return this.#queries[piece];
+    const first = table.nextBlock;
+    if (isWhole) this.#queries[piece] = first;
+    const [headBegin, headEnd] = this.#slices[this.#lane].heads;
+    for (const tensor of this.#codes.byQuery) {
+      table.block(tensor, 0, tiles.qBegin[tile], tiles.qEnd[tile], headBegin, headEnd);
+    }
+    return first;
+  }
+
+  /** The first of the blocks that a tile names by its keys, in the order of `byKey`: gradients come last and are partial sums. */
+  #keyBlocks(begin: number, end: number, part: number): number {
+    if (this.#keysBegin === begin && this.#keysEnd === end && this.#keysPart === part) return this.#keysFirst;
+    const { table } = this.writing;
+    const { byKey } = this.#codes;
+    this.#keysBegin = begin;
+    this.#keysEnd = end;
+    this.#keysPart = part;
+    this.#keysFirst = table.nextBlock;
+    const [headBegin, headEnd] = this.#slices[this.#lane].kvHeads;
+    for (let i = 0; i < byKey.length; i++) table.block(byKey[i], i < 2 ? 0 : part, begin, end, headBegin, headEnd);
+    return this.#keysFirst;
+  }
+
+  /** Adds partial gradients that arrived, in the order of their senders. */
+  #reduce(firstReceived: number, pastReceived: number): void {
+    const { table, messages, traffic } = this.writing;
+    const sums = this.#sums;
+    sums.collect(messages, traffic.received, firstReceived, pastReceived);
+    const [headBegin, headEnd] = this.#slices[this.#lane].kvHeads;
+    for (let sum = 0; sum < sums.length; sum++) {
+      const [begin, end] = [sums.begin[sum], sums.end[sum]];
+      const target = sums.isResult[sum] === 1 ? 0 : partialOf(this.#rank);
+      for (const tensor of this.#codes.gradients) {
+        table.compute(reduceCode, fullCode);
+        table.operand(table.block(tensor, target, begin, end, headBegin, headEnd));
+        for (let part = sums.firstPart[sum]; part >= 0; part = sums.nextPart[part]) {
+          const source = partialOf(this.#rankOf(sums.from[part]));
+          table.operand(table.block(tensor, source, begin, end, headBegin, headEnd));
         }
       }
     }
   }
 
-  #block(tensor: string, part: number, tokenBegin: number, tokenEnd: number, slice = this.#slice): number {
-    const [headBegin, headEnd] = this.#headsOf(tensor, slice);
-    return this.table.block(this.#codes.get(tensor) as number, part, tokenBegin, tokenEnd, headBegin, headEnd);
+  /**
+   * All-to-all inside the unit. Gathering, own tokens with all heads become the unit's tokens with this lane's heads;
+   * otherwise results for this lane's heads go to the owners of their tokens.
+   */
+  #allToAll(tensors: Int32Array, isGathering: boolean): void {
+    const { table, hierarchy, owned } = this.writing;
+    table.beginGroup();
+    for (let peer = 0; peer < hierarchy.ulysses; peer++) {
+      if (peer === this.#lane) continue;
+      for (const kind of ["send", "recv"] as const) {
+        // Gathering, the sender's tokens travel for the receiver's heads; otherwise the other way round.
+        const isOwnTokens = (kind === "send") === isGathering;
+        const tokens = rankOf(hierarchy, this.#unit, isOwnTokens ? this.#lane : peer);
+        const first = owned.rangeBegin[tokens];
+        const past = owned.rangeBegin[tokens + 1];
+        if (first === past) continue;
+        table.transfer(kind, "allToAll", rankOf(hierarchy, this.#unit, peer));
+        const slice = this.#slices[isOwnTokens ? peer : this.#lane];
+        for (const tensor of tensors) {
+          const [headBegin, headEnd] = this.#isOfKeys(tensor) ? slice.kvHeads : slice.heads;
+          for (let range = first; range < past; range++) {
+            table.operand(table.block(tensor, 0, owned.begin[range], owned.end[range], headBegin, headEnd));
+          }
+        }
+      }
+    }
   }
 
-  #headsOf(tensor: string, { heads, kvHeads }: HeadSlice): readonly [number, number] {
-    return tensor === "k" || tensor === "v" || tensor === "dk" || tensor === "dv" ? kvHeads : heads;
+  #isOfKeys(tensor: number): boolean {
+    return this.#codes.keys.includes(tensor) || this.#codes.gradients.includes(tensor);
   }
 
   #rankOf(unit: number): number {
-    return rankOf(this.hierarchy, unit, this.lane);
-  }
-
-  #tokensOf(lane: number): readonly TokenRange[] {
-    return this.layout[rankOf(this.hierarchy, this.unit, lane)];
-  }
-
-  #tokensOfUnit(): TokenRange[] {
-    return Array.from({ length: this.hierarchy.ulysses }, (_, lane) => this.#tokensOf(lane)).flat();
+    return rankOf(this.writing.hierarchy, unit, this.#lane);
   }
 }
 
 /** The part name of a rank's partial sums. Part 0 is the result itself. */
 const partialOf = (rank: number): number => 1 + rank;
-
-const isResult = (tensor: string): boolean => tensor === "dk" || tensor === "dv";
 
 interface TensorNames {
   readonly gathered: readonly string[];
@@ -203,6 +264,13 @@ interface TensorNames {
   readonly byQuery: readonly string[];
   /** Operands of an attend op with its key rows; gradients come last. */
   readonly byKey: readonly string[];
+}
+
+/** Codes of these tensors in the table. */
+interface TensorCodes extends Readonly<Record<"gathered" | "scattered" | "byQuery" | "byKey", Int32Array>> {
+  readonly keys: Int32Array;
+  /** -1 in a forward pass. */
+  readonly gradients: Int32Array;
 }
 
 const forwardNames: TensorNames = {
@@ -220,5 +288,3 @@ const backwardNames: TensorNames = {
   byQuery: ["q", "do", "lse", "delta", "dq"],
   byKey: ["k", "v", "dk", "dv"],
 };
-
-const everyName = ["q", "k", "v", "o", "lse", "do", "delta", "dq", "dk", "dv"];

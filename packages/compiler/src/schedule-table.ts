@@ -1,17 +1,7 @@
-import {
-  attentionTensors,
-  type Block,
-  type Degrees,
-  type GroupKind,
-  groupKinds,
-  type Layout,
-  type OpKind,
-  opKinds,
-  type Problem,
-  type Schedule,
-  type TileMask,
-  tileMasks,
-} from "@hsap/schedule";
+import { attentionTensors, type GroupKind, groupKinds, opKinds, type Problem, type Schedule } from "@hsap/schedule";
+
+const sendCode = opKinds.indexOf("send");
+const recvCode = opKinds.indexOf("recv");
 
 /**
  * A schedule's columns as they are written, rank after rank. A compiler that runs in every step cannot afford an object
@@ -19,32 +9,18 @@ import {
  */
 export class ScheduleTable {
   readonly #tensors;
-  readonly #resident: Block[][] = [];
   readonly #opBegin = [0];
-  readonly #tensor = new Column(Uint8Array);
-  readonly #part = new Column(Int32Array);
-  readonly #tokenBegin = new Column(Int32Array);
-  readonly #tokenEnd = new Column(Int32Array);
-  readonly #headBegin = new Column(Uint16Array);
-  readonly #headEnd = new Column(Uint16Array);
-  readonly #kind = new Column(Uint8Array);
-  readonly #attribute = new Column(Uint8Array);
-  readonly #peer = new Column(Int32Array);
-  readonly #group = new Column(Int32Array);
-  readonly #operandBegin = new Column(Int32Array);
-  readonly #operands = new Column(Int32Array);
+  readonly #blocks = new BlockColumns();
+  readonly #ops = new OpColumns();
+  #operands = new Int32Array(4096);
+  #operandCount = 0;
   #groups = 0;
 
-  constructor(
-    readonly problem: Problem,
-    readonly strategy: string,
-    readonly degrees: Degrees,
-    readonly layout: Layout,
-  ) {
+  constructor(problem: Problem) {
     this.#tensors = attentionTensors(problem);
   }
 
-  /** The code of a tensor in `block`. */
+  /** The code of a tensor in `block`; -1 if the problem's pass has no such tensor. */
   tensor(name: string): number {
     return this.#tensors.findIndex((tensor) => tensor.name === name);
   }
@@ -58,13 +34,7 @@ export class ScheduleTable {
     headBegin: number,
     headEnd: number,
   ): number {
-    this.#tensor.push(tensor);
-    this.#part.push(part);
-    this.#tokenBegin.push(tokenBegin);
-    this.#tokenEnd.push(tokenEnd);
-    this.#headBegin.push(headBegin);
-    this.#headEnd.push(headEnd);
-    return this.#tensor.length - 1;
+    return this.#blocks.push(tensor, part, tokenBegin, tokenEnd, headBegin, headEnd);
   }
 
   /** The next send or receive belongs to a new group. */
@@ -74,95 +44,135 @@ export class ScheduleTable {
 
   /** A send or receive of the current group; its blocks follow as operands. */
   transfer(kind: "send" | "recv", groupKind: GroupKind, peer: number): void {
-    this.#op(kind === "send" ? sendCode : recvCode, groupKinds.indexOf(groupKind), peer, this.#groups - 1);
+    const code = kind === "send" ? sendCode : recvCode;
+    this.#ops.push(code, groupKinds.indexOf(groupKind), peer, this.#groups - 1, this.#operandCount);
   }
 
-  /** An op on the computation lane; its blocks follow as operands. */
-  compute(kind: OpKind, mask: TileMask = "full"): void {
-    this.#op(opKinds.indexOf(kind), tileMasks.indexOf(mask), -1, -1);
+  /** An op on the computation lane, as indices into `opKinds` and `tileMasks`; its blocks follow as operands. */
+  compute(kind: number, mask: number): void {
+    this.#ops.push(kind, mask, -1, -1, this.#operandCount);
   }
 
   operand(block: number): void {
-    this.#operands.push(block);
+    if (this.#operandCount === this.#operands.length) this.#growOperands();
+    this.#operands[this.#operandCount++] = block;
   }
 
   /** Blocks `first` up to, not including, `past` as operands. */
   operands(first: number, past: number): void {
-    for (let block = first; block < past; block++) this.#operands.push(block);
+    for (let block = first; block < past; block++) this.operand(block);
   }
 
   /** The id that the next block gets. */
   get nextBlock(): number {
-    return this.#tensor.length;
+    return this.#blocks.length;
   }
 
-  /** Ends the program of a rank; `resident` is what it keeps besides its tokens (see `Schedule.resident`). */
-  endRank(resident: Block[] = []): void {
-    this.#opBegin.push(this.#kind.length);
-    this.#resident.push(resident);
+  /** Ends the program of a rank. */
+  endRank(): void {
+    this.#opBegin.push(this.#ops.length);
     this.#groups = 0;
   }
 
-  finish(): Schedule {
-    this.#operandBegin.push(this.#operands.length);
-    const { problem, strategy, degrees, layout } = this;
-    const isAnyResident = this.#resident.some(({ length }) => length > 0);
+  finish(): Pick<Schedule, "tensors" | "blocks" | "ops" | "opBegin"> {
     return {
-      ...{ problem, strategy, degrees, layout, tensors: this.#tensors },
-      ...(isAnyResident ? { resident: this.#resident } : {}),
-      blocks: {
-        tensor: this.#tensor.finish(),
-        part: this.#part.finish(),
-        tokenBegin: this.#tokenBegin.finish(),
-        tokenEnd: this.#tokenEnd.finish(),
-        headBegin: this.#headBegin.finish(),
-        headEnd: this.#headEnd.finish(),
-      },
-      ops: {
-        kind: this.#kind.finish(),
-        attribute: this.#attribute.finish(),
-        peer: this.#peer.finish(),
-        group: this.#group.finish(),
-        operandBegin: this.#operandBegin.finish(),
-        operands: this.#operands.finish(),
-      },
-      opBegin: new Int32Array(this.#opBegin),
+      tensors: this.#tensors,
+      blocks: this.#blocks.finish(),
+      ops: { ...this.#ops.finish(this.#operandCount), operands: this.#operands.slice(0, this.#operandCount) },
+      opBegin: Int32Array.from(this.#opBegin),
     };
   }
 
-  #op(kind: number, attribute: number, peer: number, group: number): void {
-    this.#operandBegin.push(this.#operands.length);
-    this.#kind.push(kind);
-    this.#attribute.push(attribute);
-    this.#peer.push(peer);
-    this.#group.push(group);
+  #growOperands(): void {
+    const larger = new Int32Array(2 * this.#operands.length);
+    larger.set(this.#operands);
+    this.#operands = larger;
   }
 }
 
-const sendCode = opKinds.indexOf("send");
-const recvCode = opKinds.indexOf("recv");
-
-/** A typed array that grows by doubling. */
-class Column<T extends Uint8Array | Uint16Array | Int32Array> {
-  #values: T;
+class BlockColumns {
   length = 0;
+  #tensor = new Uint8Array(4096);
+  #part = new Int32Array(4096);
+  #tokenBegin = new Int32Array(4096);
+  #tokenEnd = new Int32Array(4096);
+  #headBegin = new Uint16Array(4096);
+  #headEnd = new Uint16Array(4096);
 
-  constructor(readonly make: new (length: number) => T) {
-    this.#values = new make(4096);
+  push(tensor: number, part: number, tokenBegin: number, tokenEnd: number, headBegin: number, headEnd: number): number {
+    if (this.length === this.#tensor.length) this.#grow();
+    const row = this.length++;
+    this.#tensor[row] = tensor;
+    this.#part[row] = part;
+    this.#tokenBegin[row] = tokenBegin;
+    this.#tokenEnd[row] = tokenEnd;
+    this.#headBegin[row] = headBegin;
+    this.#headEnd[row] = headEnd;
+    return row;
   }
 
-  push(value: number): void {
-    if (this.length === this.#values.length) this.#grow();
-    this.#values[this.length++] = value;
-  }
-
-  finish(): T {
-    return this.#values.slice(0, this.length) as T;
+  finish(): Schedule["blocks"] {
+    return {
+      tensor: this.#tensor.slice(0, this.length),
+      part: this.#part.slice(0, this.length),
+      tokenBegin: this.#tokenBegin.slice(0, this.length),
+      tokenEnd: this.#tokenEnd.slice(0, this.length),
+      headBegin: this.#headBegin.slice(0, this.length),
+      headEnd: this.#headEnd.slice(0, this.length),
+    };
   }
 
   #grow(): void {
-    const larger = new this.make(2 * this.#values.length);
-    larger.set(this.#values);
-    this.#values = larger;
+    const capacity = 2 * this.length;
+    this.#tensor = copied(this.#tensor, new Uint8Array(capacity));
+    this.#part = copied(this.#part, new Int32Array(capacity));
+    this.#tokenBegin = copied(this.#tokenBegin, new Int32Array(capacity));
+    this.#tokenEnd = copied(this.#tokenEnd, new Int32Array(capacity));
+    this.#headBegin = copied(this.#headBegin, new Uint16Array(capacity));
+    this.#headEnd = copied(this.#headEnd, new Uint16Array(capacity));
   }
+}
+
+class OpColumns {
+  length = 0;
+  #kind = new Uint8Array(4096);
+  #attribute = new Uint8Array(4096);
+  #peer = new Int32Array(4096);
+  #group = new Int32Array(4096);
+  #operandBegin = new Int32Array(4097);
+
+  push(kind: number, attribute: number, peer: number, group: number, operandBegin: number): void {
+    if (this.length === this.#kind.length) this.#grow();
+    const row = this.length++;
+    this.#kind[row] = kind;
+    this.#attribute[row] = attribute;
+    this.#peer[row] = peer;
+    this.#group[row] = group;
+    this.#operandBegin[row] = operandBegin;
+  }
+
+  finish(operands: number): Omit<Schedule["ops"], "operands"> {
+    this.#operandBegin[this.length] = operands;
+    return {
+      kind: this.#kind.slice(0, this.length),
+      attribute: this.#attribute.slice(0, this.length),
+      peer: this.#peer.slice(0, this.length),
+      group: this.#group.slice(0, this.length),
+      operandBegin: this.#operandBegin.slice(0, this.length + 1),
+    };
+  }
+
+  #grow(): void {
+    const capacity = 2 * this.length;
+    this.#kind = copied(this.#kind, new Uint8Array(capacity));
+    this.#attribute = copied(this.#attribute, new Uint8Array(capacity));
+    this.#peer = copied(this.#peer, new Int32Array(capacity));
+    this.#group = copied(this.#group, new Int32Array(capacity));
+    this.#operandBegin = copied(this.#operandBegin, new Int32Array(capacity + 1));
+  }
+}
+
+function copied<T extends Uint8Array | Uint16Array | Int32Array>(column: T, larger: T): T {
+  larger.set(column);
+  return larger;
 }

@@ -1,67 +1,94 @@
-import { evenRanges, type Problem, type TokenRange } from "@hsap/schedule";
-import { documentAt, documentsOf, tokensOf } from "@hsap/workload";
-import { fillBins, type Tolerance, type Work } from "./fill.ts";
+import { type Problem, ranksOf } from "@hsap/schedule";
+import { documentsOf, tokensOf } from "@hsap/workload";
+import { type Bins, fillBins, smallOf, type Tolerance } from "./fill.ts";
 import type { Hierarchy } from "./hierarchy.ts";
-import { byPosition, joined, type Piece } from "./piece.ts";
-import { rowAreaOf } from "./row-area.ts";
+import { Line } from "./line.ts";
+import { type Piece, PieceList, type Pieces, pieceAt } from "./piece.ts";
+import { rowNumbers, sortByKey } from "./radix-sort.ts";
+import { type Mask, maskOf, rowArea } from "./row-area.ts";
 
-/** The tokens of each unit, as pieces in order of position. */
-export type Sharding = readonly (readonly Piece[])[];
+/** Who has which tokens: owner i (a node or a unit) the pieces of rows pieceBegin[i] up to, not including, pieceBegin[i + 1]. */
+export interface Sharding {
+  readonly pieceBegin: Int32Array;
+  readonly pieces: Pieces;
+}
+
+/** The pieces of each owner, as people and tests read them. */
+export const piecesByOwner = ({ pieceBegin, pieces }: Sharding): Piece[][] =>
+  Array.from({ length: pieceBegin.length - 1 }, (_, owner) =>
+    Array.from({ length: pieceBegin[owner + 1] - pieceBegin[owner] }, (_, i) => pieceAt(pieces, pieceBegin[owner] + i)),
+  );
 
 export const shardings = ["balanced", "contiguous"] as const;
 export type ShardingKind = (typeof shardings)[number];
 
-/** Pass 1, who owns which tokens. */
+/** Pass 1, who owns which tokens: units, whose pieces are in order of position and never neighbours in one document. */
 export function shard(problem: Problem, hierarchy: Hierarchy, kind: ShardingKind): Sharding {
   if (kind === "contiguous") return shardContiguously(problem, hierarchy);
   return shardAmongUnits(problem, hierarchy, shardAmongNodes(problem, hierarchy));
 }
 
 /** Even ranges, as the batch lies: tokens stay where they are, and area falls as it may. */
-function shardContiguously({ batch }: Problem, { units, ulysses }: Hierarchy): Sharding {
-  const ranks = evenRanges(tokensOf(batch), units * ulysses);
-  return Array.from({ length: units }, (_, unit) =>
-    piecesIn(batch, { begin: ranks[unit * ulysses].begin, end: ranks[(unit + 1) * ulysses - 1].end }),
-  );
+function shardContiguously(problem: Problem, { units, ulysses }: Hierarchy): Sharding {
+  const { cuSeqlens } = problem.batch;
+  const tokens = tokensOf(problem.batch);
+  const ranks = ranksOf(problem);
+  const pieces = new PieceList();
+  const pieceBegin = new Int32Array(units + 1);
+  let document = 0;
+  for (let unit = 0; unit < units; unit++) {
+    const begin = beginOfPart(tokens, ranks, unit * ulysses);
+    const end = beginOfPart(tokens, ranks, (unit + 1) * ulysses);
+    while (document < documentsOf(problem.batch) && cuSeqlens[document] < end) {
+      pieces.push(document, Math.max(begin, cuSeqlens[document]), Math.min(end, cuSeqlens[document + 1]));
+      if (cuSeqlens[document + 1] > end) break;
+      document++;
+    }
+    pieceBegin[unit + 1] = pieces.length;
+  }
+  return { pieceBegin, pieces: pieces.finish() };
+}
+
+/** Where part `part` begins if `tokens` are cut into `parts` whose sizes differ by at most one, the longer ones first. */
+export function beginOfPart(tokens: number, parts: number, part: number): number {
+  return part * Math.floor(tokens / parts) + Math.min(part, tokens % parts);
 }
 
 /**
  * Balanced sharding, first step: equal tokens and equal area for each rank of every node. Cuts are dear here, because
- * what they cause travels on slow links.
+ * what they cause travels on slow links. The pieces of a node are in no particular order.
  */
-export function shardAmongNodes(problem: Problem, { unitBegin }: Hierarchy): Piece[][] {
-  const documents = piecesIn(problem.batch, { begin: 0, end: tokensOf(problem.batch) });
+export function shardAmongNodes(problem: Problem, { unitBegin }: Hierarchy): Sharding {
+  const { cuSeqlens } = problem.batch;
+  const documents = documentsOf(problem.batch);
+  const all = { document: rowNumbers(documents), begin: cuSeqlens.subarray(0, documents), end: cuSeqlens.subarray(1) };
   const unitsOfNode = unitBegin.slice(1).map((end, node) => end - unitBegin[node]);
-  return deal(workOf(problem), documents, unitsOfNode, toleranceOfNodes);
+  const bins = { pieces: new PieceList(documents + 4 * unitsOfNode.length), binBegin: [] };
+  const keys = new Uint32Array(documents);
+  deal(new Line(maskOf(problem)), all, rowNumbers(documents), keys, unitsOfNode, toleranceOfNodes, bins);
+  return shardingOf(bins);
 }
 
 /** Balanced sharding, second step: what a node has, dealt to its units in the same way. */
-export function shardAmongUnits(problem: Problem, { unitBegin }: Hierarchy, nodes: readonly Piece[][]): Sharding {
-  return nodes
-    .flatMap((pieces, node) =>
-      deal(workOf(problem), pieces, new Array(unitBegin[node + 1] - unitBegin[node]).fill(1), toleranceOfUnits),
-    )
-    .map((pieces) => joined(pieces.sort(byPosition)));
+export function shardAmongUnits(problem: Problem, { unitBegin }: Hierarchy, nodes: Sharding): Sharding {
+  const line = new Line(maskOf(problem));
+  const keys = new Uint32Array(nodes.pieces.begin.length);
+  const bins: Bins = { pieces: new PieceList(2 * nodes.pieces.begin.length), binBegin: [] };
+  for (let node = 0; node + 1 < unitBegin.length; node++) {
+    const units = unitBegin[node + 1] - unitBegin[node];
+    const [from, to] = [nodes.pieceBegin[node], nodes.pieceBegin[node + 1]];
+    const rows = new Int32Array(to - from);
+    for (let i = 0; i < rows.length; i++) rows[i] = from + i;
+    deal(line, nodes.pieces, rows, keys, new Array<number>(units).fill(1), toleranceOfUnits, bins);
+  }
+  return inOrder(shardingOf(bins));
 }
-
-const workOf = (problem: Problem): Work => ({ cuSeqlens: problem.batch.cuSeqlens, rowArea: rowAreaOf(problem) });
 
 /** What a little imbalance saves in cuts is worth it. Both levels together stay within 1 % of tokens and 1.02 of area. */
 const toleranceOfNodes: Tolerance = { tokens: 0.004, area: 0.008 };
 const toleranceOfUnits: Tolerance = { tokens: 0.005, area: 0.01 };
 
-/** Deals pieces to bins within the tolerance. The last bin gets what is left, so the others may have to keep closer to their shares. */
-function deal(work: Work, pieces: readonly Piece[], weights: readonly number[], tolerance: Tolerance): Piece[][] {
-  let bins: Piece[][] = [];
-  for (const { scale, mixed } of attempts) {
-    const scaled = { tokens: scale * tolerance.tokens, area: scale * tolerance.area };
-    bins = fillBins(work, pieces, weights, { tolerance: scaled, mixed });
-    if (isWithin(work, bins, weights, tolerance)) break;
-  }
-  return bins;
-}
-
-/** From the one that cuts least to the one that is exact. */
+/** From the one that cuts least to the one that is exact, which does not mix small pieces. */
 const attempts = [
   { scale: 1, mixed: true },
   { scale: 0.5, mixed: true },
@@ -69,38 +96,92 @@ const attempts = [
   { scale: 0, mixed: false },
 ] as const;
 
+/** Deals rows of pieces to bins within the tolerance; `keys` is room to sort them. The last bin gets what is left, so the others may have to keep closer to their shares. */
+function deal(
+  line: Line,
+  pieces: Pieces,
+  rows: Int32Array,
+  keys: Uint32Array,
+  weights: readonly number[],
+  tolerance: Tolerance,
+  bins: Bins,
+): void {
+  const { mask } = line;
+  sortByMeanArea(mask, pieces, rows, keys);
+  const weight = weights.reduce((sum, of) => sum + of, 0);
+  const small = smallOf(mask, pieces, rows, Math.min(...weights) / weight);
+  const firstPiece = bins.pieces.length;
+  const firstBin = bins.binBegin.length;
+  for (const { scale, mixed } of attempts) {
+    bins.pieces.length = firstPiece;
+    bins.binBegin.length = firstBin;
+    line.lay(pieces, rows, mixed ? small : { tokens: 0, area: 0 }, weights.length);
+    fillBins(line, weights, { tokens: scale * tolerance.tokens, area: scale * tolerance.area }, bins);
+    if (isWithin(mask, bins, firstBin, weights, tolerance)) return;
+  }
+}
+
+/** Sorts rows by mean area per token, those of equal mean by position. */
+function sortByMeanArea(mask: Mask, { document, begin, end }: Pieces, rows: Int32Array, keys: Uint32Array): void {
+  for (const row of rows) keys[row] = begin[row];
+  sortByKey(rows, keys);
+  // A mean is a whole number or half of one.
+  for (const row of rows) {
+    keys[row] = (2 * rowArea(mask, document[row], begin[row], end[row])) / (end[row] - begin[row]);
+  }
+  sortByKey(rows, keys);
+}
+
 function isWithin(
-  { rowArea }: Work,
-  bins: readonly Piece[][],
+  mask: Mask,
+  { pieces, binBegin }: Bins,
+  firstBin: number,
   weights: readonly number[],
   tolerance: Tolerance,
 ): boolean {
-  const tokens = bins.map((pieces) => pieces.reduce((sum, { begin, end }) => sum + end - begin, 0));
-  const area = bins.map((pieces) =>
-    pieces.reduce((sum, { document, begin, end }) => sum + rowArea(document, begin, end), 0),
-  );
-  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-  const unit = sum(weights);
-  const meanTokens = sum(tokens) / unit;
-  const meanArea = sum(area) / unit;
+  const tokens = new Float64Array(weights.length);
+  const area = new Float64Array(weights.length);
+  let weight = 0;
+  let allTokens = 0;
+  let allArea = 0;
+  for (let bin = 0; bin < weights.length; bin++) {
+    const past = bin + 1 < weights.length ? binBegin[firstBin + bin + 1] : pieces.length;
+    for (let row = binBegin[firstBin + bin]; row < past; row++) {
+      tokens[bin] += pieces.end[row] - pieces.begin[row];
+      area[bin] += rowArea(mask, pieces.document[row], pieces.begin[row], pieces.end[row]);
+    }
+    weight += weights[bin];
+    allTokens += tokens[bin];
+    allArea += area[bin];
+  }
+  const meanTokens = allTokens / weight;
+  const meanArea = allArea / weight;
   return weights.every(
-    (weight, bin) =>
-      Math.abs(tokens[bin] - weight * meanTokens) <= tolerance.tokens * weight * meanTokens &&
-      area[bin] <= (1 + tolerance.area) * weight * meanArea,
+    (of, bin) =>
+      Math.abs(tokens[bin] - of * meanTokens) <= tolerance.tokens * of * meanTokens &&
+      area[bin] <= (1 + tolerance.area) * of * meanArea,
   );
 }
 
-/** The documents in a range of tokens, cut at its ends. */
-function piecesIn(batch: Problem["batch"], { begin, end }: TokenRange): Piece[] {
-  const pieces: Piece[] = [];
-  if (begin >= end) return pieces;
-  const { cuSeqlens } = batch;
-  for (
-    let document = documentAt(batch, begin);
-    document < documentsOf(batch) && cuSeqlens[document] < end;
-    document++
-  ) {
-    pieces.push({ document, begin: Math.max(begin, cuSeqlens[document]), end: Math.min(end, cuSeqlens[document + 1]) });
+const shardingOf = ({ pieces, binBegin }: Bins): Sharding => ({
+  pieceBegin: Int32Array.of(...binBegin, pieces.length),
+  pieces: pieces.finish(),
+});
+
+/** Sorts each owner's pieces by position and joins neighbours. */
+function inOrder({ pieceBegin, pieces }: Sharding): Sharding {
+  const { document, begin, end } = pieces;
+  const keys = Uint32Array.from(begin);
+  const order = rowNumbers(begin.length);
+  const owners = pieceBegin.length - 1;
+  const joined = new PieceList(begin.length + 1);
+  const joinedBegin = new Int32Array(owners + 1);
+  for (let owner = 0; owner < owners; owner++) {
+    sortByKey(order.subarray(pieceBegin[owner], pieceBegin[owner + 1]), keys);
+    for (let i = pieceBegin[owner]; i < pieceBegin[owner + 1]; i++) {
+      joined.pushJoined(joinedBegin[owner], document[order[i]], begin[order[i]], end[order[i]]);
+    }
+    joinedBegin[owner + 1] = joined.length;
   }
-  return pieces;
+  return { pieceBegin: joinedBegin, pieces: joined.finish() };
 }

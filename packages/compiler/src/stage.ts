@@ -1,24 +1,8 @@
 import { edgeColouring } from "./edge-colouring.ts";
-import { byPosition, joined, type Piece } from "./piece.ts";
-import type { Hop, Routing } from "./route.ts";
-
-/** What one unit hands to another in one round. */
-export interface Message {
-  readonly from: number;
-  readonly to: number;
-  /** Keys and values. */
-  readonly data: readonly Piece[];
-  /** The sender's partial gradients of keys and values. */
-  readonly gradients: readonly Gradient[];
-}
-
-export interface Gradient extends Piece {
-  /** Whether the receiver owns these keys, so that it adds to the result; otherwise it adds to its own partial. */
-  readonly toOwner: boolean;
-}
-
-/** Rounds have the same number on every unit, so messages that wait for each other are always in the same round. */
-export type Rounds = readonly (readonly Message[])[];
+import type { Crossings } from "./hop.ts";
+import { cargoes, MessageList, type Messages } from "./message.ts";
+import { rowNumbers, sortByKey } from "./radix-sort.ts";
+import type { Routing } from "./route.ts";
 
 /**
  * Pass 6, when transfers happen. Crossings are coloured so that in each round a unit sends at most one message to other
@@ -26,114 +10,95 @@ export type Rounds = readonly (readonly Message[])[];
  * crossings, which use another link. In a backward pass gradients go back as soon as their tiles are done: a round's
  * tiles are computed during the next round, so they leave in the one after that.
  */
-export function stage({ within, between }: Routing, units: number, pass: "forward" | "backward"): Rounds {
-  const rounds = new RoundList(units);
-  const handsOn = between.some(({ handOnTo }) => handOnTo.length > 0);
-  // Who sends on what it does not own has it only after the first round.
-  const firstCrossing = between.some(({ from, owner }) => from !== owner) ? 1 : 0;
-  const colourOf = crossingColours(between, units);
-  const returns = new LastReturns(units);
-  for (const crossing of between) {
-    const { owner, from, to, handOnTo } = crossing;
-    const round = firstCrossing + (colourOf.get(from * units + to) as number);
-    rounds.data(round, from, to, crossing);
-    for (const unit of handOnTo) rounds.data(round + 1, to, unit, crossing);
+export function stage({ within, between }: Routing, units: number, pass: "forward" | "backward"): Messages {
+  const messages = new MessageList(units);
+  const lastReturn = stageCrossings(messages, between, within.length, crossingColours(between, units), pass);
+  for (let hop = 0; hop < within.length; hop++) {
+    const { from, to, document, begin, end } = within;
+    messages.push(0, from[hop], to[hop], cargoes.keys, document[hop], begin[hop], end[hop]);
     if (pass === "forward") continue;
-    for (const unit of handOnTo) rounds.gradient(computedAfter(round + 1), unit, to, crossing, false);
-    // The receiver first adds what the others of its node have sent back to it.
-    const returned = handsOn ? computedAfter(round + 1) + 1 : computedAfter(round);
-    rounds.gradient(returned, to, from, crossing, from === owner);
-    if (from !== owner) returns.add(owner, from, crossing, returned);
-  }
-  for (const hop of within) {
-    const { from, to } = hop;
-    rounds.data(0, from, to, hop);
     // Who has sent on a piece adds what comes back before it returns its own part to the owner.
-    if (pass === "backward") {
-      rounds.gradient(Math.max(computedAfter(0), returns.last(from, to, hop) + 1), to, from, hop, true);
-    }
+    const round = Math.max(computedAfter(0), lastReturn[hop] + 1);
+    messages.push(round, to[hop], from[hop], cargoes.returned, document[hop], begin[hop], end[hop]);
   }
-  return rounds.finish();
-}
-
-/** For pieces sent on by units that do not own them: the last round in which gradients come back to them. */
-class LastReturns {
-  readonly #returns = new Map<number, { readonly piece: Piece; readonly round: number }[]>();
-
-  constructor(readonly units: number) {}
-
-  add(owner: number, sender: number, piece: Piece, round: number): void {
-    const key = owner * this.units + sender;
-    const known = this.#returns.get(key);
-    if (known === undefined) this.#returns.set(key, [{ piece, round }]);
-    else known.push({ piece, round });
-  }
-
-  /** -1 if nothing of the piece was sent on. */
-  last(owner: number, sender: number, { begin, end }: Piece): number {
-    let last = -1;
-    for (const { piece, round } of this.#returns.get(owner * this.units + sender) ?? []) {
-      if (piece.begin < end && piece.end > begin) last = Math.max(last, round);
-    }
-    return last;
-  }
+  return messages.finish();
 }
 
 /** The first round whose messages may carry results of tiles on what arrives in `round`. */
 const computedAfter = (round: number): number => round + 2;
 
-/** The colour of every pair of units with crossings. Large ones first, so that those of one colour are about equally large. */
-function crossingColours(between: readonly Hop[], units: number): Map<number, number> {
-  const edges = new Map<number, { from: number; to: number; tokens: number }>();
-  for (const hop of between) {
-    const key = hop.from * units + hop.to;
-    const edge = edges.get(key);
-    if (edge === undefined) edges.set(key, { from: hop.from, to: hop.to, tokens: hop.end - hop.begin });
-    else edge.tokens += hop.end - hop.begin;
+/**
+ * Stages what crosses to other nodes. Returns for each hop inside a node the last round in which gradients come back to its
+ * receiver from those to whom it sent the piece on; -1 if it did not.
+ */
+function stageCrossings(
+  messages: MessageList,
+  { length, owner, from, to, document, begin, end, relay, atom, wantedBegin, wantedBy }: Crossings,
+  hops: number,
+  colours: Int32Array,
+  pass: "forward" | "backward",
+): Int32Array {
+  const lastReturn = new Int32Array(hops).fill(-1);
+  let handsOn = false;
+  // Who sends on what it does not own has it only after the first round.
+  let firstRound = 0;
+  for (let row = 0; row < length; row++) {
+    if (wantedBegin[atom[row] + 1] - wantedBegin[atom[row]] > 1) handsOn = true;
+    if (relay[row] >= 0) firstRound = 1;
   }
-  const order = [...edges].sort(([a, x], [b, y]) => y.tokens - x.tokens || a - b);
-  const colours = edgeColouring(
-    order.map(([, edge]) => edge),
-    units,
-  );
-  return new Map(order.map(([key], i) => [key, colours[i]]));
+  for (let row = 0; row < length; row++) {
+    const round = firstRound + colours[row];
+    const [sender, receiver] = [from[row], to[row]];
+    messages.push(round, sender, receiver, cargoes.keys, document[row], begin[row], end[row]);
+    const past = wantedBegin[atom[row] + 1];
+    for (let i = wantedBegin[atom[row]]; i < past; i++) {
+      const unit = wantedBy[i];
+      if (unit === receiver) continue;
+      messages.push(round + 1, receiver, unit, cargoes.keys, document[row], begin[row], end[row]);
+      if (pass === "forward") continue;
+      messages.push(computedAfter(round + 1), unit, receiver, cargoes.relayed, document[row], begin[row], end[row]);
+    }
+    if (pass === "forward") continue;
+    // The receiver first adds what the others of its node have sent back to it.
+    const returned = handsOn ? computedAfter(round + 1) + 1 : computedAfter(round);
+    const cargo = sender === owner[row] ? cargoes.returned : cargoes.relayed;
+    messages.push(returned, receiver, sender, cargo, document[row], begin[row], end[row]);
+    if (relay[row] >= 0) lastReturn[relay[row]] = Math.max(lastReturn[relay[row]], returned);
+  }
+  return lastReturn;
 }
 
-/** Collects messages: pieces of one round from one unit to another become one message. */
-class RoundList {
-  readonly #rounds: Map<number, { from: number; to: number; data: Piece[]; gradients: Gradient[] }>[] = [];
-
-  constructor(readonly units: number) {}
-
-  data(round: number, from: number, to: number, { document, begin, end }: Piece): void {
-    this.#message(round, from, to).data.push({ document, begin, end });
+/** The colour of each crossing. Those of one pair of units share one; large pairs first, so that those of one colour are about equally large. */
+function crossingColours({ length, from, to, begin, end }: Crossings, units: number): Int32Array {
+  const rows = rowNumbers(length);
+  const keys = new Uint32Array(length);
+  for (let row = 0; row < length; row++) keys[row] = to[row];
+  sortByKey(rows, keys);
+  for (let row = 0; row < length; row++) keys[row] = from[row];
+  sortByKey(rows, keys);
+  // Pairs as edges, in order of sender and receiver.
+  const edgeOf = new Int32Array(length);
+  const edgeFrom = new Int32Array(length);
+  const edgeTo = new Int32Array(length);
+  const size = new Uint32Array(length);
+  let edges = 0;
+  for (const row of rows) {
+    if (edges === 0 || edgeFrom[edges - 1] !== from[row] || edgeTo[edges - 1] !== to[row]) {
+      edgeFrom[edges] = from[row];
+      edgeTo[edges] = to[row];
+      size[edges++] = 0x7fffffff;
+    }
+    edgeOf[row] = edges - 1;
+    size[edges - 1] -= end[row] - begin[row];
   }
-
-  gradient(round: number, from: number, to: number, { document, begin, end }: Piece, toOwner: boolean): void {
-    this.#message(round, from, to).gradients.push({ document, begin, end, toOwner });
-  }
-
-  finish(): Rounds {
-    return this.#rounds.map((messages) =>
-      [...messages.values()]
-        .sort((a, b) => a.from - b.from || a.to - b.to)
-        .map(({ from, to, data, gradients }) => ({
-          from,
-          to,
-          data: joined(data.sort(byPosition)),
-          gradients: gradients.sort(byPosition),
-        })),
-    );
-  }
-
-  #message(round: number, from: number, to: number) {
-    while (this.#rounds.length <= round) this.#rounds.push(new Map());
-    const messages = this.#rounds[round];
-    const key = from * this.units + to;
-    const known = messages.get(key);
-    if (known !== undefined) return known;
-    const message = { from, to, data: [], gradients: [] };
-    messages.set(key, message);
-    return message;
-  }
+  const order = rowNumbers(edges);
+  sortByKey(order, size);
+  const colours = edgeColouring(
+    { from: order.map((edge) => edgeFrom[edge]), to: order.map((edge) => edgeTo[edge]) },
+    units,
+  );
+  const colourOf = new Int32Array(edges);
+  for (let i = 0; i < edges; i++) colourOf[order[i]] = colours[i];
+  for (let row = 0; row < length; row++) edgeOf[row] = colourOf[edgeOf[row]];
+  return edgeOf;
 }

@@ -1,31 +1,23 @@
-import { type Problem, type Tile, tilesBetween } from "@hsap/schedule";
-import type { Piece } from "./piece.ts";
+import type { Problem } from "@hsap/schedule";
 import type { Sharding } from "./shard.ts";
 
-/** The attention of one owned piece of queries to all keys of its document that it sees. */
-export interface PieceTile extends Tile {
-  readonly document: number;
+/** The keys that each piece of the sharding attends to as queries: row by row like its pieces. */
+export interface Tiling {
+  readonly kBegin: Int32Array;
+  readonly kEnd: Int32Array;
 }
-
-/** Tiles by the unit that owns their queries, in order of position. */
-export type Tiling = readonly (readonly PieceTile[])[];
 
 /**
- * Pass 2, cut the block-diagonal mask along ownership borders of the queries: one tile for each piece, trimmed to what
- * the mask leaves. Keys are not cut yet: along which borders they arrive is decided by routing and staging.
+ * Pass 2, cut the block-diagonal mask along ownership borders of the queries: one tile for each piece, its queries against all
+ * keys of its document that they see, trimmed to what the mask leaves. Keys are not cut yet: along which borders they
+ * arrive is decided by routing and staging.
  */
-export function tile({ batch, mask }: Problem, sharding: Sharding): Tiling {
-  return sharding.map((pieces) =>
-    pieces.flatMap((piece) =>
-      tilesBetween(batch, mask, piece, documentRange(batch.cuSeqlens, piece)).map((tile) => ({
-        document: piece.document,
-        ...tile,
-      })),
-    ),
-  );
+export function tile({ batch: { cuSeqlens }, mask }: Problem, { pieces: { document, end } }: Sharding): Tiling {
+  const kBegin = new Int32Array(document.length);
+  const kEnd = new Int32Array(document.length);
+  for (let piece = 0; piece < document.length; piece++) {
+    kBegin[piece] = cuSeqlens[document[piece]];
+    kEnd[piece] = mask === "full" ? cuSeqlens[document[piece] + 1] : end[piece];
+  }
+  return { kBegin, kEnd };
 }
-
-const documentRange = (cuSeqlens: Int32Array, { document }: Piece) => ({
-  begin: cuSeqlens[document],
-  end: cuSeqlens[document + 1],
-});

@@ -3,10 +3,12 @@ import { tokensOf } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hierarchyOf } from "../src/hierarchy.ts";
+import { handedOnTo } from "../src/hop.ts";
 import { hsap } from "../src/index.ts";
-import { place } from "../src/place.ts";
-import { route } from "../src/route.ts";
-import { shard } from "../src/shard.ts";
+import { messagesByRound } from "../src/message.ts";
+import { needsOf, place } from "../src/place.ts";
+import { type Routing, route } from "../src/route.ts";
+import { piecesByOwner, shard } from "../src/shard.ts";
 import { stage } from "../src/stage.ts";
 import { tile } from "../src/tile.ts";
 import { type ProblemOptions, problemOf } from "./problems.ts";
@@ -19,7 +21,25 @@ function plan(options: ProblemOptions, kind: "balanced" | "contiguous" = "balanc
   const sharding = shard(problem, hierarchy, kind);
   const placement = place(sharding, tile(problem, sharding));
   const routing = route(sharding, placement, hierarchy);
-  return { problem, hierarchy, sharding, placement, routing, rounds: stage(routing, options.ranks, problem.pass) };
+  const rounds = messagesByRound(stage(routing, options.ranks, problem.pass));
+  const needs = needsOf(placement);
+  return { problem, hierarchy, sharding: piecesByOwner(sharding), needs, routing: asObjects(routing), rounds };
+}
+
+/** The rows of a routing, which the passes hand on as columns. */
+function asObjects({ within, between }: Routing) {
+  const rows = ({ length }: { length: number }) => Array.from({ length }, (_, row) => row);
+  return {
+    within: rows(within).map((row) => ({
+      ...{ from: within.from[row], to: within.to[row] },
+      ...{ document: within.document[row], begin: within.begin[row], end: within.end[row] },
+    })),
+    between: rows(between).map((row) => ({
+      ...{ owner: between.owner[row], from: between.from[row], to: between.to[row] },
+      ...{ document: between.document[row], begin: between.begin[row], end: between.end[row] },
+      handOnTo: handedOnTo(between, row),
+    })),
+  };
 }
 
 const never = 2 ** 30;
@@ -34,20 +54,15 @@ const anyOptions = fc.record({
 
 describe("place", () => {
   it("needs of a document the keys up to the last own row, less the own ones", () => {
-    const { placement } = plan({ lengths: [40, 4], ranks: 2, ranksPerNode: 2 }, "contiguous");
-    expect([...placement.needs]).toEqual([[0, [{ unit: 1, document: 0, begin: 0, end: 22 }]]]);
+    const { needs } = plan({ lengths: [40, 4], ranks: 2, ranksPerNode: 2 }, "contiguous");
+    expect(needs).toEqual([{ unit: 1, document: 0, begin: 0, end: 22 }]);
   });
 
   it("needs all keys of a document when its mask is full", () => {
-    const { placement } = plan({ lengths: [40, 4], ranks: 2, ranksPerNode: 2, mask: "full" }, "contiguous");
-    expect([...placement.needs]).toEqual([
-      [
-        0,
-        [
-          { unit: 0, document: 0, begin: 22, end: 40 },
-          { unit: 1, document: 0, begin: 0, end: 22 },
-        ],
-      ],
+    const { needs } = plan({ lengths: [40, 4], ranks: 2, ranksPerNode: 2, mask: "full" }, "contiguous");
+    expect(needs).toEqual([
+      { unit: 0, document: 0, begin: 22, end: 40 },
+      { unit: 1, document: 0, begin: 0, end: 22 },
     ]);
   });
 });
@@ -56,7 +71,7 @@ describe("route", () => {
   it("brings every unit exactly what it needs, across to a node once and handed on inside", () => {
     fc.assert(
       fc.property(anyOptions, (options) => {
-        const { placement, routing, hierarchy } = plan(options);
+        const { needs, routing, hierarchy } = plan(options);
         const brought = new Map<number, number>();
         const bring = (unit: number, tokens: number) => brought.set(unit, (brought.get(unit) ?? 0) + tokens);
         for (const { to, begin, end } of routing.within) bring(to, end - begin);
@@ -68,7 +83,7 @@ describe("route", () => {
           }
         }
         const needed = new Map<number, number>();
-        for (const { unit, begin, end } of [...placement.needs.values()].flat()) {
+        for (const { unit, begin, end } of needs) {
           needed.set(unit, (needed.get(unit) ?? 0) + end - begin);
         }
         expect([...brought].sort(([a], [b]) => a - b)).toEqual([...needed].sort(([a], [b]) => a - b));

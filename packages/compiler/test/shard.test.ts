@@ -2,9 +2,11 @@ import { areaOf } from "@hsap/schedule";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hierarchyOf } from "../src/hierarchy.ts";
-import { rowAreaOf } from "../src/row-area.ts";
-import { shard } from "../src/shard.ts";
+import { maskOf, rowArea } from "../src/row-area.ts";
+import { piecesByOwner, shard as shardAsColumns } from "../src/shard.ts";
 import { problemOf } from "./problems.ts";
+
+const shard = (...given: Parameters<typeof shardAsColumns>) => piecesByOwner(shardAsColumns(...given));
 
 const lengthOf = ({ begin, end }: { begin: number; end: number }) => end - begin;
 const tokensPerUnit = (sharding: readonly (readonly { begin: number; end: number }[])[]) =>
@@ -72,9 +74,9 @@ describe("shard", () => {
       fc.property(manyTokens, (problem) => {
         const { ranks } = problem.cluster;
         const sharding = shard(problem, hierarchyOf(problem, { ulysses: 1, sap: ranks }), "balanced");
-        const rowArea = rowAreaOf(problem);
+        const mask = maskOf(problem);
         const area = sharding.map((pieces) =>
-          pieces.reduce((sum, { document, begin, end }) => sum + rowArea(document, begin, end), 0),
+          pieces.reduce((sum, { document, begin, end }) => sum + rowArea(mask, document, begin, end), 0),
         );
         expect(Math.max(...area) / (areaOf(problem) / ranks)).toBeLessThanOrEqual(1.02);
       }),

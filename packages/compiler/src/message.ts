@@ -1,0 +1,187 @@
+import { doubled, type Piece, type Pieces, pieceAt } from "./piece.ts";
+import { rowNumbers, sortByKey } from "./radix-sort.ts";
+
+/**
+ * What travels in messages: keys and values that the receiver's tiles read, or the sender's partial gradients of keys and values
+ * that the receiver adds up, to its own partial gradients (`relayed`) or, as the owner of these keys, to the result (`returned`).
+ */
+export const cargoes = { keys: 0, relayed: 1, returned: 2 } as const;
+export type Cargo = (typeof cargoes)[keyof typeof cargoes];
+
+/**
+ * Messages as columns: what one unit hands to another in one round. They are in order of round, sender and receiver. Rounds
+ * have the same number on every unit, so messages that wait for each other are always in the same round.
+ */
+export interface Messages {
+  readonly rounds: number;
+  readonly round: Int32Array;
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+  /**
+   * Items of message m are rows itemBegin[m] up to, not including, itemBegin[m + 1]: first keys, joined where they are
+   * neighbours, then gradients; each in order of position.
+   */
+  readonly itemBegin: Int32Array;
+  readonly items: Items;
+}
+
+export interface Items extends Pieces {
+  readonly cargo: Uint8Array;
+}
+
+/** A message as people and tests read it. */
+export interface Message {
+  readonly from: number;
+  readonly to: number;
+  readonly data: readonly Piece[];
+  readonly gradients: readonly (Piece & { readonly toOwner: boolean })[];
+}
+
+/** The messages of each round, as people and tests read them. */
+export function messagesByRound({ rounds, round, from, to, itemBegin, items }: Messages): Message[][] {
+  const byRound: Message[][] = Array.from({ length: rounds }, () => []);
+  for (let message = 0; message < round.length; message++) {
+    const rows = Array.from({ length: itemBegin[message + 1] - itemBegin[message] }, (_, i) => itemBegin[message] + i);
+    byRound[round[message]].push({
+      from: from[message],
+      to: to[message],
+      data: rows.filter((row) => items.cargo[row] === cargoes.keys).map((row) => pieceAt(items, row)),
+      gradients: rows
+        .filter((row) => items.cargo[row] !== cargoes.keys)
+        .map((row) => ({ ...pieceAt(items, row), toOwner: items.cargo[row] === cargoes.returned })),
+    });
+  }
+  return byRound;
+}
+
+/** Collects items in any order; those of one round from one unit to another become one message. */
+export class MessageList {
+  #length = 0;
+  #rounds = 0;
+  #round = new Int32Array(1024);
+  #from = new Int32Array(1024);
+  #to = new Int32Array(1024);
+  #cargo = new Int32Array(1024);
+  #document = new Int32Array(1024);
+  #begin = new Int32Array(1024);
+  #end = new Int32Array(1024);
+
+  constructor(readonly units: number) {}
+
+  push(round: number, from: number, to: number, cargo: Cargo, document: number, begin: number, end: number): void {
+    if (this.#length === this.#round.length) this.#grow();
+    const row = this.#length++;
+    this.#round[row] = round;
+    this.#from[row] = from;
+    this.#to[row] = to;
+    this.#cargo[row] = cargo;
+    this.#document[row] = document;
+    this.#begin[row] = begin;
+    this.#end[row] = end;
+    if (round >= this.#rounds) this.#rounds = round + 1;
+  }
+
+  finish(): Messages {
+    const order = this.#inOrder();
+    const items = {
+      cargo: new Uint8Array(order.length),
+      document: new Int32Array(order.length),
+      begin: new Int32Array(order.length),
+      end: new Int32Array(order.length),
+    };
+    const round = new Int32Array(order.length);
+    const from = new Int32Array(order.length);
+    const to = new Int32Array(order.length);
+    const itemBegin = new Int32Array(order.length + 1);
+    let messages = 0;
+    let count = 0;
+    for (let first = 0; first < order.length; messages++) {
+      const past = this.#pastMessage(order, first);
+      round[messages] = this.#round[order[first]];
+      from[messages] = this.#from[order[first]];
+      to[messages] = this.#to[order[first]];
+      this.#sortItems(order, first, past);
+      for (let i = first; i < past; i++) {
+        const row = order[i];
+        const last = count - 1;
+        const isNext =
+          this.#cargo[row] === cargoes.keys &&
+          last >= itemBegin[messages] &&
+          items.end[last] === this.#begin[row] &&
+          items.document[last] === this.#document[row];
+        if (isNext) {
+          items.end[last] = this.#end[row];
+          continue;
+        }
+        items.cargo[count] = this.#cargo[row];
+        items.document[count] = this.#document[row];
+        items.begin[count] = this.#begin[row];
+        items.end[count++] = this.#end[row];
+      }
+      itemBegin[messages + 1] = count;
+      first = past;
+    }
+    return {
+      rounds: this.#rounds,
+      round: round.subarray(0, messages),
+      from: from.subarray(0, messages),
+      to: to.subarray(0, messages),
+      itemBegin: itemBegin.subarray(0, messages + 1),
+      items,
+    };
+  }
+
+  /** Rows in order of round, sender and receiver. */
+  #inOrder(): Int32Array {
+    const order = rowNumbers(this.#length);
+    const keys = new Uint32Array(this.#length);
+    for (let row = 0; row < keys.length; row++) keys[row] = this.#to[row];
+    sortByKey(order, keys);
+    for (let row = 0; row < keys.length; row++) keys[row] = this.#round[row] * this.units + this.#from[row];
+    sortByKey(order, keys);
+    return order;
+  }
+
+  #pastMessage(order: Int32Array, first: number): number {
+    const row = order[first];
+    let past = first + 1;
+    while (
+      past < order.length &&
+      this.#to[order[past]] === this.#to[row] &&
+      this.#from[order[past]] === this.#from[row] &&
+      this.#round[order[past]] === this.#round[row]
+    ) {
+      past++;
+    }
+    return past;
+  }
+
+  /** Keys before gradients, both by position. Messages are small, and their items mostly in order already. */
+  #sortItems(order: Int32Array, first: number, past: number): void {
+    for (let i = first + 1; i < past; i++) {
+      const row = order[i];
+      let place = i;
+      while (place > first && this.#isBefore(row, order[place - 1])) {
+        order[place] = order[place - 1];
+        place--;
+      }
+      order[place] = row;
+    }
+  }
+
+  #isBefore(row: number, other: number): boolean {
+    const isKeys = this.#cargo[row] === cargoes.keys;
+    const isOtherKeys = this.#cargo[other] === cargoes.keys;
+    return isKeys === isOtherKeys ? this.#begin[row] < this.#begin[other] : isKeys;
+  }
+
+  #grow(): void {
+    this.#round = doubled(this.#round);
+    this.#from = doubled(this.#from);
+    this.#to = doubled(this.#to);
+    this.#cargo = doubled(this.#cargo);
+    this.#document = doubled(this.#document);
+    this.#begin = doubled(this.#begin);
+    this.#end = doubled(this.#end);
+  }
+}
