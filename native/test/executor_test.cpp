@@ -81,7 +81,7 @@ TEST("aliases, copies and repetitions give the same bits") {
   }
 }
 
-TEST("bf16 problems have inputs of bf16 values, held in a stretched arena") {
+TEST("bf16 problems keep inputs and received blocks as bf16, and sums as fp32") {
   for (const bool backward : {false, true}) {
     Ring ring(3, shape(4, 2, 64, backward, true), documents);
     const Program program = ring.fixture.finish();
@@ -99,6 +99,24 @@ TEST("bf16 problems have inputs of bf16 values, held in a stretched arena") {
     }
     saved.options.alias = false;
     CHECK(results == run(program, saved.options), "copies of bf16 values must lose nothing");
+  }
+}
+
+TEST("dot products of bf16 pairs round probabilities, and nothing else") {
+  if (kernelsFor(Isa::avx512bf16) == nullptr) return;
+  for (const bool backward : {false, true}) {
+    Ring ring(3, shape(4, 2, 64, backward, true), documents);
+    const Program program = ring.fixture.finish();
+    const Expected expected = expect(program.problem, {});
+    Saved saved(expected);
+    saved.options.isa = Isa::avx512bf16;
+    const Results results = run(program, saved.options);
+    if (backward) {
+      CHECK(distance(results.dq, expected.dq) <= 3e-6, distance(results.dq, expected.dq));
+      continue;
+    }
+    CHECK(distance(results.o, expected.o) <= 2e-3, distance(results.o, expected.o));
+    CHECK(distance(results.lse, expected.lse) <= 1e-6, distance(results.lse, expected.lse));
   }
 }
 

@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "hsap/block_view.h"
+
 namespace hsap {
 
 // Codes are those of `opKinds` in packages/schedule; append only.
@@ -124,7 +126,12 @@ struct Program {
   Box operandBox(std::int32_t row) const {
     return {operand.tokenBegin[row], operand.tokenEnd[row], operand.headBegin[row], operand.headEnd[row]};
   }
-  // Bytes of a region as the schedule counts them: accumulators are fp32, others as they travel.
+  // How a tensor travels, and how it lies in memory: accumulators as fp32, others as they travel.
+  ElementType wireTypeOf(std::int32_t tensorRow) const { return static_cast<ElementType>(tensor.dtype[tensorRow]); }
+  ElementType storedTypeOf(std::int32_t tensorRow) const {
+    return tensor.accumulates[tensorRow] != 0 ? ElementType::fp32 : wireTypeOf(tensorRow);
+  }
+  // Bytes of a region in memory.
   std::int64_t heldBytes(std::int32_t regionRow) const;
 };
 

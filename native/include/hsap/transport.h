@@ -9,28 +9,33 @@
 #include <string>
 #include <vector>
 
-#include "hsap/kernels.h"
+#include "hsap/block_view.h"
 
 namespace hsap {
 
-// A block of one tensor to be handed over: tokens x heads x width elements at `view`.
+// A block of one tensor to be handed over: tokens x heads x width elements at `view`. Both partners say alike whether it travels
+// as bf16; where that is not the type in memory, elements are converted on their way (to bf16: rounded to the nearest).
 struct OutgoingBlock {
-  View view;
+  BlockView view;
   std::int32_t tokens = 0, heads = 0, width = 0;
   bool bf16 = false;    // travels as bf16: what arrives is rounded to it
   bool stable = false;  // stays as it is and where it is until the run ends, so that a receiver may keep the pointer
+
+  std::int64_t elements() const { return std::int64_t{tokens} * heads * width; }
+  std::int64_t wireBytes() const { return elements() * (bf16 ? 2 : 4); }
 };
 
-// Where a block is wanted. With mayAlias, the transport may set `view` to the sender's memory instead of filling it, and
-// then sets `aliased`.
+// Where a block is wanted. With mayAlias, the transport may set `view` to the sender's memory instead of filling it, if that
+// holds elements of the same type, and then sets `aliased`.
 struct IncomingBlock {
-  View view;
+  BlockView view;
   std::int32_t tokens = 0, heads = 0, width = 0;
   bool mayAlias = false;
   bool aliased = false;
   bool bf16 = false;  // travels as bf16
 
   std::int64_t elements() const { return std::int64_t{tokens} * heads * width; }
+  std::int64_t wireBytes() const { return elements() * (bf16 ? 2 : 4); }
 };
 
 struct Send {
@@ -82,7 +87,7 @@ class Endpoint {
   virtual void post(Group& group) = 0;
 
   // Ends the group posted last: its receives are filled and its sends were taken. The calling thread sleeps meanwhile.
-  // Throws TransportAborted after an abort, and std::runtime_error when partners disagree about a block's size.
+  // Throws TransportAborted after an abort, and std::runtime_error when partners disagree about a block's size or type.
   virtual void wait() = 0;
 };
 

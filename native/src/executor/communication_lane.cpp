@@ -37,7 +37,7 @@ void CommunicationLane::collect(const GroupPlan& plan) {
     for (std::int32_t i = program.op.operandBegin[row]; i < program.op.operandBegin[row + 1]; ++i) {
       const std::int32_t region = program.operand.region[i];
       const Box box = program.operandBox(i);
-      const View view = context_.memory.view(i);
+      const BlockView view = context_.memory.view(i);
       const bool bf16 = program.tensor.dtype[program.tensorOf(i)] != 0;
       if (sends) {
         group_.sends.back().blocks.push_back(

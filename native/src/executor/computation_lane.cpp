@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "layer_ops.h"
 #include "transport/strided_copy.h"
 
 namespace hsap {
@@ -9,8 +10,10 @@ namespace hsap {
 namespace {
 
 // The heads h * step + first of a view, for every h.
-View everyHead(const View& view, std::int32_t step, std::int32_t first) {
-  return {view.data + first * view.headStride, view.headStride * step, view.tokenStride};
+BlockView everyHead(const BlockView& view, std::int32_t step, std::int32_t first) {
+  BlockView heads = view.at(0, first);
+  heads.headStride *= step;
+  return heads;
 }
 
 }  // namespace
@@ -50,6 +53,7 @@ void ComputationLane::run() {
 
 void ComputationLane::runOp(std::int32_t row) {
   context_.state.checkpoint();
+  if (isLayerOp(context_.program.kindOf(row))) return runLayer(row);
   switch (context_.program.kindOf(row)) {
     case OpKind::merge:
       return merge(row);
@@ -65,11 +69,11 @@ void ComputationLane::runOp(std::int32_t row) {
 void ComputationLane::merge(std::int32_t row) {
   const Program& program = context_.program;
   const std::int32_t begin = program.op.operandBegin[row], end = program.op.operandBegin[row + 1];
-  const PlacedBlock o = block(begin), lse = block(begin + 1);
+  const PlacedBlock o = block(begin);
+  const auto view = [&](std::int32_t operand) { return context_.memory.view(operand).as<float>(); };
   for (std::int32_t i = begin + 2; i < end; i += 2) {
     context_.state.checkpoint();
-    kernels_.merge(o.view, lse.view, context_.memory.view(i), context_.memory.view(i + 1), o.box.tokens(), o.box.heads(),
-                   o.width);
+    kernels_.merge(view(begin), view(begin + 1), view(i), view(i + 1), o.box.tokens(), o.box.heads(), o.width);
   }
 }
 
@@ -81,18 +85,18 @@ void ComputationLane::reduce(std::int32_t row) {
     const PlacedBlock source = block(i);
     const std::int32_t fold = source.box.heads() / target.box.heads();
     for (std::int32_t part = 0; part < fold; ++part)
-      kernels_.reduce(target.view, everyHead(source.view, fold, part), target.box.tokens(), target.box.heads(), target.width);
+      kernels_.reduce(target.view.as<float>(), everyHead(source.view, fold, part).as<float>(), target.box.tokens(),
+                      target.box.heads(), target.width);
   }
 }
 
 void ComputationLane::copy(std::int32_t row) {
   const Program& program = context_.program;
-  const std::int32_t first = program.op.operandBegin[row], tensor = program.tensorOf(first);
+  const std::int32_t first = program.op.operandBegin[row];
   const PlacedBlock target = block(first), source = block(first + 1);
-  const bool bf16 = program.tensor.dtype[tensor] != 0 && program.tensor.accumulates[tensor] == 0;
   const std::int32_t repeat = target.box.heads() / source.box.heads();
   for (std::int32_t part = 0; part < repeat; ++part)
-    copyBlock(everyHead(target.view, repeat, part), source.view, source.box.tokens(), source.box.heads(), source.width, bf16);
+    copyBlock(everyHead(target.view, repeat, part), source.view, source.box.tokens(), source.box.heads(), source.width, false);
 }
 
 void ComputationLane::runUnfused(std::int32_t row) {
@@ -117,6 +121,16 @@ void ComputationLane::runUnfused(std::int32_t row) {
     default:
       throw std::logic_error(std::string("not a computation: ") + opKindName(program.kindOf(row)));
   }
+}
+
+void ComputationLane::runLayer(std::int32_t row) {
+  const Program& program = context_.program;
+  std::vector<LayerBlock> blocks;
+  for (std::int32_t i = program.op.operandBegin[row]; i < program.op.operandBegin[row + 1]; ++i) {
+    const bool accumulates = program.tensor.accumulates[program.tensorOf(i)] != 0;
+    blocks.push_back({context_.memory.view(i).as<float>(), program.operandBox(i), program.widthOf(i), accumulates});
+  }
+  runLayerOp(program.kindOf(row), *layerKernelsFor(kernels_.isa), program.problem, blocks, scratch_, checkpoint_);
 }
 
 PlacedBlock ComputationLane::block(std::int32_t operandRow) const {

@@ -18,6 +18,7 @@ const DenseOps& denseOpsFor(Isa isa) {
     case Isa::avx2:
       return denseOpsAvx2;
     case Isa::avx512:
+    case Isa::avx512bf16:
       return denseOpsAvx512;
 #endif
     default:

@@ -100,7 +100,7 @@ class Run {
           own.endUs = state_.nowUs();
           // Gathering takes a core from ranks that still compute, and would be measured as if it were theirs.
           state_.endTogether(endRank_ - firstRank_);
-          own.memory->gatherOutputs(outputs_);
+          own.memory->gatherOutputs(options_, outputs_);
         });
     if (communication.joinable()) communication.join();
   }
@@ -158,8 +158,8 @@ class Run {
 void checkMemory(const Program& program, bool alias, std::optional<std::int32_t> only) {
   double total = 0, largest = 0;
   for (std::int32_t rank = only.value_or(0); rank < (only ? *only + 1 : program.ranks()); ++rank) {
-    total += arenaBytes(program, rank);
-    largest = std::max(largest, arenaBytes(program, rank));
+    total += program.rank.arenaBytes[rank];
+    largest = std::max(largest, program.rank.arenaBytes[rank]);
   }
   // What is handed over needs no memory, so that with aliases only a single arena is sure to be too large.
   const double needed = alias ? largest : total;
@@ -178,7 +178,7 @@ void checkOptions(const Program& program, const RunOptions& options, const RunTr
   if (options.rank && (*options.rank < 0 || *options.rank >= program.ranks() || options.transport == nullptr))
     throw RunError("invalid-run", "rank " + std::to_string(*options.rank) + " of " + std::to_string(program.ranks()) +
                                       " cannot run by itself without a transport to the others");
-  if (program.problem.backward && (options.savedO == nullptr || options.savedLse == nullptr))
+  if (program.problem.backward && options.tensors.empty() && (options.savedO == nullptr || options.savedLse == nullptr))
     throw RunError("invalid-run", "a backward pass needs o and lse of the forward pass");
 }
 

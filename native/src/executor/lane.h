@@ -34,6 +34,12 @@ struct LaneContext {
     trace.endUs[row] = endUs;
     trace.busyUs[row] = busyUs;
   }
+
+  // The same for an op that runs in several pieces, one after another.
+  void extend(std::int32_t row, double beginUs, double endUs, double busyUs) const {
+    const bool first = trace.endUs[row] == 0;
+    record(row, first ? beginUs : trace.beginUs[row], endUs, trace.busyUs[row] + busyUs);
+  }
 };
 
 }  // namespace hsap

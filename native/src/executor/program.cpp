@@ -54,9 +54,8 @@ std::string boxText(const Box& box) {
 
 std::int64_t Program::heldBytes(std::int32_t regionRow) const {
   const std::int32_t index = region.tensor[regionRow];
-  const std::int64_t elementBytes = tensor.accumulates[index] != 0 || tensor.dtype[index] == 0 ? 4 : 2;
   const Box box = regionBox(regionRow);
-  return elementBytes * box.tokens() * box.heads() * tensor.width[index];
+  return static_cast<std::int64_t>(bytesOf(storedTypeOf(index))) * box.tokens() * box.heads() * tensor.width[index];
 }
 
 std::int32_t rankOfOp(const Program& program, std::int32_t row) {

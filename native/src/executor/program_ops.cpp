@@ -86,7 +86,8 @@ class ShapeCheck {
         return merge();
       case OpKind::reduce:
         atLeast(1);
-        for (std::int32_t i = 1; i < count_; ++i) folds(i, 0);
+        isFp32(0);
+        for (std::int32_t i = 1; i < count_; ++i) folds(i, 0), isFp32(i);
         return;
       case OpKind::copy:
         exactly(2);
@@ -149,6 +150,14 @@ class ShapeCheck {
   void writes(std::int32_t i) const {
     if (isInput(i)) refuseOp("writes operand ", i, ", an input");
   }
+  ElementType storedType(std::int32_t i) const { return program_.storedTypeOf(program_.tensorOf(first_ + i)); }
+  // Sums, and what is one number for each row, are fp32 in memory.
+  void isFp32(std::int32_t i) const {
+    if (storedType(i) != ElementType::fp32) refuseOp("has operand ", i, " stored as bf16 (must be fp32)");
+  }
+  void storedLike(std::int32_t i, std::int32_t j) const {
+    if (storedType(i) != storedType(j)) refuseOp("has operands ", j, " and ", i, " stored as different types");
+  }
   void tile() const {
     if (static_cast<TileMask>(program_.op.attribute[row_]) == TileMask::document)
       refuseOp("has mask document (must be full or causal)");
@@ -156,6 +165,7 @@ class ShapeCheck {
     hasWidth(1, headDim);
     like(2, 1, headDim);
     groups(0, 1);
+    storedLike(1, 0), storedLike(2, 0);
   }
 
   void attendForward() const {
@@ -164,6 +174,7 @@ class ShapeCheck {
     like(3, 0, width(0));
     like(4, 0, 1);
     writes(3), writes(4);
+    isFp32(3), isFp32(4);
   }
   void attendBackward() const {
     exactly(9);
@@ -175,6 +186,8 @@ class ShapeCheck {
     like(7, 1, width(0));
     like(8, 1, width(0));
     writes(6), writes(7), writes(8);
+    storedLike(3, 0);
+    for (std::int32_t i = 4; i < 9; ++i) isFp32(i);
   }
   void merge() const {
     atLeast(2);
@@ -182,12 +195,14 @@ class ShapeCheck {
     for (std::int32_t i = 0; i < count_; i += 2) {
       like(i, 0, width(0));
       like(i + 1, 0, 1);
+      isFp32(i), isFp32(i + 1);
     }
     writes(0), writes(1);
   }
   // s holds a row for each query and head, and a column for each key at least.
   void scores(std::int32_t s, std::int32_t q, std::int32_t k) const {
     like(s, q, width(s));
+    isFp32(s);
     if (width(s) < box(k).tokens()) refuseOp("has ", box(k).tokens(), " keys for scores of width ", width(s));
     groups(q, k);
   }
@@ -200,9 +215,11 @@ class ShapeCheck {
   void softmax() const {
     atLeast(2);
     hasWidth(0, 1);
+    isFp32(0);
     for (std::int32_t i = 1; i < count_; ++i) {
       like(i, 0, width(i));
       writes(i);
+      isFp32(i);
     }
     if (!program_.problem.backward) writes(0);
   }
@@ -211,6 +228,7 @@ class ShapeCheck {
     hasWidth(2, width(1));
     scores(0, 2, 1);
     writes(2);
+    isFp32(2);
   }
   void weighBackward() const {
     exactly(5);
@@ -219,6 +237,7 @@ class ShapeCheck {
     like(3, 2, 1);
     like(4, 1, width(1));
     writes(0), writes(4);
+    isFp32(3), isFp32(4);
   }
   void unscore() const {
     exactly(5);
@@ -227,6 +246,7 @@ class ShapeCheck {
     like(3, 1, width(1));
     like(4, 2, width(1));
     writes(3), writes(4);
+    isFp32(3), isFp32(4);
   }
 
   const Program& program_;

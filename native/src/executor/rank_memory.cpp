@@ -1,24 +1,13 @@
 #include "rank_memory.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
-#include <new>
 
 #include "transport/strided_copy.h"
 
 namespace hsap {
 
 namespace {
-
-// The kernels work on fp32. Where a schedule counts 2 bytes for an element of some tensor, the whole arena is stretched so that 4
-// fit.
-std::size_t stretchOf(const Program& program) {
-  for (std::size_t i = 0; i < program.tensor.code.size(); ++i) {
-    if (program.tensor.dtype[i] != 0 && program.tensor.accumulates[i] == 0) return 2;
-  }
-  return 1;
-}
 
 // lse and delta hold one number for each row: delta = sum of dO * o over its columns.
 void fillDelta(const InputSource& inputs, const AttentionProblem& problem, const float* savedO, const Box& box,
@@ -37,9 +26,25 @@ void fillDelta(const InputSource& inputs, const AttentionProblem& problem, const
   }
 }
 
-// A tensor [head][token][width] of all tokens, seen from the box's first element.
-View globalView(float* data, const AttentionProblem& problem, const Box& box, std::int32_t width) {
-  return {data + (box.headBegin * problem.tokens() + box.tokenBegin) * width, problem.tokens() * width, width};
+// Where elements are not stored as fp32, a row at a time is made in fp32 and rounded.
+void generateBlock(const InputSource& inputs, InputTensor tensor, const Box& box, std::int32_t width, const BlockView& target) {
+  if (target.type == ElementType::fp32) {
+    inputs.fill(tensor, target.as<float>(), box.tokenBegin, box.tokenEnd, box.headBegin, box.headEnd, width);
+    return;
+  }
+  std::vector<float> values(width);
+  const View row{values.data(), 0, width};
+  for (std::int32_t head = box.headBegin; head < box.headEnd; ++head) {
+    for (std::int32_t token = box.tokenBegin; token < box.tokenEnd; ++token) {
+      inputs.fill(tensor, row, token, token + 1, head, head + 1, width);
+      copyBlock(target.at(token - box.tokenBegin, head - box.headBegin), row, 1, 1, width, true);
+    }
+  }
+}
+
+// A whole tensor [head][row][width], seen from the box's first element.
+View globalView(float* data, std::int64_t rows, const Box& box, std::int32_t width) {
+  return {data + (box.headBegin * rows + box.tokenBegin) * width, rows * width, width};
 }
 
 float* outputOf(const RunOutputs& outputs, TensorCode code) {
@@ -61,24 +66,15 @@ float* outputOf(const RunOutputs& outputs, TensorCode code) {
 
 }  // namespace
 
-double arenaBytes(const Program& program, std::int32_t rank) {
-  return static_cast<double>(stretchOf(program)) * program.rank.arenaBytes[rank];
-}
-
-void RankMemory::Free::operator()(void* memory) const { std::free(memory); }
-
 RankMemory::RankMemory(const Program& program, std::int32_t rank, const std::vector<bool>& ownMemory)
-    : program_(program), firstRegion_(program.rank.regionBegin[rank]) {
-  const std::size_t stretch = stretchOf(program);
-  const auto bytes = static_cast<std::size_t>(hsap::arenaBytes(program, rank));
-  arena_.reset(std::aligned_alloc(64, (bytes / 64 + 1) * 64));
-  if (arena_ == nullptr) throw std::bad_alloc();
+    : program_(program),
+      firstRegion_(program.rank.regionBegin[rank]),
+      arena_(static_cast<std::size_t>(program.rank.arenaBytes[rank])) {
   for (std::int32_t region = firstRegion_; region < program.rank.regionBegin[rank + 1]; ++region) {
-    const std::int32_t width = program.tensor.width[program.region.tensor[region]];
-    const std::size_t offset = stretch * static_cast<std::size_t>(program.region.offset[region]);
-    auto* data = reinterpret_cast<float*>(static_cast<char*>(arena_.get()) + offset);
-    views_.push_back({data, std::ptrdiff_t{program.regionBox(region).tokens()} * width, width});
-    stable_.push_back(ownMemory[region] && program.tensor.role[program.region.tensor[region]] == 0);
+    const std::int32_t tensor = program.region.tensor[region], width = program.tensor.width[tensor];
+    std::byte* data = arena_.data() + static_cast<std::size_t>(program.region.offset[region]);
+    views_.emplace_back(data, std::ptrdiff_t{program.regionBox(region).tokens()} * width, width, program.storedTypeOf(tensor));
+    stable_.push_back(ownMemory[region] && program.tensor.role[tensor] == 0);
   }
   // Only what no op writes stays as it was filled. Of the ops that may write an input, a receive writes all its operands, the
   // others their first.
@@ -91,31 +87,28 @@ RankMemory::RankMemory(const Program& program, std::int32_t rank, const std::vec
   }
 }
 
-View RankMemory::view(std::int32_t operandRow) const {
+BlockView RankMemory::view(std::int32_t operandRow) const {
   return viewAt(program_.operand.region[operandRow], program_.operand.tokenBegin[operandRow],
                 program_.operand.headBegin[operandRow]);
 }
 
-View RankMemory::viewAt(std::int32_t region, std::int32_t token, std::int32_t head) const {
-  View view = views_[region - firstRegion_];
-  view.data += (head - program_.region.headBegin[region]) * view.headStride +
-               (token - program_.region.tokenBegin[region]) * view.tokenStride;
-  return view;
+BlockView RankMemory::viewAt(std::int32_t region, std::int32_t token, std::int32_t head) const {
+  return views_[region - firstRegion_].at(token - program_.region.tokenBegin[region], head - program_.region.headBegin[region]);
 }
 
-void RankMemory::alias(std::int32_t region, const View& view) {
+void RankMemory::alias(std::int32_t region, const BlockView& view) {
   views_[region - firstRegion_] = view;
   stable_[region - firstRegion_] = true;
 }
 
 void RankMemory::touch(bool alias) const {
-  constexpr std::size_t page = 4096 / sizeof(float);
+  constexpr std::size_t page = 4096;
   for (std::size_t i = 0; i < views_.size(); ++i) {
     const std::int32_t region = firstRegion_ + static_cast<std::int32_t>(i);
     if (alias && (program_.region.flags[region] & regionHandedOver) != 0) continue;
-    const std::size_t count = views_[i].headStride * program_.regionBox(region).heads();
-    for (std::size_t element = 0; element < count; element += page) views_[i].data[element] = 0;
-    views_[i].data[count - 1] = 0;
+    const auto bytes = static_cast<std::size_t>(program_.heldBytes(region));
+    for (std::size_t at = 0; at < bytes; at += page) views_[i].data[at] = std::byte{0};
+    views_[i].data[bytes - 1] = std::byte{0};
   }
 }
 
@@ -124,7 +117,7 @@ void RankMemory::setEmpty(std::int32_t region) const {
   const bool isLse = program_.tensor.code[tensor] == static_cast<std::int32_t>(TensorCode::lse);
   const Box box = program_.regionBox(region);
   const std::size_t count = static_cast<std::size_t>(box.tokens()) * box.heads() * program_.tensor.width[tensor];
-  std::fill_n(views_[region - firstRegion_].data, count, isLse ? -std::numeric_limits<float>::infinity() : 0.0f);
+  std::fill_n(views_[region - firstRegion_].as<float>().data, count, isLse ? -std::numeric_limits<float>::infinity() : 0.0f);
 }
 
 template <typename Visit>
@@ -152,11 +145,12 @@ void RankMemory::fillInputs(const RunOptions& options, const std::function<void(
 void RankMemory::fillInput(std::int32_t region, const Box& box, const RunOptions& options) const {
   const AttentionProblem& problem = program_.problem;
   const std::int32_t width = program_.tensor.width[program_.region.tensor[region]];
-  const View target = viewAt(region, box.tokenBegin, box.headBegin);
-  const auto generate = [&](InputTensor tensor) {
-    options.inputs.fill(tensor, target, box.tokenBegin, box.tokenEnd, box.headBegin, box.headEnd, width);
-  };
-  switch (static_cast<TensorCode>(program_.tensor.code[program_.region.tensor[region]])) {
+  const BlockView target = viewAt(region, box.tokenBegin, box.headBegin);
+  const auto generate = [&](InputTensor tensor) { generateBlock(options.inputs, tensor, box, width, target); };
+  const std::int32_t tensor = program_.region.tensor[region];
+  if (float* given = options.tensor(tensor))
+    return copyBlock(target, globalView(given, program_.rowsOf(tensor), box, width), box.tokens(), box.heads(), width, false);
+  switch (static_cast<TensorCode>(program_.tensor.code[tensor])) {
     case TensorCode::q:
       return generate(InputTensor::q);
     case TensorCode::k:
@@ -167,23 +161,24 @@ void RankMemory::fillInput(std::int32_t region, const Box& box, const RunOptions
       return generate(InputTensor::dO);
     case TensorCode::lse: {
       // The source is only read: copyBlock takes views, and views do not tell const apart.
-      const View source = globalView(const_cast<float*>(options.savedLse), problem, box, 1);
+      const View source = globalView(const_cast<float*>(options.savedLse), problem.tokens(), box, 1);
       return copyBlock(target, source, box.tokens(), box.heads(), 1, false);
     }
     case TensorCode::delta:
-      return fillDelta(options.inputs, problem, options.savedO, box, target);
+      return fillDelta(options.inputs, problem, options.savedO, box, target.as<float>());
     default:
       throw ProgramError("corrupt program: tensor code " + std::to_string(program_.tensor.code[program_.region.tensor[region]]) +
                          " is not an input the engine can make");
   }
 }
 
-void RankMemory::gatherOutputs(const RunOutputs& outputs) const {
+void RankMemory::gatherOutputs(const RunOptions& options, const RunOutputs& outputs) const {
   eachOwnedBox(1, [&](std::int32_t region, const Box& box) {
     const std::int32_t tensor = program_.region.tensor[region], width = program_.tensor.width[tensor];
-    float* data = outputOf(outputs, static_cast<TensorCode>(program_.tensor.code[tensor]));
+    float* given = options.tensor(tensor);
+    float* data = given != nullptr ? given : outputOf(outputs, static_cast<TensorCode>(program_.tensor.code[tensor]));
     if (data == nullptr) return;
-    copyBlock(globalView(data, program_.problem, box, width), viewAt(region, box.tokenBegin, box.headBegin), box.tokens(),
+    copyBlock(globalView(data, program_.rowsOf(tensor), box, width), viewAt(region, box.tokenBegin, box.headBegin), box.tokens(),
               box.heads(), width, false);
   });
 }

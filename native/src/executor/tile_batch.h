@@ -1,10 +1,12 @@
-// Hands tiles to the kernels in pieces of bounded work, so that a run can be stopped between them.
+// Runs batches of tiles, unit by unit.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "hsap/scratch.h"
 #include "lane.h"
+#include "tile_units.h"
 
 namespace hsap {
 
@@ -13,27 +15,15 @@ class TileBatch {
   TileBatch(const LaneContext& context, const Kernels& kernels, Scratch& scratch)
       : context_(context), kernels_(kernels), scratch_(scratch) {}
 
-  // Runs the tiles of these attend ops, in order. Pieces depend on the tiles alone, so their bits do not depend on timing.
+  // Runs the tiles of these attend ops.
   void run(const std::vector<std::int32_t>& rows);
 
  private:
-  Tile tileOf(std::int32_t row) const;
-  void call(const Tile* tiles, std::size_t count);
-  void runPiece();
-  // A tile with more work than a piece may have: by kv heads, then by queries.
-  void runLarge(std::int32_t row, const Tile& tile);
-  void runQueries(const Tile& heads, double work);
+  void runUnit(const TileUnits& plan, const TileUnit& unit);
 
   const LaneContext& context_;
   const Kernels& kernels_;
   Scratch& scratch_;
-  std::vector<std::int32_t> rows_;
-  std::vector<Tile> tiles_;
-  std::vector<double> work_;
-  double pieceWork_ = 0;
 };
-
-// Unmasked (query, key) pairs of one head.
-std::int64_t unmaskedPairs(const Tile& tile);
 
 }  // namespace hsap

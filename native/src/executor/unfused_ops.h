@@ -14,13 +14,12 @@ namespace hsap {
 
 // A block in memory with its place in global coordinates.
 struct PlacedBlock {
-  View view;
+  BlockView view;
   Box box;
   std::int32_t width = 0;
 
-  float* row(std::int64_t token, std::int64_t head) const {
-    return view.data + head * view.headStride + token * view.tokenStride;
-  }
+  // Of a block stored as fp32, as all but inputs are.
+  float* row(std::int64_t token, std::int64_t head) const { return view.at(token, head).as<float>().data; }
 };
 
 // Which kv head of k's block serves query head h of q's block: (h + offset) / size.

@@ -158,7 +158,10 @@ void LocalEndpoint::take(const Send& send, Receive& receive) {
     if (from.tokens != to.tokens || from.heads != to.heads || from.width != to.width)
       throw std::runtime_error("block " + std::to_string(i) + " from rank " + std::to_string(receive.peer) + " to rank " +
                                std::to_string(rank_) + " differs in size on its two sides");
-    to.aliased = transport_.options().alias && from.stable && to.mayAlias;
+    if (from.bf16 != to.bf16)
+      throw std::runtime_error("block " + std::to_string(i) + " from rank " + std::to_string(receive.peer) + " to rank " +
+                               std::to_string(rank_) + " differs in type on its two sides");
+    to.aliased = transport_.options().alias && from.stable && to.mayAlias && from.view.type == to.view.type;
     if (to.aliased) {
       to.view = from.view;
     } else {
@@ -172,8 +175,7 @@ Clock::time_point LocalEndpoint::arrivalOf(std::int32_t source, const Send& send
   const double rate = transport_.options().linkBytesPerSecond;
   if (!(rate > 0)) return Clock::time_point::min();
   double bytes = 0;
-  for (const OutgoingBlock& block : send.blocks)
-    bytes += static_cast<double>(block.tokens) * block.heads * block.width * (block.bf16 ? 2 : 4);
+  for (const OutgoingBlock& block : send.blocks) bytes += static_cast<double>(block.wireBytes());
   Clock::time_point& freeAt = linkFreeAt_[source];
   const std::chrono::duration<double> duration(bytes / rate);
   freeAt = std::max(freeAt, Clock::now()) + std::chrono::duration_cast<Clock::duration>(duration);

@@ -55,7 +55,8 @@ function expandedTensors({ batch, shape, pass }: Problem, ranks: number): Tensor
   const expanded = { heads, width: headDim, dtype, role: "internal" as const };
   const longestPiece = Math.ceil(tokensOf(batch) / ranks);
   const tensors: TensorSpec[] = [
-    { name: "s", ...expanded, width: longestPiece, accumulates: false },
+    // Scores that were rounded to bf16 would be off by more than twice the rounding of the result.
+    { name: "s", ...expanded, width: longestPiece, dtype: "fp32", accumulates: false },
     { name: "kx", ...expanded, accumulates: false },
     { name: "vx", ...expanded, accumulates: false },
   ];

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
-import { type LoweredSchedule, lower, type Problem, type Schedule, type Trace } from "@hsap/schedule";
+import { type Dtype, type LoweredSchedule, lower, type Problem, type Schedule, type Trace } from "@hsap/schedule";
 import { tokensOf } from "@hsap/workload";
 import { addon, type Isa, type NativeRunOptions, type NativeRunResult, type Perturbation } from "./addon.ts";
 import { EngineError } from "./engine-error.ts";
@@ -10,7 +10,7 @@ import { nativeInputsOf, nativeProblemOf } from "./native-problem.ts";
 export interface RunOptions {
   /** Seed of the generated inputs; 1 if left out. */
   readonly seed?: number;
-  /** Instruction set of the kernels; `auto`, the best that this processor has, if left out. */
+  /** Instruction set of the kernels; `auto`, the best that this processor has for the problem's dtype, if left out. */
   readonly isa?: "auto" | Isa;
   /** `alias` (the default) gives a receiver the sender's pointer where that never changes; `copy` copies every block. Same bits. */
   readonly handOver?: "alias" | "copy";
@@ -79,16 +79,16 @@ function nativeOptionsOf(problem: Problem, options: RunOptions): NativeRunOption
   return {
     ...nativeInputsOf(problem, seed, perturb),
     ...(problem.pass === "backward" && savedOf(problem, options.saved)),
-    isa: isaOf(options.isa ?? "auto"),
+    isa: isaOf(options.isa ?? "auto", problem.shape.dtype),
     alias: handOver === "alias",
     linkBytesPerSecond,
     ...(failAt && { failAt }),
   };
 }
 
-function isaOf(isa: "auto" | Isa): Isa {
+function isaOf(isa: "auto" | Isa, dtype: Dtype): Isa {
   const { isas, isa: best } = addon().info();
-  if (isa === "auto") return best;
+  if (isa === "auto") return dtype === "bf16" && isas.includes("avx512bf16") ? "avx512bf16" : best;
   if (isas.includes(isa)) return isa;
   throw new EngineError(
     "unsupported-isa",
