@@ -42,7 +42,7 @@ struct Row {
   std::int64_t tokens = 0;
   std::string mix;
   double gflops = 0;       // median; forward is 4 * area * heads * headDim operations, backward 2.5 times that
-  double shareOfPeak = 0;  // median of the samples' shares of the peak measured directly before each
+  double shareOfPeak = 0;  // median of the samples' shares of the peak measured directly before and after each
   double error = 0;        // relative L2 error against float64: of o, or the worst of dq, dk and dv; NaN when not measured
 };
 

@@ -5,6 +5,7 @@
 #include "bench_job.h"
 #include "hsap/inputs.h"
 #include "hsap/kernels.h"
+#include "mpi_job.h"
 #include "reference_job.h"
 #include "run_job.h"
 
@@ -29,7 +30,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   Napi::Object result = Napi::Object::New(env);
   Napi::Array isas = Napi::Array::New(env);
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
     if (kernelsFor(isa) != nullptr) isas.Set(isas.Length(), isaName(isa));
   }
   result.Set("isas", isas);
@@ -52,6 +53,13 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("reference", Napi::Function::New(env, coded<startReference>, "reference"));
   exports.Set("bench", Napi::Function::New(env, coded<startBench>, "bench"));
   exports.Set("info", Napi::Function::New(env, info, "info"));
+  exports.Set("mpiDescribe", Napi::Function::New(env, coded<describeMpi>, "mpiDescribe"));
+  exports.Set("mpiJoin", Napi::Function::New(env, coded<joinMpi>, "mpiJoin"));
+  exports.Set("mpiBroadcast", Napi::Function::New(env, coded<broadcastOverMpi>, "mpiBroadcast"));
+  exports.Set("mpiGather", Napi::Function::New(env, coded<gatherOverMpi>, "mpiGather"));
+  exports.Set("mpiFinish", Napi::Function::New(env, coded<finishMpi>, "mpiFinish"));
+  exports.Set("mpiLeave", Napi::Function::New(env, coded<leaveMpi>, "mpiLeave"));
+  exports.Set("mpiFail", Napi::Function::New(env, coded<failMpi>, "mpiFail"));
   exports.Set("inputElement", Napi::Function::New(env, inputElement, "inputElement"));
   return exports;
 }

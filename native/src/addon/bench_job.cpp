@@ -68,6 +68,8 @@ bench::Options optionsFrom(const Napi::Object& from) {
     if (!mix.IsObject()) refuseArgument("mixes", "an array of objects");
     options.mixes.push_back({mix.As<Napi::Object>().Get("name").ToString(), integersAt(mix.As<Napi::Object>(), "lengths")});
   }
+  options.heads = intAt(from, "heads");
+  options.kvHeads = intAt(from, "kvHeads");
   options.repeats = intAt(from, "repeats");
   options.minSampleMs = numberAt(from, "minSampleMs");
   return options;

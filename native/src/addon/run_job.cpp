@@ -1,10 +1,14 @@
 #include "run_job.h"
 
+#include <memory>
 #include <vector>
 
 #include "arguments.h"
 #include "background_job.h"
+#include "hsap/collectives.h"
 #include "hsap/executor.h"
+#include "hsap/output_digest.h"
+#include "mpi_job.h"
 
 namespace hsap::addon {
 
@@ -21,12 +25,21 @@ class RunJob final : public BackgroundJob {
     options_.isa = isaAt(options);
     options_.alias = boolAt(options, "alias");
     options_.linkBytesPerSecond = numberAt(options, "linkBytesPerSecond");
+    if (options.Has("overMpi") && boolAt(options, "overMpi")) {
+      mpi_ = &joinedMpi();
+      const MpiInfo& joined = mpi_->info();
+      if (joined.ranks != program_.ranks())
+        refuseArgument("overMpi", "a program of " + std::to_string(joined.ranks) + " ranks, as many as the job has");
+      options_.rank = joined.rank;
+    }
     if (options.Has("failAt")) {
       const Napi::Object fault = objectAt(options, "failAt");
       options_.fault = Fault{intAt(fault, "rank"), intAt(fault, "op")};
     }
     const double rows = double(program_.problem.heads) * double(program_.problem.tokens());
-    if (program_.problem.backward) {
+    if (options.Has("tensors")) {
+      takeTensors(objectAt(options, "tensors"));
+    } else if (program_.problem.backward) {
       options_.savedO = savedAt(options, "savedO", rows * program_.problem.headDim);
       options_.savedLse = savedAt(options, "savedLse", rows);
     }
@@ -36,6 +49,10 @@ class RunJob final : public BackgroundJob {
   void makeResults(Napi::Env env) {
     results_ = keep(Napi::Object::New(env));
     const AttentionProblem& problem = program_.problem;
+    trace_.beginUs = makeTrace(env, "beginUs");
+    trace_.endUs = makeTrace(env, "endUs");
+    trace_.busyUs = makeTrace(env, "busyUs");
+    if (!options_.tensors.empty()) return;
     const double rows = double(problem.heads) * double(problem.tokens()),
                  kvRows = double(problem.kvHeads) * double(problem.tokens());
     if (problem.backward) {
@@ -46,9 +63,6 @@ class RunJob final : public BackgroundJob {
       outputs_.o = makeOutput(env, "o", rows * problem.headDim);
       outputs_.lse = makeOutput(env, "lse", rows);
     }
-    trace_.beginUs = makeTrace(env, "beginUs");
-    trace_.endUs = makeTrace(env, "endUs");
-    trace_.busyUs = makeTrace(env, "busyUs");
   }
 
   void cancel() override { cancellation_.request(); }
@@ -57,7 +71,12 @@ class RunJob final : public BackgroundJob {
   void work() override {
     try {
       checkProgram(program_);
-      runProgram(program_, options_, outputs_, trace_, cancellation_);
+      if (mpi_ == nullptr) {
+        runProgram(program_, options_, outputs_, trace_, cancellation_);
+        for (std::int32_t rank = 0; rank < program_.ranks(); ++rank) digest_ += digestOfRank(program_, rank, outputs_);
+      } else {
+        runOverMpi();
+      }
     } catch (const ProgramError& error) {
       throw CodedError("corrupt-program", error.what());
     } catch (const RunError& error) {
@@ -67,22 +86,53 @@ class RunJob final : public BackgroundJob {
 
   Napi::Value result(Napi::Env env) override {
     results_.Set("durationUs", Napi::Number::New(env, trace_.durationUs));
+    results_.Set("digestLow", Napi::BigInt::New(env, digest_.low));
+    results_.Set("digestHigh", Napi::BigInt::New(env, digest_.high));
     return results_.Value();
   }
 
  private:
+  // The part of this process's rank; the others run theirs elsewhere.
+  void runOverMpi() {
+    const CollectivePlan collectives = planCollectives(program_, *options_.rank);
+    const std::unique_ptr<Transport> transport = mpi_->makeTransport(collectives.memberSets);
+    options_.transport = transport.get();
+    options_.collectives = &collectives;
+    runProgram(program_, options_, outputs_, trace_, cancellation_);
+    digest_ = digestOfRank(program_, *options_.rank, outputs_);
+  }
+
   static Isa isaAt(const Napi::Object& options) {
     const std::string name = options.Get("isa").ToString().Utf8Value();
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
       if (name == isaName(isa)) return isa;
     }
-    refuseArgument("isa", "scalar, avx2 or avx512");
+    refuseArgument("isa", "scalar, avx2, avx512 or avx512bf16");
   }
 
   static const float* savedAt(const Napi::Object& options, const char* name, double length) {
     const std::span<const float> values = columnAt<float>(options, name);
     if (double(values.size()) != length) refuseArgument(name, std::to_string(std::int64_t(length)) + " elements");
     return values.data();
+  }
+
+  // One array for each tensor of the program, or null.
+  void takeTensors(const Napi::Object& given) {
+    const std::size_t count = program_.tensor.code.size();
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const Napi::Value value = given.Get(i);
+      if (!value.IsTypedArray()) {
+        tensors_.push_back(nullptr);
+        continue;
+      }
+      const double length =
+          double(program_.tensor.heads[i]) * double(program_.rowsOf(std::int32_t(i))) * program_.tensor.width[i];
+      const auto array = value.As<Napi::TypedArray>();
+      if (array.TypedArrayType() != napi_float32_array || double(array.ElementLength()) != length)
+        refuseArgument("tensors", "arrays of their tensors' sizes");
+      tensors_.push_back(value.As<Napi::Float32Array>().Data());
+    }
+    options_.tensors = tensors_;
   }
 
   float* makeOutput(Napi::Env env, const char* name, double length) {
@@ -101,9 +151,12 @@ class RunJob final : public BackgroundJob {
 
   Program program_;
   RunOptions options_;
+  MpiProcess* mpi_ = nullptr;
+  OutputDigest digest_;
   RunOutputs outputs_;
   RunTrace trace_;
   Cancellation cancellation_;
+  std::vector<float*> tensors_;
   std::vector<Napi::ObjectReference> kept_;
   Napi::ObjectReference results_;
 };

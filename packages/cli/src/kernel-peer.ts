@@ -2,11 +2,17 @@ import { median } from "@hsap/bench";
 import type { KernelBenchRow } from "@hsap/engine";
 import { type PackedBatch, seededRandom, tokensOf } from "@hsap/workload";
 
-/** One problem that the peer is timed on: one head, forward, fp32. */
+interface AttentionShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** One problem that the peer is timed on, forward and in fp32. */
 export interface PeerProblem {
   readonly mix: string;
   readonly batch: PackedBatch;
-  readonly headDim: number;
+  readonly shape: AttentionShape;
   readonly mask: "full" | "causal";
 }
 
@@ -14,7 +20,7 @@ export interface PeerProblem {
 interface PeerModule {
   installPeer(say: (line: string) => void): Promise<void>;
   openPeer(problem: {
-    readonly shape: { readonly heads: 1; readonly kvHeads: 1; readonly headDim: number };
+    readonly shape: AttentionShape;
     readonly cuSeqlens: Int32Array;
     readonly causal: boolean;
     readonly q: Float32Array;
@@ -26,9 +32,9 @@ interface PeerModule {
 /** The operator makes a whole rectangle of scores; a problem that would need more than this is left out. */
 export const peerBytesLimit = 2 * 2 ** 30;
 
-/** Bytes that the operator needs for its rectangle: the mask, the mask as numbers, and the scores twice. */
-export function peerBytesOf({ batch }: PeerProblem): number {
-  return tokensOf(batch) ** 2 * (1 + 4 + 4 + 4);
+/** Bytes that the operator needs for its rectangle: the mask, the mask as numbers, and each head's scores twice. */
+export function peerBytesOf({ batch, shape }: PeerProblem): number {
+  return tokensOf(batch) ** 2 * (1 + 4 + shape.heads * (4 + 4));
 }
 
 /** ONNX Runtime's CPU Attention operator, timed on one thread beside the kernels. */
@@ -72,9 +78,11 @@ export class KernelPeer {
 
   /** Opened anew each time, so that only one problem's rectangle is in memory; the first run, which allocates it, is not timed. */
   async #sample(problem: PeerProblem, minSampleMs: number): Promise<number> {
-    const { batch, headDim, mask } = problem;
-    const [q, k, v] = [1, 2, 3].map((seed) => randomTensor(tokensOf(batch) * headDim, seed));
-    const shape = { heads: 1, kvHeads: 1, headDim } as const;
+    const { batch, shape, mask } = problem;
+    const { heads, kvHeads, headDim } = shape;
+    const [q, k, v] = [heads, kvHeads, kvHeads].map((count, i) =>
+      randomTensor(tokensOf(batch) * count * headDim, i + 1),
+    );
     const peer = await this.#module.openPeer({ shape, cuSeqlens: batch.cuSeqlens, causal: mask === "causal", q, k, v });
     try {
       await peer.run();
@@ -95,18 +103,18 @@ export class KernelPeer {
   }
 }
 
-function keyOf({ mix, batch, headDim, mask }: PeerProblem): string {
-  return [mix, tokensOf(batch), headDim, mask].join();
+function keyOf({ mix, batch, shape, mask }: PeerProblem): string {
+  return [mix, tokensOf(batch), shape.headDim, mask].join();
 }
 
-/** Visible pairs only, as for the kernels: 4 * area * headDim. */
-function operationsOf({ batch: { cuSeqlens }, headDim, mask }: PeerProblem): number {
+/** Visible pairs only, as for the kernels: 4 * area * heads * headDim. */
+function operationsOf({ batch: { cuSeqlens }, shape: { heads, headDim }, mask }: PeerProblem): number {
   let area = 0;
   for (let document = 0; document + 1 < cuSeqlens.length; ++document) {
     const length = cuSeqlens[document + 1] - cuSeqlens[document];
     area += mask === "causal" ? (length * (length + 1)) / 2 : length ** 2;
   }
-  return 4 * area * headDim;
+  return 4 * area * heads * headDim;
 }
 
 /** Uniform, of unit variance, as the kernels' inputs. */

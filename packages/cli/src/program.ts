@@ -67,6 +67,8 @@ export interface BenchKernelsOptions {
   readonly tokens?: string;
   readonly mix?: string;
   readonly pack?: string;
+  readonly heads?: string;
+  readonly kvHeads?: string;
   readonly repeats?: string;
   readonly peer?: string;
   readonly json?: boolean;
@@ -198,6 +200,8 @@ export function program(context: CommandContext): Command {
     .option("--mask <list>", "inside a document: causal,full (default: causal)")
     .option("--pass <list>", "forward,backward (default: both)")
     .option("--tokens <list>", "single documents of these lengths (default: 512,4096, if no pack or mix is named)")
+    .option("--heads <n>", "query heads (default: 1)")
+    .option("--kv-heads <n>", "key and value heads; must divide the query heads (default: 1)")
     .option("--mix <list>", "mixes, drawn to fill 8192 tokens")
     .option("--pack <list>", "packs, cut to 8192 tokens (default: instruct-8, if no lengths or mix are given)")
     .option("--repeats <n>", "how often each case is sampled (default: 5)")

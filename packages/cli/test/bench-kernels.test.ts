@@ -50,6 +50,15 @@ describe("hsap bench kernels", () => {
     ]);
   });
 
+  test("measures query heads that share key and value heads, by the work of all of them", async () => {
+    const { exitCode, out } = await hsap(
+      "bench kernels --json --isa scalar --head-dim 16 --heads 6 --kv-heads 2 --tokens 40 --repeats 1",
+    );
+    const report = JSON.parse(out);
+    expect([exitCode, report.heads, report.kvHeads]).toEqual([0, 6, 2]);
+    for (const row of report.rows) expect(row.error).toBeLessThan(3e-6);
+  });
+
   test("shows a person the peak, the share of it and the error", async () => {
     const { exitCode, out } = await hsap("bench kernels --isa scalar --head-dim 64 --tokens 16 --repeats 1");
     expect(exitCode).toBe(0);
@@ -67,6 +76,7 @@ describe("hsap bench kernels", () => {
     ["--tokens 12,x", /invalid tokens: x/],
     ["--head-dim 0", /invalid head-dim: 0/],
     ["--pack nothing", /unknown pack: nothing/],
+    ["--heads 3 --kv-heads 2", /invalid kvHeads: 2 \(must divide 3 heads\)/],
     ["--peer torch", /unknown peer: torch \(must be onnxruntime\)/],
   ])("refuses %s in one line", async (options, message) => {
     const { exitCode, out, err } = await hsap(`bench kernels ${options}`);
@@ -77,7 +87,10 @@ describe("hsap bench kernels", () => {
 
   test("leaves the peer out where its rectangle of tokens does not fit in memory", () => {
     const problem = (tokens: number) =>
-      ({ mix: "single", batch: packedBatch([tokens]), headDim: 64, mask: "full" }) as const;
+      ({
+        ...{ mix: "single", batch: packedBatch([tokens]), mask: "full" },
+        shape: { heads: 1, kvHeads: 1, headDim: 64 },
+      }) as const;
     expect(peerBytesOf(problem(8192))).toBeLessThan(peerBytesLimit);
     expect(peerBytesOf(problem(16384))).toBeGreaterThan(peerBytesLimit);
   });

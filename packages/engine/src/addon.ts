@@ -17,28 +17,29 @@ export interface Addon {
   inputElement(tensor: number, token: number, head: number, column: number, seed: number, bf16: boolean): number;
 }
 
-/** An instruction set that the kernels were built for. */
-export type Isa = "scalar" | "avx2" | "avx512";
-
-/** An instruction set that tile kernels may be written for: those with bf16 dot products are a set of their own. */
-export type KernelIsa = Isa | "avx512bf16";
+/**
+ * An instruction set that the kernels are built for. `avx512bf16` is `avx512` with dot products of bf16 pairs for bf16 inputs.
+ */
+export type Isa = "scalar" | "avx2" | "avx512" | "avx512bf16";
 
 export interface NativeKernelBenchOptions {
-  readonly isas: readonly KernelIsa[];
+  readonly isas: readonly Isa[];
   readonly dtypes: readonly ("fp32" | "bf16")[];
   readonly headDims: Int32Array;
   readonly masks: readonly ("full" | "causal")[];
   readonly passes: readonly ("forward" | "backward")[];
   readonly mixes: readonly { readonly name: string; readonly lengths: Int32Array }[];
+  readonly heads: number;
+  readonly kvHeads: number;
   readonly repeats: number;
   readonly minSampleMs: number;
 }
 
 export interface NativeKernelBench {
-  readonly peaks: readonly { readonly isa: KernelIsa; readonly dtype: "fp32" | "bf16"; readonly gflops: number }[];
+  readonly peaks: readonly { readonly isa: Isa; readonly dtype: "fp32" | "bf16"; readonly gflops: number }[];
   readonly copyBandwidthGBps: number;
   readonly rows: readonly {
-    readonly isa: KernelIsa;
+    readonly isa: Isa;
     readonly dtype: "fp32" | "bf16";
     readonly headDim: number;
     readonly mask: "full" | "causal";

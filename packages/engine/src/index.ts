@@ -1,4 +1,4 @@
-export type { Isa, KernelIsa, Perturbation } from "./addon.ts";
+export type { Isa, Perturbation } from "./addon.ts";
 export { EngineError } from "./engine-error.ts";
 export * from "./engine-info.ts";
 export * from "./kernel-bench.ts";

@@ -1,5 +1,5 @@
 import { InputError } from "@hsap/workload";
-import { addon, type KernelIsa, type NativeKernelBench } from "./addon.ts";
+import { addon, type Isa, type NativeKernelBench } from "./addon.ts";
 import { EngineError } from "./engine-error.ts";
 import { finished } from "./native-job.ts";
 
@@ -11,12 +11,16 @@ export interface LengthMix {
 
 export interface KernelBenchOptions {
   /** Which instruction sets, by default all that this processor has. fp32 on `avx512bf16` is left out: it is that of `avx512`. */
-  readonly isas?: readonly KernelIsa[];
+  readonly isas?: readonly Isa[];
   readonly dtypes: readonly ("fp32" | "bf16")[];
   readonly headDims: readonly number[];
   readonly masks: readonly ("full" | "causal")[];
   readonly passes: readonly ("forward" | "backward")[];
   readonly mixes: readonly LengthMix[];
+  /** Query heads; 1 if left out. */
+  readonly heads?: number;
+  /** Key and value heads, each shared by a group of query heads; must divide them. 1 if left out. */
+  readonly kvHeads?: number;
   /** How often every case is sampled; medians are kept. */
   readonly repeats: number;
   /** A sample repeats its call until it has taken this long (CPU time); 20 if left out. */
@@ -33,8 +37,8 @@ export interface KernelBenchOptions {
 }
 
 /**
- * Rates are GFLOP/s (1e9) of one head on one thread, by CPU time, with `4 * area * headDim` operations forward and 2.5 times
- * that backward. `shareOfPeak` is the median of the samples' shares of the multiply-add peak measured directly before each;
+ * Rates are GFLOP/s (1e9) of one thread, by CPU time, with `4 * area * heads * headDim` operations forward and 2.5 times that
+ * backward. `shareOfPeak` is the median of the samples' shares of the multiply-add peak measured directly before and after each;
  * `error` is relative L2 against float64, of o or the worst of dq, dk and dv, over the first 768 tokens of the mix.
  */
 export type KernelBench = NativeKernelBench;
@@ -48,16 +52,17 @@ export type KernelBenchRow = KernelBench["rows"][number];
  * @throws the signal's reason if it is aborted, or what `afterRound` throws.
  */
 export async function benchKernels(options: KernelBenchOptions): Promise<KernelBench> {
-  const { isas = [], dtypes, headDims, masks, passes, mixes, repeats, minSampleMs = 20, onProgress, signal } = options;
+  const { isas = [], dtypes, headDims, masks, passes, mixes, repeats, onProgress, signal } = options;
+  const { heads = 1, kvHeads = 1, minSampleMs = 20 } = options;
   for (const [name, list] of Object.entries({ dtypes, headDims, masks, passes, mixes })) {
     if (list.length === 0) throw new InputError(`missing ${name}: a benchmark needs at least 1`);
   }
   for (const headDim of headDims) checkCount("headDim", headDim);
-  checkCount("repeats", repeats);
+  for (const [name, count] of Object.entries({ heads, kvHeads, repeats })) checkCount(name, count);
   for (const { name, lengths } of mixes)
     for (const length of Array.from(lengths)) checkCount(`length in ${name}`, length);
   const native = {
-    ...{ isas, dtypes, masks, passes, repeats, minSampleMs },
+    ...{ isas, dtypes, masks, passes, heads, kvHeads, repeats, minSampleMs },
     headDims: Int32Array.from(headDims),
     mixes: mixes.map(({ name, lengths }) => ({ name, lengths: Int32Array.from(lengths) })),
   };

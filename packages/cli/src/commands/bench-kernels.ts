@@ -21,6 +21,8 @@ interface NamedDocuments {
 
 export interface KernelReport extends Omit<KernelBench, "rows"> {
   readonly repeats: number;
+  readonly heads: number;
+  readonly kvHeads: number;
   readonly rows: readonly (KernelBenchRow & { readonly peer: number | null })[];
   /** What the peer was not timed on, one line each. */
   readonly leftOut: readonly string[];
@@ -42,12 +44,17 @@ async function measure(options: BenchKernelsOptions, { output }: CommandContext)
     masks: listOf("mask", options.mask ?? "causal", ["full", "causal"]),
     passes: listOf("pass", options.pass ?? "forward,backward", ["forward", "backward"]),
     mixes: documents.map(({ name, batch }): LengthMix => ({ name, lengths: lengthsOf(batch) })),
+    heads: wholeNumber("heads", options.heads ?? "1"),
+    kvHeads: wholeNumber("kv-heads", options.kvHeads ?? "1"),
     repeats: wholeNumber("repeats", options.repeats ?? "5"),
   };
   if (options.peer !== undefined) oneOf("peer", options.peer, ["onnxruntime"]);
   const timed = cases.passes.includes("forward") && cases.dtypes.includes("fp32");
+  const { heads, kvHeads } = cases;
   const problems: PeerProblem[] = documents.flatMap(({ name, batch }) =>
-    cases.headDims.flatMap((headDim) => cases.masks.map((mask) => ({ mix: name, batch, headDim, mask }))),
+    cases.headDims.flatMap((headDim) =>
+      cases.masks.map((mask) => ({ mix: name, batch, shape: { heads, kvHeads, headDim }, mask })),
+    ),
   );
   const peer =
     options.peer === undefined
@@ -69,6 +76,8 @@ async function measure(options: BenchKernelsOptions, { output }: CommandContext)
     );
     return {
       repeats: cases.repeats,
+      heads,
+      kvHeads,
       peaks: result.peaks,
       copyBandwidthGBps: result.copyBandwidthGBps,
       rows: result.rows.map((row) => ({ ...row, peer: peer?.gflopsOf(row) ?? null })),
@@ -132,16 +141,16 @@ function patientProgress(output: CommandContext["output"]) {
 function leftOutLine(problem: PeerProblem): string {
   const gib = (bytes: number) => `${shortNumber(bytes / 2 ** 30)} GiB`;
   return (
-    `${problem.mix} of ${tokensOf(problem.batch)} tokens, headDim ${problem.headDim}, ${problem.mask}: its mask and scores ` +
+    `${problem.mix} of ${tokensOf(problem.batch)} tokens, headDim ${problem.shape.headDim}, ${problem.mask}: its mask and scores ` +
     `take about ${gib(peerBytesOf(problem))} (at most ${gib(peerBytesLimit)})`
   );
 }
 
 function formatKernels(report: KernelReport, version: string): string {
-  const { rows, peaks, copyBandwidthGBps, leftOut, repeats } = report;
+  const { rows, peaks, copyBandwidthGBps, leftOut, repeats, heads, kvHeads } = report;
   const header = tableHeader(
     version,
-    `medians of ${repeats} interleaved rounds, 1 head, 1 thread, by processor time`,
+    `medians of ${repeats} interleaved rounds, ${headsLine(heads, kvHeads)}, 1 thread, by processor time`,
     "origin: measured",
     ...peaks.map(({ isa, dtype, gflops }) => `peak: ${isa} ${dtype} ${shortNumber(gflops)} GFLOP/s, on registers only`),
     `copy: ${shortNumber(copyBandwidthGBps)} GB/s, read and written`,
@@ -171,6 +180,10 @@ function formatKernels(report: KernelReport, version: string): string {
   );
   const lines = [...leftOut.map((line) => `# without peer: ${line}`), `# ${rows.length} cases`];
   return `${header}${table}${lines.join("\n")}\n`;
+}
+
+function headsLine(heads: number, kvHeads: number): string {
+  return heads === 1 ? "1 head" : `${heads} heads (${kvHeads} for keys and values)`;
 }
 
 type Ratio = Pick<KernelReport["rows"][number], "gflops" | "peer">;
