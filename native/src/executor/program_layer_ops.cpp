@@ -10,6 +10,11 @@ class LayerOpCheck {
   LayerOpCheck(const Program& program, std::int32_t row) : program_(program), row_(row), first_(program.op.operandBegin[row]) {}
 
   void run() const {
+    for (std::int32_t i = 0; i < program_.operandsOf(row_); ++i) {
+      const std::int32_t tensor = program_.tensorOf(first_ + i);
+      if (program_.tensor.dtype[tensor] != 0 && program_.tensor.accumulates[tensor] == 0)
+        refuseOp("has operand ", i, " stored as bf16 (must be fp32)");
+    }
     switch (program_.kindOf(row_)) {
       case OpKind::linear:
         exactly(3), written(2);
