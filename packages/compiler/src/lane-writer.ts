@@ -1,4 +1,4 @@
-import { type Block, opKinds, type Problem, tileMasks } from "@hsap/schedule";
+import { type Block, groupKinds, opKinds, type Problem, tileMasks } from "@hsap/schedule";
 import { type HeadSlice, type Hierarchy, headSlice, rankOf } from "./hierarchy.ts";
 import { cargoes, type Messages } from "./message.ts";
 import type { OwnedRanges } from "./owned-ranges.ts";
@@ -23,6 +23,8 @@ export interface Writing {
 
 const attendCode = opKinds.indexOf("attend");
 const reduceCode = opKinds.indexOf("reduce");
+const p2pCode = groupKinds.indexOf("p2p");
+const allToAllCode = groupKinds.indexOf("allToAll");
 const fullCode = tileMasks.indexOf("full");
 
 /** Writes the program of one lane of one unit after the other: what the unit does, for the lane's heads. */
@@ -34,8 +36,13 @@ export class LaneWriter {
   readonly #contents: readonly Int32Array[];
   /** The first of the blocks that tiles name by their queries, by piece of the unit; -1 before. */
   readonly #queries: Int32Array;
+  /**
+   * The first block of what one lane sends another in an all-to-all of the unit, by sender and receiver: first those that gather
+   * heads, then those that scatter them. -1 before it has been written.
+   */
+  readonly #traded: Int32Array;
   readonly #sums = new Sums();
-  #unit = 0;
+  #unit = -1;
   #lane = 0;
   #rank = 0;
   // The blocks of the keys of the tile written last.
@@ -60,10 +67,12 @@ export class LaneWriter {
     };
     this.#contents = Array.from({ length: ulysses }, () => new Int32Array(messages.round.length).fill(-1));
     this.#queries = new Int32Array(sharding.pieces.begin.length);
+    this.#traded = new Int32Array(2 * ulysses * ulysses);
   }
 
   write(unit: number, lane: number): void {
     const { hierarchy, sharding, messages, traffic } = this.writing;
+    if (unit !== this.#unit) this.#traded.fill(-1);
     this.#unit = unit;
     this.#lane = lane;
     this.#rank = rankOf(hierarchy, unit, lane);
@@ -117,11 +126,11 @@ export class LaneWriter {
     const { table, messages, traffic } = this.writing;
     table.beginGroup();
     for (let i = firstSent; i < pastSent; i++) {
-      table.transfer("send", "p2p", this.#rankOf(messages.to[traffic.sent[i]]));
+      table.transfer(true, p2pCode, this.#rankOf(messages.to[traffic.sent[i]]));
       this.#contentsOf(traffic.sent[i]);
     }
     for (let i = firstReceived; i < pastReceived; i++) {
-      table.transfer("recv", "p2p", this.#rankOf(messages.from[traffic.received[i]]));
+      table.transfer(false, p2pCode, this.#rankOf(messages.from[traffic.received[i]]));
       this.#contentsOf(traffic.received[i]);
     }
   }
@@ -139,16 +148,15 @@ export class LaneWriter {
       let past = firstItem;
       while (past < pastItem && items.cargo[past] === cargoes.keys) past++;
       for (const tensor of this.#codes.keys) {
-        for (let i = firstItem; i < past; i++) table.block(tensor, 0, items.begin[i], items.end[i], headBegin, headEnd);
+        table.blocksOf(tensor, 0, items.begin, items.end, firstItem, past, headBegin, headEnd);
       }
       const part = partialOf(this.#rankOf(messages.from[message]));
       for (const tensor of this.#codes.gradients) {
-        for (let i = past; i < pastItem; i++)
-          table.block(tensor, part, items.begin[i], items.end[i], headBegin, headEnd);
+        if (past < pastItem) table.blocksOf(tensor, part, items.begin, items.end, past, pastItem, headBegin, headEnd);
       }
     }
     // Keys and values, or the gradients of both: two blocks an item.
-    table.operands(contents[message], contents[message] + 2 * (pastItem - firstItem));
+    table.operandsOf(contents[message], contents[message] + 2 * (pastItem - firstItem));
   }
 
   /** The tiles of a step; partial gradients of keys that belong elsewhere are kept apart under this rank's name. */
@@ -161,9 +169,9 @@ export class LaneWriter {
       const k = this.#keyBlocks(tiles.kBegin[tile], tiles.kEnd[tile], part);
       table.compute(attendCode, tiles.mask[tile]);
       table.operand(q);
-      table.operands(k, k + 2);
-      table.operands(q + 1, q + byQuery.length);
-      table.operands(k + 2, k + byKey.length);
+      table.operandsOf(k, k + 2);
+      table.operandsOf(q + 1, q + byQuery.length);
+      table.operandsOf(k + 2, k + byKey.length);
     }
   }
 
@@ -225,23 +233,35 @@ export class LaneWriter {
     table.beginGroup();
     for (let peer = 0; peer < hierarchy.ulysses; peer++) {
       if (peer === this.#lane) continue;
-      for (const kind of ["send", "recv"] as const) {
-        // Gathering, the sender's tokens travel for the receiver's heads; otherwise the other way round.
-        const isOwnTokens = (kind === "send") === isGathering;
-        const tokens = rankOf(hierarchy, this.#unit, isOwnTokens ? this.#lane : peer);
-        const first = owned.rangeBegin[tokens];
-        const past = owned.rangeBegin[tokens + 1];
-        if (first === past) continue;
-        table.transfer(kind, "allToAll", rankOf(hierarchy, this.#unit, peer));
-        const slice = this.#slices[isOwnTokens ? peer : this.#lane];
-        for (const tensor of tensors) {
-          const [headBegin, headEnd] = this.#isOfKeys(tensor) ? slice.kvHeads : slice.heads;
-          for (let range = first; range < past; range++) {
-            table.operand(table.block(tensor, 0, owned.begin[range], owned.end[range], headBegin, headEnd));
-          }
-        }
+      for (let i = 0; i < 2; i++) {
+        const isSend = i === 0;
+        const [sender, receiver] = isSend ? [this.#lane, peer] : [peer, this.#lane];
+        const tokens = rankOf(hierarchy, this.#unit, isGathering ? sender : receiver);
+        const ranges = owned.rangeBegin[tokens + 1] - owned.rangeBegin[tokens];
+        if (ranges === 0) continue;
+        table.transfer(isSend, allToAllCode, rankOf(hierarchy, this.#unit, peer));
+        const first = this.#tradedBlocks(tensors, sender, receiver, isGathering);
+        table.operandsOf(first, first + ranges * tensors.length);
       }
     }
+  }
+
+  /** The first of the blocks that one lane sends another, which both name alike; whoever comes first adds them to the table. */
+  #tradedBlocks(tensors: Int32Array, sender: number, receiver: number, isGathering: boolean): number {
+    const { table, hierarchy, owned } = this.writing;
+    const { ulysses } = hierarchy;
+    const trade = ((isGathering ? 0 : ulysses) + sender) * ulysses + receiver;
+    if (this.#traded[trade] >= 0) return this.#traded[trade];
+    this.#traded[trade] = table.nextBlock;
+    // Gathering, the sender's tokens travel for the receiver's heads; otherwise the other way round.
+    const rank = rankOf(hierarchy, this.#unit, isGathering ? sender : receiver);
+    const slice = this.#slices[isGathering ? receiver : sender];
+    for (const tensor of tensors) {
+      const [headBegin, headEnd] = this.#isOfKeys(tensor) ? slice.kvHeads : slice.heads;
+      const [first, past] = [owned.rangeBegin[rank], owned.rangeBegin[rank + 1]];
+      table.blocksOf(tensor, 0, owned.begin, owned.end, first, past, headBegin, headEnd);
+    }
+    return this.#traded[trade];
   }
 
   #isOfKeys(tensor: number): boolean {

@@ -25,6 +25,7 @@ export class UnitTiles {
   /** Tiles of step s are rows stepBegin[s] up to, not including, stepBegin[s + 1]; step s + 1 is that of round s. */
   readonly stepBegin: Int32Array;
   readonly #isCausal: boolean;
+  readonly #unsorted = new PieceList();
   readonly #arrived = new PieceList();
   #rows = rowNumbers(0);
   #keys = new Uint32Array(0);
@@ -69,7 +70,8 @@ export class UnitTiles {
       this.#rows = new Int32Array(2 * count);
       this.#keys = new Uint32Array(2 * count);
     }
-    const unsorted = new PieceList(count);
+    const unsorted = this.#unsorted;
+    unsorted.length = 0;
     for (let i = first; i < past; i++) {
       for (let row = itemBegin[received[i]]; row < itemBegin[received[i] + 1]; row++) {
         if (items.cargo[row] !== cargoes.keys) continue;
