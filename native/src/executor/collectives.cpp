@@ -107,6 +107,7 @@ class Finder {
       if (!std::binary_search(members.begin(), members.end(), rank) || own.size() != first.size()) return false;
       for (std::size_t i = 0; i < own.size(); ++i) {
         if (own[i].kind != first[i].kind || !isMatched(own[i], i, placeOf)) return false;
+        if (std::max(bytesOf(own[i].sends), bytesOf(own[i].receives)) > largestCollectiveBytes) return false;
         if (own[i].kind == GroupKind::allGather && !givesAllTheSame(own[i], members.size())) return false;
       }
     }
@@ -141,6 +142,17 @@ class Finder {
     std::set<std::int32_t> peers;
     for (const std::int32_t row : group.sends) peers.insert(program_.op.peer[row]);
     return peers.size() == members - 1;
+  }
+
+  std::int64_t bytesOf(const std::vector<std::int32_t>& rows) const {
+    std::int64_t bytes = 0;
+    for (const std::int32_t row : rows) {
+      for (std::int32_t i = program_.op.operandBegin[row]; i < program_.op.operandBegin[row + 1]; ++i) {
+        const Box box = program_.operandBox(i);
+        bytes += std::int64_t{4} * box.tokens() * box.heads() * program_.widthOf(i);
+      }
+    }
+    return bytes;
   }
 
   std::size_t groupCount(std::int32_t rank) const {

@@ -13,6 +13,14 @@ export interface Addon {
     afterSample: (done: number, total: number, goOn: () => void) => void,
   ): NativeJob<NativeKernelBench>;
   info(): { readonly isas: Isa[]; readonly isa: Isa; readonly compiler: string; readonly buildType: string };
+  /** See native/include/hsap/mpi.h; `path` is that of hsap_mpi.so. */
+  mpiDescribe(path: string): { readonly library: string; readonly standard: string };
+  mpiJoin(path: string, options: NativeMpiOptions): NativeMpiInfo;
+  mpiBroadcast(bytes: Uint8Array, root: number): NativeJob<Uint8Array[]>;
+  mpiGather(bytes: Uint8Array, root: number): NativeJob<Uint8Array[]>;
+  mpiFinish(): NativeJob<Uint8Array[]>;
+  mpiLeave(): void;
+  mpiFail(line: string): never;
   /** One element of an input: tensor 0 q, 1 k, 2 v, 3 do. */
   inputElement(tensor: number, token: number, head: number, column: number, seed: number, bf16: boolean): number;
 }
@@ -81,6 +89,28 @@ export interface NativeRunOptions extends NativeInputs {
   readonly savedO?: Float32Array;
   readonly savedLse?: Float32Array;
   readonly failAt?: { readonly rank: number; readonly op: number };
+  /** This process runs its own rank only, in the MPI job that it has joined. */
+  readonly overMpi?: boolean;
+}
+
+export interface NativeMpiOptions {
+  readonly timeoutS: number;
+  readonly pollUs: number;
+  readonly collectives: boolean;
+}
+
+export interface NativeMpiInfo {
+  readonly library: string;
+  readonly standard: string;
+  /** What the library allows threads: `serialized` or `multiple`. */
+  readonly threadLevel: string;
+  readonly rank: number;
+  readonly ranks: number;
+  /** Place among the ranks that share memory with this one, and how many they are. */
+  readonly nodeRank: number;
+  readonly nodeRanks: number;
+  /** Host name of every rank. */
+  readonly hosts: readonly string[];
 }
 
 /** Work on a thread of its own. After `abort` it soon ends with an error of code `aborted`. */
@@ -96,6 +126,9 @@ export interface NativeRunResult {
   readonly endUs: Float64Array;
   readonly busyUs: Float64Array;
   readonly durationUs: number;
+  /** Over the rows of the ranks that ran here (see native/include/hsap/output_digest.h). */
+  readonly digestLow: bigint;
+  readonly digestHigh: bigint;
   readonly o?: Float32Array;
   readonly lse?: Float32Array;
   readonly dq?: Float32Array;

@@ -5,6 +5,7 @@
  * - `corrupt-program`: the lowered schedule cannot be run (the message names rank and op);
  * - `unsupported-isa`: this processor, or this build, lacks the instruction set;
  * - `rank-failed`: a rank threw (the message names rank and op);
+ * - `mpi-missing`: the mpi transport is not built, or this process joined no job; `mpi-failed`: MPI reports an error;
  * - `out-of-memory`, `engine-failed`: what their names say.
  */
 export class EngineError extends Error {

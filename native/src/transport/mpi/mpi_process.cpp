@@ -1,0 +1,217 @@
+// This process as a rank of an MPI job: what hsap_mpi.so exports.
+#include <mpi.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+
+#include "heartbeat.h"
+#include "hsap/mpi.h"
+#include "mpi_calls.h"
+#include "mpi_transport.h"
+
+namespace hsap::mpi {
+
+namespace {
+
+constexpr std::size_t largestPiece = std::size_t{1} << 30;
+// Communicators are a limited thing; more sets of members than this move as single transfers.
+constexpr std::size_t mostCollectives = 256;
+
+class Process final : public MpiProcess {
+ public:
+  explicit Process(const MpiOptions& options);
+
+  const MpiInfo& info() const override { return info_; }
+  std::unique_ptr<Transport> makeTransport(const std::vector<Members>& memberSets) override;
+  void broadcast(std::vector<std::byte>& bytes, std::int32_t root) override;
+  std::vector<std::vector<std::byte>> gather(std::span<const std::byte> bytes, std::int32_t root) override;
+  void leave() noexcept override;
+  void finish() override;
+  [[noreturn]] void fail(const std::string& line) noexcept override;
+
+ private:
+  MPI_Comm duplicateOfWorld() const;
+  void findHosts();
+  void makeCollective(const Members& members);
+  void reportSilence(std::int32_t silent);
+  std::string name(std::int32_t rank) const { return "rank " + std::to_string(rank) + " on " + info_.hosts[rank]; }
+
+  const MpiOptions options_;
+  MpiInfo info_;
+  MpiLinks links_;
+  MPI_Comm control_ = MPI_COMM_NULL;
+  std::atomic<bool> left_ = false;
+  std::optional<Heartbeat> heartbeat_;
+};
+
+void describe(MpiInfo& info) {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0, version = 0, subversion = 0;
+  check(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
+  check(MPI_Get_version(&version, &subversion), "MPI_Get_version");
+  // Implementations go on with who built them and how: after a comma, a line's end or, MPICH, a tab's value.
+  const std::string whole(text, std::find(text, text + length, '\0'));
+  info.library = whole.substr(0, whole.find_first_of(",\n"));
+  std::replace(info.library.begin(), info.library.end(), '\t', ' ');
+  info.standard = std::to_string(version) + "." + std::to_string(subversion);
+}
+
+Process::Process(const MpiOptions& options) : options_(options) {
+  int level = MPI_THREAD_SINGLE;
+  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level), "MPI_Init_thread");
+  describe(info_);
+  if (level < MPI_THREAD_SERIALIZED)
+    throw std::runtime_error(info_.library + " was built without threads (MPI_THREAD_SERIALIZED is needed)");
+  info_.threadLevel = level >= MPI_THREAD_MULTIPLE ? "multiple" : "serialized";
+  MPI_Comm_rank(MPI_COMM_WORLD, &info_.rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &info_.ranks);
+  findHosts();
+  control_ = duplicateOfWorld();
+  links_ = {info_.rank, info_.ranks, duplicateOfWorld(), {}, options.pollUs};
+  heartbeat_.emplace(duplicateOfWorld(), options.timeoutS, [this](std::int32_t silent) { reportSilence(silent); });
+}
+
+MPI_Comm Process::duplicateOfWorld() const {
+  MPI_Comm copy;
+  check(MPI_Comm_dup(MPI_COMM_WORLD, &copy), "MPI_Comm_dup");
+  check(MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  return copy;
+}
+
+void Process::findHosts() {
+  MPI_Comm node;
+  check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  MPI_Comm_rank(node, &info_.nodeRank);
+  MPI_Comm_size(node, &info_.nodeRanks);
+  MPI_Comm_free(&node);
+  constexpr int width = 256;
+  char own[width] = {};
+  gethostname(own, width - 1);
+  std::vector<char> all(static_cast<std::size_t>(width) * info_.ranks);
+  check(MPI_Allgather(own, width, MPI_CHAR, all.data(), width, MPI_CHAR, MPI_COMM_WORLD), "MPI_Allgather");
+  for (int rank = 0; rank < info_.ranks; ++rank) info_.hosts.emplace_back(all.data() + std::size_t{width} * rank);
+}
+
+std::unique_ptr<Transport> Process::makeTransport(const std::vector<Members>& memberSets) {
+  if (options_.collectives) {
+    for (const Members& members : memberSets) makeCollective(members);
+  }
+  return makeMpiTransport(links_, left_);
+}
+
+// Every rank goes through the same list, so members of several sets make their communicators in the same order. Ranks that are
+// not members note the set too, so that all count alike.
+void Process::makeCollective(const Members& members) {
+  static std::map<Members, MPI_Comm> known;
+  if (known.contains(members) || known.size() == mostCollectives) return;
+  MPI_Comm communicator = MPI_COMM_NULL;
+  if (std::binary_search(members.begin(), members.end(), info_.rank)) {
+    guarded("MPI_Comm_create_group", [&] {
+      MPI_Group all, some;
+      MPI_Comm_group(links_.transfers, &all);
+      MPI_Group_incl(all, static_cast<int>(members.size()), members.data(), &some);
+      const int code = MPI_Comm_create_group(links_.transfers, some, 1, &communicator);
+      MPI_Group_free(&all);
+      MPI_Group_free(&some);
+      return code;
+    });
+    check(MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    links_.collectives[members] = communicator;
+  }
+  known[members] = communicator;
+}
+
+void Process::broadcast(std::vector<std::byte>& bytes, std::int32_t root) {
+  std::uint64_t size = bytes.size();
+  const auto give = [&](void* data, std::size_t count) {
+    MPI_Request request;
+    guarded("MPI_Ibcast", [&] { return MPI_Ibcast(data, static_cast<int>(count), MPI_BYTE, root, control_, &request); });
+    await(request, options_.pollUs, left_);
+  };
+  give(&size, sizeof size);
+  bytes.resize(size);
+  for (std::size_t begin = 0; begin < size; begin += largestPiece)
+    give(bytes.data() + begin, std::min<std::size_t>(size - begin, largestPiece));
+}
+
+std::vector<std::vector<std::byte>> Process::gather(std::span<const std::byte> bytes, std::int32_t root) {
+  const auto send = [&](const void* data, std::size_t count) {
+    MPI_Request request;
+    guarded("MPI_Isend", [&] { return MPI_Isend(data, static_cast<int>(count), MPI_BYTE, root, 0, control_, &request); });
+    await(request, options_.pollUs, left_);
+  };
+  const auto receive = [&](void* data, std::size_t count, int from) {
+    MPI_Request request;
+    guarded("MPI_Irecv", [&] { return MPI_Irecv(data, static_cast<int>(count), MPI_BYTE, from, 0, control_, &request); });
+    await(request, options_.pollUs, left_);
+  };
+  std::uint64_t size = bytes.size();
+  if (info_.rank != root) {
+    send(&size, sizeof size);
+    for (std::size_t begin = 0; begin < size; begin += largestPiece)
+      send(bytes.data() + begin, std::min<std::size_t>(size - begin, largestPiece));
+    return {};
+  }
+  std::vector<std::vector<std::byte>> all(info_.ranks);
+  for (int rank = 0; rank < info_.ranks; ++rank) {
+    if (rank == root) {
+      all[rank].assign(bytes.begin(), bytes.end());
+      continue;
+    }
+    receive(&size, sizeof size, rank);
+    all[rank].resize(size);
+    for (std::size_t begin = 0; begin < size; begin += largestPiece)
+      receive(all[rank].data() + begin, std::min<std::size_t>(size - begin, largestPiece), rank);
+  }
+  return all;
+}
+
+void Process::leave() noexcept { left_.store(true); }
+
+void Process::finish() {
+  MPI_Request request;
+  guarded("MPI_Ibarrier", [&] { return MPI_Ibarrier(control_, &request); });
+  await(request, options_.pollUs, left_);
+  heartbeat_->finish();
+  guarded("MPI_Finalize", [] { return MPI_Finalize(); });
+}
+
+// On the heartbeat's own thread.
+void Process::reportSilence(std::int32_t silent) {
+  if (left_.load()) return;
+  const std::string after = " for " + std::to_string(static_cast<int>(options_.timeoutS)) + " s";
+  if (silent < 0) fail("hsap: " + name(info_.rank) + ": MPI has not answered" + after);
+  fail("hsap: " + name(silent) + " was not heard of" + after + " by " + name(info_.rank) +
+       " (it has stalled or ended, or the link to it is cut)");
+}
+
+void Process::fail(const std::string& line) noexcept {
+  left_.store(true);
+  const std::string whole = line + "\n";
+  // One call, so that lines of several ranks do not mix.
+  if (write(STDERR_FILENO, whole.data(), whole.size()) < 0) std::perror("hsap");
+  // MPI may be cut off from those it would have to tell.
+  std::thread([] {
+    std::this_thread::sleep_for(std::chrono::seconds(5));
+    _exit(1);
+  }).detach();
+  MPI_Abort(MPI_COMM_WORLD, 1);
+  _exit(1);
+}
+
+}  // namespace
+
+}  // namespace hsap::mpi
+
+extern "C" [[gnu::visibility("default")]] void hsapDescribeMpi(hsap::MpiInfo& info) { hsap::mpi::describe(info); }
+
+extern "C" [[gnu::visibility("default")]] hsap::MpiProcess& hsapJoinMpi(const hsap::MpiOptions& options) {
+  // Never destroyed: threads of the process may still wait for it when the program ends.
+  static auto* process = new hsap::mpi::Process(options);
+  return *process;
+}

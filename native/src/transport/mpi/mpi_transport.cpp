@@ -1,0 +1,279 @@
+#include "mpi_transport.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "block_packing.h"
+#include "mpi_calls.h"
+
+namespace hsap::mpi {
+
+namespace {
+
+// A count of MPI is an int.
+constexpr std::size_t largestMessage = std::size_t{1} << 30;
+
+// Memory that grows and is kept from group to group.
+class Staging {
+ public:
+  std::byte* reserve(std::size_t bytes) {
+    if (bytes > size_) {
+      memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      size_ = bytes;
+    }
+    return memory_.get();
+  }
+
+ private:
+  std::unique_ptr<std::byte[]> memory_;
+  std::size_t size_ = 0;
+};
+
+class MpiEndpoint final : public Endpoint {
+ public:
+  MpiEndpoint(const MpiLinks& links, const std::atomic<bool>& left, const std::atomic<bool>& aborted)
+      : links_(links), left_(left), aborted_(aborted) {}
+
+  void post(Group& group) override;
+  void wait() override;
+
+ private:
+  // A message, or one gibibyte of it, that is on its way.
+  struct Pending {
+    Receive* receive = nullptr;   // null for a send
+    std::byte* staged = nullptr;  // where the whole message lies if it must be unpacked
+    std::size_t bytes = 0;        // of this message
+  };
+
+  void postTransfers(Group& group);
+  void postReceive(Receive& receive, std::byte* staging, std::size_t bytes);
+  void postSend(const Send& send, std::byte* staging, std::size_t bytes);
+  void postCollective(Group& group, MPI_Comm communicator);
+  void arrived(std::size_t index, const MPI_Status& status);
+  void throwIfAborted() const {
+    if (left_.load() || aborted_.load()) throw TransportAborted();
+  }
+
+  const MpiLinks& links_;
+  const std::atomic<bool>&left_, &aborted_;
+  Group* group_ = nullptr;
+  Staging outgoing_, incoming_;
+  std::vector<MPI_Request> requests_;
+  std::vector<Pending> pending_;  // of each request
+  std::map<const Receive*, int> unfinished_;
+  // Of the collective in flight: bytes and places by member.
+  std::vector<int> sendBytes_, sendAt_, receiveBytes_, receiveAt_;
+  bool collective_ = false;
+};
+
+void MpiEndpoint::post(Group& group) {
+  throwIfAborted();
+  group_ = &group;
+  requests_.clear(), pending_.clear(), unfinished_.clear();
+  collective_ = false;
+  if (group.collective != nullptr) {
+    const auto communicator = links_.collectives.find(group.collective->members);
+    if (communicator != links_.collectives.end()) return postCollective(group, communicator->second);
+  }
+  postTransfers(group);
+}
+
+void MpiEndpoint::postTransfers(Group& group) {
+  std::size_t total = 0;
+  for (const Receive& receive : group.receives) {
+    if (inPlace(std::span<const IncomingBlock>(receive.blocks)) == nullptr)
+      total += wireBytes(std::span<const IncomingBlock>(receive.blocks));
+  }
+  std::byte* staging = incoming_.reserve(total);
+  // Receives first, so that what arrives has its place at once.
+  for (Receive& receive : group.receives) {
+    const std::span<const IncomingBlock> blocks(receive.blocks);
+    const std::size_t bytes = wireBytes(blocks);
+    const bool staged = inPlace(blocks) == nullptr;
+    postReceive(receive, staged ? staging : nullptr, bytes);
+    if (staged) staging += bytes;
+  }
+  total = 0;
+  for (const Send& send : group.sends) {
+    if (inPlace(std::span<const OutgoingBlock>(send.blocks)) == nullptr)
+      total += wireBytes(std::span<const OutgoingBlock>(send.blocks));
+  }
+  staging = outgoing_.reserve(total);
+  for (const Send& send : group.sends) {
+    const std::span<const OutgoingBlock> blocks(send.blocks);
+    const std::size_t bytes = wireBytes(blocks);
+    const bool staged = inPlace(blocks) == nullptr;
+    postSend(send, staged ? staging : nullptr, bytes);
+    if (staged) staging += bytes;
+  }
+}
+
+void MpiEndpoint::postReceive(Receive& receive, std::byte* staging, std::size_t bytes) {
+  std::byte* into = staging != nullptr ? staging : inPlace(std::span<const IncomingBlock>(receive.blocks));
+  for (IncomingBlock& block : receive.blocks) block.aliased = false;
+  for (std::size_t begin = 0; begin == 0 || begin < bytes; begin += largestMessage) {
+    const std::size_t count = std::min(bytes - begin, largestMessage);
+    MPI_Request request;
+    guarded("MPI_Irecv", [&] {
+      return MPI_Irecv(into + begin, static_cast<int>(count), MPI_BYTE, receive.peer, 0, links_.transfers, &request);
+    });
+    requests_.push_back(request);
+    pending_.push_back({&receive, staging, count});
+    ++unfinished_[&receive];
+  }
+}
+
+void MpiEndpoint::postSend(const Send& send, std::byte* staging, std::size_t bytes) {
+  const std::span<const OutgoingBlock> blocks(send.blocks);
+  const std::byte* from = staging != nullptr ? staging : inPlace(blocks);
+  if (staging != nullptr) pack(blocks, staging);
+  for (std::size_t begin = 0; begin == 0 || begin < bytes; begin += largestMessage) {
+    const std::size_t count = std::min(bytes - begin, largestMessage);
+    MPI_Request request;
+    guarded("MPI_Isend",
+            [&] { return MPI_Isend(from + begin, static_cast<int>(count), MPI_BYTE, send.peer, 0, links_.transfers, &request); });
+    requests_.push_back(request);
+    pending_.push_back({nullptr, nullptr, count});
+  }
+}
+
+// Lays everything in the order of members, whose numbers in the communicator are their places in the list.
+void MpiEndpoint::postCollective(Group& group, MPI_Comm communicator) {
+  const auto& [kind, members] = *group.collective;
+  const auto placeOf = [&, &list = members](std::int32_t rank) {
+    return static_cast<std::size_t>(std::lower_bound(list.begin(), list.end(), rank) - list.begin());
+  };
+  std::vector<std::size_t> sendBytes(members.size()), receiveBytes(members.size());
+  for (const Send& send : group.sends) sendBytes[placeOf(send.peer)] += wireBytes(std::span<const OutgoingBlock>(send.blocks));
+  for (const Receive& receive : group.receives)
+    receiveBytes[placeOf(receive.peer)] += wireBytes(std::span<const IncomingBlock>(receive.blocks));
+  const std::size_t own = placeOf(links_.rank);
+  if (kind == GroupKind::allGather && !group.sends.empty())
+    receiveBytes[own] = wireBytes(std::span<const OutgoingBlock>(group.sends.front().blocks));
+
+  const auto layOut = [](const std::vector<std::size_t>& bytes, std::vector<int>& counts, std::vector<int>& places) {
+    counts.clear(), places.clear();
+    std::size_t at = 0;
+    for (const std::size_t count : bytes) {
+      counts.push_back(static_cast<int>(count));
+      places.push_back(static_cast<int>(at));
+      at += count;
+    }
+    return at;
+  };
+  const bool gathers = kind == GroupKind::allGather;
+  std::vector<std::size_t> sent = gathers ? std::vector<std::size_t>{receiveBytes[own]} : sendBytes;
+  const std::size_t sendTotal = layOut(sent, sendBytes_, sendAt_), receiveTotal = layOut(receiveBytes, receiveBytes_, receiveAt_);
+  std::byte *out = outgoing_.reserve(sendTotal), *in = incoming_.reserve(receiveTotal);
+
+  std::vector<std::size_t> filled(members.size());
+  for (const Send& send : group.sends) {
+    const std::span<const OutgoingBlock> blocks(send.blocks);
+    if (gathers) {
+      pack(blocks, out);
+      break;
+    }
+    const std::size_t place = placeOf(send.peer);
+    pack(blocks, out + sendAt_[place] + filled[place]);
+    filled[place] += wireBytes(blocks);
+  }
+  for (Receive& receive : group.receives)
+    for (IncomingBlock& block : receive.blocks) block.aliased = false;
+  MPI_Request request;
+  if (gathers) {
+    guarded("MPI_Iallgatherv", [&] {
+      return MPI_Iallgatherv(out, sendBytes_[0], MPI_BYTE, in, receiveBytes_.data(), receiveAt_.data(), MPI_BYTE, communicator,
+                             &request);
+    });
+  } else {
+    guarded("MPI_Ialltoallv", [&] {
+      return MPI_Ialltoallv(out, sendBytes_.data(), sendAt_.data(), MPI_BYTE, in, receiveBytes_.data(), receiveAt_.data(),
+                            MPI_BYTE, communicator, &request);
+    });
+  }
+  requests_.push_back(request);
+  pending_.push_back({});
+  collective_ = true;
+}
+
+void MpiEndpoint::wait() {
+  Pace pace(links_.pollUs);
+  std::vector<int> indices(requests_.size());
+  std::vector<MPI_Status> statuses(requests_.size());
+  for (std::size_t left = requests_.size(); left > 0;) {
+    throwIfAborted();
+    int count = 0;
+    guarded("MPI_Testsome", [&] {
+      return MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, indices.data(), statuses.data());
+    });
+    if (count == MPI_UNDEFINED) break;
+    for (int i = 0; i < count; ++i) arrived(indices[i], statuses[i]);
+    left -= count;
+    if (count > 0) {
+      pace.restart();
+    } else {
+      pace.pause();
+    }
+  }
+  if (!collective_) return;
+  std::vector<int> at = receiveAt_;
+  for (Receive& receive : group_->receives) {
+    const auto& members = group_->collective->members;
+    int& place = at[std::lower_bound(members.begin(), members.end(), receive.peer) - members.begin()];
+    unpack(incoming_.reserve(0) + place, receive.blocks);
+    place += static_cast<int>(wireBytes(std::span<const IncomingBlock>(receive.blocks)));
+  }
+}
+
+void MpiEndpoint::arrived(std::size_t index, const MPI_Status& status) {
+  const Pending& pending = pending_[index];
+  if (pending.receive == nullptr) return;
+  int bytes = 0;
+  MPI_Get_count(&status, MPI_BYTE, &bytes);
+  if (static_cast<std::size_t>(bytes) != pending.bytes)
+    throw std::runtime_error("rank " + std::to_string(pending.receive->peer) + " sends " + std::to_string(bytes) +
+                             " bytes, rank " + std::to_string(links_.rank) + " takes " + std::to_string(pending.bytes));
+  if (--unfinished_[pending.receive] == 0 && pending.staged != nullptr) unpack(pending.staged, pending.receive->blocks);
+}
+
+class MpiTransport final : public Transport {
+ public:
+  MpiTransport(const MpiLinks& links, const std::atomic<bool>& left)
+      : links_(links), left_(left), endpoint_(links_, left, aborted_) {}
+
+  Endpoint& endpoint(std::int32_t rank) override {
+    if (rank != links_.rank)
+      throw std::logic_error("rank " + std::to_string(rank) + " is not in this process, which is rank " +
+                             std::to_string(links_.rank));
+    return endpoint_;
+  }
+
+  void synchronise() override {
+    MPI_Request request;
+    guarded("MPI_Ibarrier", [&] { return MPI_Ibarrier(links_.transfers, &request); });
+    Pace pace(links_.pollUs);
+    for (int done = 0;;) {
+      if (left_.load() || aborted_.load()) throw TransportAborted();
+      guarded("MPI_Test", [&] { return MPI_Test(&request, &done, MPI_STATUS_IGNORE); });
+      if (done != 0) return;
+      pace.pause();
+    }
+  }
+
+  void abort() noexcept override { aborted_.store(true); }
+
+ private:
+  const MpiLinks links_;
+  const std::atomic<bool>& left_;
+  std::atomic<bool> aborted_ = false;
+  MpiEndpoint endpoint_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> makeMpiTransport(const MpiLinks& links, const std::atomic<bool>& left) {
+  return std::make_unique<MpiTransport>(links, left);
+}
+
+}  // namespace hsap::mpi
