@@ -59,6 +59,11 @@ struct RunOptions {
   // Of the forward pass, needed for a backward pass: o [heads][tokens][headDim] and lse [heads][tokens].
   const float* savedO = nullptr;
   const float* savedLse = nullptr;
+  // By row of the program's tensor table: whole tensors [head][row][width] from which inputs are taken, instead of being generated, and
+  // into which each rank writes its rows of the outputs. Empty, or null for a tensor, where the caller has none.
+  std::span<float* const> tensors = {};
+
+  float* tensor(std::int32_t row) const { return tensors.empty() ? nullptr : tensors[static_cast<std::size_t>(row)]; }
 };
 
 // Global tensors [head][token][width] into which each rank writes the rows it owns; null where not wanted.

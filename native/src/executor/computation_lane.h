@@ -26,6 +26,7 @@ class ComputationLane {
   void reduce(std::int32_t row);
   void copy(std::int32_t row);
   void runUnfused(std::int32_t row);
+  void runLayer(std::int32_t row);
 
   PlacedBlock block(std::int32_t operandRow) const;
   HeadGroups groupsOf(std::int32_t qOperand, std::int32_t kOperand) const;
