@@ -1,4 +1,5 @@
 import { levelBetween } from "@hsap/cluster";
+import type { Calls, Groups } from "./program-items.ts";
 import type { PreparedSchedule, Run } from "./simulate.ts";
 
 /** How one rank spends the step, in microseconds; the first three add up to the step. */
@@ -14,8 +15,22 @@ export interface RankBreakdown {
   readonly exposedByLevelUs: readonly number[];
 }
 
+/** What a breakdown needs to know of the programs that ran. */
+export interface ProgramsThatRan {
+  readonly schedule: PreparedSchedule["schedule"];
+  readonly items: {
+    readonly ranks: number;
+    readonly calls: Pick<Calls, "begin">;
+    readonly groups: Pick<Groups, "begin" | "opBegin" | "opEnd">;
+  };
+  readonly transfers: Pick<PreparedSchedule["transfers"], "collectiveOf" | "collectives" | "rankOfGroup">;
+}
+
 /** Reads the breakdown of every rank off the times of a run. */
-export function rankBreakdowns(prepared: PreparedSchedule, run: Run): RankBreakdown[] {
+export function rankBreakdowns(
+  prepared: ProgramsThatRan,
+  run: Pick<Run, "nowUs" | "callBeginUs" | "callEndUs" | "groupMetUs" | "groupEndUs">,
+): RankBreakdown[] {
   const { items, schedule } = prepared;
   const levels = schedule.problem.cluster.levels.length;
   return Array.from({ length: items.ranks }, (_, rank) => {
@@ -42,7 +57,7 @@ export function rankBreakdowns(prepared: PreparedSchedule, run: Run): RankBreakd
   });
 }
 
-function levelOfGroup({ items, transfers, schedule }: PreparedSchedule, group: number): number {
+function levelOfGroup({ items, transfers, schedule }: ProgramsThatRan, group: number): number {
   const collective = transfers.collectiveOf[group];
   if (collective >= 0) return transfers.collectives[collective].level;
   let level = 0;

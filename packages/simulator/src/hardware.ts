@@ -5,6 +5,7 @@ import { type GroupKind, groupKinds } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { parse } from "yaml";
 import { z } from "zod";
+import { type ThreadMachine, threadMachineSchema } from "./threads/thread-machine.ts";
 
 /**
  * What the simulator knows of a device and of the libraries that drive it, besides what the cluster says of links and peaks.
@@ -22,6 +23,8 @@ export interface Hardware {
   };
   /** Communication libraries by name. */
   readonly libraries: Readonly<Record<string, Communication>>;
+  /** Where ranks are threads that share the cores of one machine: then a prediction is of that, unless a kernel is named. */
+  readonly threads?: ThreadMachine | undefined;
 }
 
 /** An attention kernel, and what its usual callers do around each call. */
@@ -218,6 +221,7 @@ const hardwareSchema = z.strictObject({
       collectives: z.partialRecord(z.enum(groupKinds), collective),
     }),
   ),
+  threads: threadMachineSchema.optional(),
 });
 
 function withoutSources(value: unknown): unknown {

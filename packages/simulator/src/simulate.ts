@@ -1,5 +1,5 @@
 import { levelBetween } from "@hsap/cluster";
-import { dataWaitsOf, opKinds, type Schedule, type Trace } from "@hsap/schedule";
+import { dataWaitsOf, type LoweredSchedule, opKinds, type Schedule, type Trace } from "@hsap/schedule";
 import { type RankBreakdown, rankBreakdowns } from "./breakdown.ts";
 import { type CollectiveInstance, type Transfers, transfersOf } from "./collectives.ts";
 import { type Costs, costsOf } from "./costs.ts";
@@ -9,6 +9,7 @@ import { type Floors, floorsOf } from "./floors.ts";
 import { type Communication, type Hardware, hardwareOf, namedEntry } from "./hardware.ts";
 import { LinkMap } from "./links.ts";
 import { type ProgramItems, programItemsOf } from "./program-items.ts";
+import { simulateThreads } from "./threads/simulate-threads.ts";
 
 export interface SimulationOptions {
   /** What is known of the device and its libraries; that of the cluster's device where left out. */
@@ -21,6 +22,8 @@ export interface SimulationOptions {
   readonly waits?: Int32Array | undefined;
   /** Device time of each op, in microseconds, instead of the kernel's: what a measured run took. */
   readonly measuredUs?: Float64Array | undefined;
+  /** The lowered schedule, if known: threads of one machine hand over what it says may be handed over. */
+  readonly lowered?: LoweredSchedule | undefined;
 }
 
 /** What a schedule is predicted to do on the cluster of its problem. */
@@ -52,6 +55,9 @@ export interface PreparedSchedule {
  */
 export function simulate(schedule: Schedule, options: SimulationOptions = {}): Simulation {
   const hardware = options.hardware ?? hardwareOf(schedule.problem.cluster);
+  // Where computation was measured, or a kernel is named, every rank has a device of its own.
+  if (hardware.threads !== undefined && options.measuredUs === undefined && options.kernel === undefined)
+    return simulateThreads(schedule, hardware.threads, options.lowered);
   const { ranksPerNic } = namedEntry("library", hardware.libraries, options.library).entry;
   const prepared = prepareSchedule(schedule, ranksPerNic, options.waits);
   return simulatePrepared(prepared, { ...options, hardware });
