@@ -40,6 +40,8 @@ class OperandCheck {
   readonly #rows: readonly number[];
   /** Query heads for each head of a tensor, to compare blocks of tensors with different head counts. */
   readonly #queryHeads: readonly number[];
+  /** Tensors that equations define. */
+  readonly #defined: ReadonlySet<string>;
   readonly #tileRows: Readonly<Partial<Record<OpKind, readonly string[]>>>;
   readonly #tileOutputs: Readonly<Partial<Record<OpKind, Readonly<Record<number, string>>>>>;
 
@@ -47,6 +49,7 @@ class OperandCheck {
     const { pass } = schedule.problem;
     this.#rows = schedule.tensors.map((spec) => rowsOf(spec, schedule.problem));
     this.#queryHeads = queryHeadsOf(schedule);
+    this.#defined = new Set((schedule.equations ?? []).flatMap(({ writes }) => writes));
     this.#tileRows = Object.fromEntries(Object.entries(tileRows[pass]).map(([kind, rows]) => [kind, rows.split(" ")]));
     this.#tileOutputs = tileOutputs[pass];
   }
@@ -131,7 +134,11 @@ class OperandCheck {
   /** `name` is the output that belongs here, if one does. */
   #outputFault(id: number, name: string | undefined): Fault | undefined {
     const { role, name: own, width } = this.#specOf(id);
-    if (name === undefined) return role === "output" ? { what: "an output cannot be read here", block: id } : undefined;
+    // What equations define may be read wherever it is complete, which the replay sees to.
+    if (name === undefined)
+      return role === "output" && !this.#defined.has(own)
+        ? { what: "an output cannot be read here", block: id }
+        : undefined;
     const fits =
       role === "internal" ? width === (name === "lse" ? 1 : this.schedule.problem.shape.headDim) : own === name;
     return fits && role !== "input" ? undefined : { what: `is not ${name}, or a partial sum of it`, block: id };

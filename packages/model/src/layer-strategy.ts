@@ -1,0 +1,25 @@
+import type { Degrees, Layout, Schedule, StrategyOptions } from "@hsap/schedule";
+import type { ModelProblem } from "./model-problem.ts";
+import type { StageName } from "./stage.ts";
+
+/** The schedules of a step; all have the same layout. */
+export type StepSchedules = Readonly<Record<StageName, Schedule>>;
+
+/** A way to spread a whole model over ranks: a pure function from a model problem to the schedules of its stages. */
+export interface LayerStrategy {
+  readonly name: string;
+  readonly summary: string;
+  readonly citation: string;
+  readonly degreeNames: readonly string[];
+  defaultDegrees(problem: ModelProblem): Degrees;
+  /** Throws an InputError, in the system's own terms, for a problem or degrees that it does not support. */
+  compile(problem: ModelProblem, degrees: Degrees, options?: StrategyOptions): StepSchedules;
+}
+
+/** What the stages of one step share. */
+export interface StageContext {
+  readonly problem: ModelProblem;
+  readonly strategy: string;
+  readonly degrees: Degrees;
+  readonly layout: Layout;
+}

@@ -1,0 +1,32 @@
+import type { Cluster } from "@hsap/cluster";
+import { type AttentionShape, checkProblem, type Dtype, type Pass, type Problem } from "@hsap/schedule";
+import type { PackedBatch } from "@hsap/workload";
+import type { ModelShape } from "./presets.ts";
+
+/** What a layer strategy may look at: one step of a model on a packed batch. */
+export interface ModelProblem {
+  readonly model: ModelShape;
+  readonly batch: PackedBatch;
+  readonly cluster: Cluster;
+  /** What activations and weights travel and lie as; sums are fp32. */
+  readonly dtype: Dtype;
+  /** Tokens whose logits are held at once. */
+  readonly lossChunk: number;
+}
+
+export const attentionShapeOf = ({ model, dtype }: Pick<ModelProblem, "model" | "dtype">): AttentionShape => ({
+  heads: model.heads,
+  kvHeads: model.kvHeads,
+  headDim: model.headDim,
+  dtype,
+});
+
+/** The attention inside of one layer, causal. */
+export const attentionProblemOf = (problem: ModelProblem, pass: Pass): Problem =>
+  checkProblem({
+    batch: problem.batch,
+    shape: attentionShapeOf(problem),
+    cluster: problem.cluster,
+    mask: "causal",
+    pass,
+  });

@@ -1,0 +1,272 @@
+import {
+  type Block,
+  type Degrees,
+  type Layout,
+  type ProgramBuilder,
+  type Schedule,
+  ScheduleBuilder,
+  type Strategy,
+  type StrategyOptions,
+  type TokenRange,
+} from "@hsap/schedule";
+import { InputError } from "@hsap/workload";
+import { endStages } from "./end-stages.ts";
+import type { LayerStrategy, StageContext } from "./layer-strategy.ts";
+import { attentionProblemOf, type ModelProblem } from "./model-problem.ts";
+import { type HeadRange, SplicedAttention } from "./spliced-attention.ts";
+import { gradientOf, layerWeights, savedTensors, stageEquations, stageTensors } from "./stage.ts";
+import { type WeightPlacement, WeightShards } from "./weight-shards.ts";
+
+/**
+ * Any attention strategy as a strategy for whole layers. Each rank computes norms, projections and the feed-forward part for its own
+ * tokens; the strategy's own schedule stands between the projections. Weights are replicated or sharded by rows (ZeRO-3, Rajbhandari
+ * et al., arXiv 1910.02054): gathered before a layer, gradients reduce-scattered after it.
+ */
+export function sequenceParallel(attention: Strategy, placement: WeightPlacement): LayerStrategy {
+  return {
+    name: attention.name,
+    summary: `${attention.summary} Weights are ${placement}.`,
+    citation: attention.citation,
+    degreeNames: attention.degreeNames,
+    defaultDegrees: (problem) => attention.defaultDegrees(attentionProblemOf(problem, "forward")),
+
+    compile(problem, degrees, options = {}) {
+      const forward = attentionOf(attention, problem, degrees, options, "forward");
+      const backward = attentionOf(attention, problem, degrees, options, "backward");
+      const { layout } = forward.schedule;
+      if (!sameLayout(layout, backward.schedule.layout))
+        throw new InputError(`unsupported strategy: ${attention.name} (its passes have different layouts)`);
+      const context: StageContext = { problem, strategy: attention.name, degrees, layout };
+      return {
+        ...endStages(context, placement),
+        layerForward: layerForward(context, placement, forward, backward),
+        layerBackward: layerBackward(context, placement, backward),
+      };
+    },
+  };
+}
+
+function attentionOf(
+  attention: Strategy,
+  problem: ModelProblem,
+  degrees: Degrees,
+  options: StrategyOptions,
+  pass: "forward" | "backward",
+): SplicedAttention {
+  return new SplicedAttention(attention.compile(attentionProblemOf(problem, pass), degrees, options));
+}
+
+const sameLayout = (a: Layout, b: Layout): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** One rank's part of a stage, with short names for its blocks. */
+class Seat {
+  readonly program: ProgramBuilder;
+
+  constructor(
+    readonly builder: ScheduleBuilder,
+    readonly shards: WeightShards,
+    readonly attention: SplicedAttention,
+    readonly rank: number,
+  ) {
+    this.program = builder.rank(rank);
+  }
+
+  /** All column groups of some tokens, or those given. */
+  at(name: string, tokens: TokenRange, heads?: HeadRange): Block {
+    return this.builder.block(name, tokens, heads);
+  }
+
+  /** This rank's share of a weight's gradient, or of some of its column groups or rows. */
+  share(weight: string, of: { heads?: HeadRange; rows?: HeadRange } = {}): Block {
+    return this.#piece(this.shards.whole(gradientOf(weight), 1 + this.rank), of);
+  }
+
+  weight(name: string, of: { heads?: HeadRange; rows?: HeadRange } = {}): Block {
+    return this.#piece(this.shards.whole(name), of);
+  }
+
+  /** Ranges of heads in which attention wants `tensor` on this rank. */
+  slices(tensor: string): HeadRange[] {
+    const heads = this.builder.tensors.find(({ name }) => name === tensor)?.heads ?? 1;
+    return this.attention.slices(this.rank, tensor, heads);
+  }
+
+  #piece(block: Block, { heads, rows }: { heads?: HeadRange; rows?: HeadRange }): Block {
+    return {
+      ...block,
+      ...(heads === undefined ? {} : { headBegin: heads[0], headEnd: heads[1] }),
+      ...(rows === undefined ? {} : { tokenBegin: rows[0], tokenEnd: rows[1] }),
+    };
+  }
+}
+
+/** Rows of `wo` that belong to some heads. */
+const rowsOfHeads = ([begin, end]: HeadRange, headDim: number): HeadRange => [begin * headDim, end * headDim];
+
+function layerForward(
+  { problem, strategy, degrees, layout }: StageContext,
+  placement: WeightPlacement,
+  attention: SplicedAttention,
+  backward: SplicedAttention,
+): Schedule {
+  const seats = seatsOf(problem, "layerForward", { problem, strategy, degrees, layout }, placement, attention);
+  seats.forEach((seat, rank) => {
+    // What the backward pass wants in another form than the layout's is left in that form.
+    for (const name of savedTensors)
+      if (backward.isResident(name)) seat.program.hold(...backward.residentBlocks(rank, name));
+    seat.shards.gather(rank, layerWeights);
+    for (const tokens of layout[rank]) project(seat, tokens);
+    attention.append(seat.program, rank);
+    for (const tokens of layout[rank]) finish(seat, tokens, problem.model.headDim);
+  });
+  return seats[0].builder.finish();
+}
+
+function seatsOf(
+  problem: ModelProblem,
+  stage: "layerForward" | "layerBackward",
+  { strategy, degrees, layout }: StageContext,
+  placement: WeightPlacement,
+  attention: SplicedAttention,
+): Seat[] {
+  const tensors = [
+    ...stageTensors(problem, stage).map((spec) => attention.adapted(spec)),
+    ...attention.ownTensors.map((spec) => ({ ...spec, role: "internal" as const })),
+  ];
+  const { problem: own } = attention.schedule;
+  const builder = new ScheduleBuilder(own, strategy, degrees, layout, tensors, stageEquations[stage]);
+  const shards = new WeightShards(builder, placement, attention.owners, layout.length);
+  return layout.map((_, rank) => new Seat(builder, shards, attention, rank));
+}
+
+/** x -> q, k, v */
+function project(seat: Seat, tokens: TokenRange): void {
+  const { program } = seat;
+  const n1 = seat.at("n1", tokens);
+  program.compute("rmsNorm", [seat.at("x", tokens), seat.weight("g1"), n1]);
+  for (const [name, weight] of [
+    ["q", "wq"],
+    ["k", "wk"],
+  ] as const) {
+    const unturned = `${name}0`;
+    program.compute("linear", [n1, seat.weight(weight), seat.at(unturned, tokens)]);
+    for (const heads of seat.slices(name))
+      program.compute("rotary", [seat.at(unturned, tokens, heads), seat.at(name, tokens, heads)]);
+  }
+  for (const heads of seat.slices("v"))
+    program.compute("linear", [n1, seat.weight("wv", { heads }), seat.at("v", tokens, heads)]);
+}
+
+/** x, o -> y */
+function finish(seat: Seat, tokens: TokenRange, headDim: number): void {
+  const { program } = seat;
+  const at = (name: string) => seat.at(name, tokens);
+  program.compute("add", [at("x"), at("h")]);
+  for (const heads of seat.slices("o")) {
+    const rows = rowsOfHeads(heads, headDim);
+    program.compute("linear", [seat.at("o", tokens, heads), seat.weight("wo", { rows }), at("h")]);
+  }
+  program.compute("rmsNorm", [at("h"), seat.weight("g2"), at("n2")]);
+  program.compute("linear", [at("n2"), seat.weight("wg"), at("gate")]);
+  program.compute("linear", [at("n2"), seat.weight("wu"), at("up")]);
+  program.compute("swiglu", [at("gate"), at("up"), at("m")]);
+  program.compute("add", [at("h"), at("y")]);
+  program.compute("linear", [at("m"), seat.weight("wd"), at("y")]);
+}
+
+function layerBackward(context: StageContext, placement: WeightPlacement, attention: SplicedAttention): Schedule {
+  const { problem, layout } = context;
+  const seats = seatsOf(problem, "layerBackward", context, placement, attention);
+  seats.forEach((seat, rank) => {
+    for (const name of savedTensors)
+      if (attention.isResident(name)) seat.program.hold(...attention.residentBlocks(rank, name));
+    seat.shards.gather(rank, layerWeights);
+    for (const tokens of layout[rank]) unfinish(seat, tokens, problem.model.headDim);
+    handOverDelta(seat, layout);
+    attention.append(seat.program, rank);
+    for (const tokens of layout[rank]) unproject(seat, tokens);
+    seat.shards.reduce(rank, layerWeights);
+  });
+  return seats[0].builder.finish();
+}
+
+/** dy -> dh, do, delta and the gradients of the weights behind attention. */
+function unfinish(seat: Seat, tokens: TokenRange, headDim: number): void {
+  const { program } = seat;
+  const at = (name: string) => seat.at(name, tokens);
+  program.compute("swiglu", [at("gate"), at("up"), at("m")]);
+  program.compute("linearInputGradient", [at("dy"), seat.weight("wd"), at("dm")]);
+  program.compute("linearWeightGradient", [at("m"), at("dy"), seat.share("wd")]);
+  program.compute("swigluGradient", [at("gate"), at("up"), at("dm"), at("dgate"), at("dup")]);
+  program.compute("rmsNorm", [at("h"), seat.weight("g2"), at("n2")]);
+  program.compute("linearWeightGradient", [at("n2"), at("dgate"), seat.share("wg")]);
+  program.compute("linearWeightGradient", [at("n2"), at("dup"), seat.share("wu")]);
+  program.compute("linearInputGradient", [at("dgate"), seat.weight("wg"), at("dn2")]);
+  program.compute("linearInputGradient", [at("dup"), seat.weight("wu"), at("dn2")]);
+  program.compute("add", [at("dy"), at("dh")]);
+  program.compute("rmsNormGradient", [at("h"), seat.weight("g2"), at("dn2"), at("dh"), seat.share("g2")]);
+  for (const heads of unionOf(seat.slices("do"), seat.slices("delta"))) {
+    const rows = rowsOfHeads(heads, headDim);
+    const [o, dO] = [seat.at("o", tokens, heads), seat.at("do", tokens, heads)];
+    program.compute("linearInputGradient", [at("dh"), seat.weight("wo", { rows }), dO]);
+    program.compute("linearWeightGradient", [o, at("dh"), seat.share("wo", { rows })]);
+    program.compute("rowDot", [o, dO, seat.at("delta", tokens, heads)]);
+  }
+}
+
+/** Brings delta, which its owner makes, to where attention wants it in another form than the layout's. */
+function handOverDelta({ program, attention, rank }: Seat, layout: Layout): void {
+  if (!attention.isResident("delta")) return;
+  const pieces = (owner: number, taker: number) =>
+    attention
+      .residentBlocks(taker, "delta")
+      .flatMap((wanted) =>
+        layout[owner].map((tokens) => ({
+          ...wanted,
+          tokenBegin: Math.max(wanted.tokenBegin, tokens.begin),
+          tokenEnd: Math.min(wanted.tokenEnd, tokens.end),
+        })),
+      )
+      .filter(({ tokenBegin, tokenEnd }) => tokenBegin < tokenEnd);
+  program.exchange(
+    "allToAll",
+    layout.flatMap((_, other) =>
+      other === rank
+        ? []
+        : [
+            { to: other, blocks: pieces(rank, other) },
+            { from: other, blocks: pieces(other, rank) },
+          ],
+    ),
+  );
+}
+
+/** dq, dk, dv, dh -> dx and the gradients of the weights before attention. */
+function unproject(seat: Seat, tokens: TokenRange): void {
+  const { program } = seat;
+  const at = (name: string) => seat.at(name, tokens);
+  program.compute("rmsNorm", [at("x"), seat.weight("g1"), at("n1")]);
+  for (const [name, weight] of [
+    ["dq", "wq"],
+    ["dk", "wk"],
+  ] as const) {
+    const turnedBack = `${name}0`;
+    for (const heads of seat.slices(name))
+      program.compute("rotaryGradient", [seat.at(name, tokens, heads), seat.at(turnedBack, tokens, heads)]);
+    program.compute("linearWeightGradient", [at("n1"), at(turnedBack), seat.share(weight)]);
+    program.compute("linearInputGradient", [at(turnedBack), seat.weight(weight), at("dn1")]);
+  }
+  for (const heads of seat.slices("dv")) {
+    const dv = seat.at("dv", tokens, heads);
+    program.compute("linearWeightGradient", [at("n1"), dv, seat.share("wv", { heads })]);
+    program.compute("linearInputGradient", [dv, seat.weight("wv", { heads }), at("dn1")]);
+  }
+  program.compute("add", [at("dh"), at("dx")]);
+  program.compute("rmsNormGradient", [at("x"), seat.weight("g1"), at("dn1"), at("dx"), seat.share("g1")]);
+}
+
+/** The pieces of two divisions of the same heads. */
+function unionOf(a: readonly HeadRange[], b: readonly HeadRange[]): HeadRange[] {
+  const cuts = [...new Set([...a, ...b].flat())].sort((x, y) => x - y);
+  return cuts.slice(1).map((end, i) => [cuts[i], end] as const);
+}
