@@ -1,4 +1,4 @@
-import { type Block, groupKinds, opKinds, type Problem, tileMasks } from "@hsap/schedule";
+import { groupKinds, opKinds, type Problem, tileMasks } from "@hsap/schedule";
 import { type HeadSlice, type Hierarchy, headSlice, rankOf } from "./hierarchy.ts";
 import { cargoes, type Messages } from "./message.ts";
 import type { OwnedRanges } from "./owned-ranges.ts";
@@ -30,7 +30,6 @@ const fullCode = tileMasks.indexOf("full");
 /** Writes the program of one lane of one unit after the other: what the unit does, for the lane's heads. */
 export class LaneWriter {
   readonly #slices: readonly HeadSlice[];
-  readonly #names: TensorNames;
   readonly #codes: TensorCodes;
   /** The first block of each message that has been written, by lane; -1 before. */
   readonly #contents: readonly Int32Array[];
@@ -54,14 +53,14 @@ export class LaneWriter {
   constructor(readonly writing: Writing) {
     const { problem, table, hierarchy, messages, sharding } = writing;
     const { ulysses } = hierarchy;
-    this.#names = problem.pass === "backward" ? backwardNames : forwardNames;
+    const names = problem.pass === "backward" ? backwardNames : forwardNames;
     this.#slices = Array.from({ length: ulysses }, (_, lane) => headSlice(hierarchy, problem.shape, lane));
-    const codesOf = (names: readonly string[]) => Int32Array.from(names, (name) => table.tensor(name));
+    const codesOf = (tensors: readonly string[]) => Int32Array.from(tensors, (tensor) => table.tensor(tensor));
     this.#codes = {
-      gathered: codesOf(this.#names.gathered),
-      scattered: codesOf(this.#names.scattered),
-      byQuery: codesOf(this.#names.byQuery),
-      byKey: codesOf(this.#names.byKey),
+      gathered: codesOf(names.gathered),
+      scattered: codesOf(names.scattered),
+      byQuery: codesOf(names.byQuery),
+      byKey: codesOf(names.byKey),
       keys: codesOf(["k", "v"]),
       gradients: codesOf(["dk", "dv"]),
     };
@@ -78,7 +77,6 @@ export class LaneWriter {
     this.#rank = rankOf(hierarchy, unit, lane);
     this.#keysBegin = -1;
     this.#queries.fill(-1, sharding.pieceBegin[unit], sharding.pieceBegin[unit + 1]);
-    // As with Ulysses alone, lse stays split by heads, and a backward pass finds q, k, v and lse as the forward pass left them.
     if (hierarchy.ulysses > 1) this.#allToAll(this.#codes.gathered, true);
     let sent = traffic.sentBegin[unit];
     let received = traffic.receivedBegin[unit];
@@ -93,32 +91,6 @@ export class LaneWriter {
       if (received > firstReceived && this.#codes.gradients[0] >= 0) this.#reduce(firstReceived, received);
     }
     if (hierarchy.ulysses > 1) this.#allToAll(this.#codes.scattered, false);
-  }
-
-  /**
-   * A function that lists what ranks keep besides their tokens (see `Schedule.resident`): the tokens of the whole unit,
-   * for the heads of the rank's lane.
-   */
-  residentBlocks(): () => Block[][] {
-    const { owned, hierarchy } = this.writing;
-    const { ulysses, units } = hierarchy;
-    const slices = this.#slices;
-    const tensors = this.#names.resident;
-    return () =>
-      Array.from({ length: units * ulysses }, (_, rank) => {
-        const unit = Math.floor(rank / ulysses);
-        const { heads, kvHeads } = slices[rank % ulysses];
-        const blocks: Block[] = [];
-        for (const tensor of tensors) {
-          const [headBegin, headEnd] = tensor === "k" || tensor === "v" ? kvHeads : heads;
-          const past = owned.rangeBegin[(unit + 1) * ulysses];
-          for (let range = owned.rangeBegin[unit * ulysses]; range < past; range++) {
-            const [tokenBegin, tokenEnd] = [owned.begin[range], owned.end[range]];
-            blocks.push({ tensor, part: 0, tokenBegin, tokenEnd, headBegin, headEnd });
-          }
-        }
-        return blocks;
-      });
   }
 
   /** The same lane of other units holds the same heads, so lanes exchange among themselves. */
@@ -279,7 +251,6 @@ const partialOf = (rank: number): number => 1 + rank;
 interface TensorNames {
   readonly gathered: readonly string[];
   readonly scattered: readonly string[];
-  readonly resident: readonly string[];
   /** Operands of an attend op with its query rows: the first comes before keys and values, the others after them. */
   readonly byQuery: readonly string[];
   /** Operands of an attend op with its key rows; gradients come last. */
@@ -296,7 +267,6 @@ interface TensorCodes extends Readonly<Record<"gathered" | "scattered" | "byQuer
 const forwardNames: TensorNames = {
   gathered: ["q", "k", "v"],
   scattered: ["o"],
-  resident: ["lse"],
   byQuery: ["q", "o", "lse"],
   byKey: ["k", "v"],
 };
@@ -304,7 +274,6 @@ const forwardNames: TensorNames = {
 const backwardNames: TensorNames = {
   gathered: ["do"],
   scattered: ["dq", "dk", "dv"],
-  resident: ["q", "k", "v", "lse", "delta"],
   byQuery: ["q", "do", "lse", "delta", "dq"],
   byKey: ["k", "v", "dk", "dv"],
 };

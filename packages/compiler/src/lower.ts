@@ -1,8 +1,9 @@
-import type { Degrees, Problem, Schedule } from "@hsap/schedule";
+import { attentionTensors, type Degrees, type Problem, type Schedule } from "@hsap/schedule";
 import type { Hierarchy } from "./hierarchy.ts";
 import { LaneWriter } from "./lane-writer.ts";
 import type { Messages } from "./message.ts";
-import { layoutOfRanges, ownedRanges } from "./owned-ranges.ts";
+import { layoutOfRanges, type OwnedRanges, ownedRanges } from "./owned-ranges.ts";
+import { residentBlocks } from "./resident.ts";
 import { ScheduleTable } from "./schedule-table.ts";
 import type { Sharding } from "./shard.ts";
 import { trafficOf } from "./traffic.ts";
@@ -15,6 +16,11 @@ export interface Plan {
   readonly messages: Messages;
 }
 
+/** Programs as nothing but columns, which threads can hand to each other. */
+export interface Programs extends Pick<Schedule, "blocks" | "ops" | "opBegin"> {
+  readonly owned: OwnedRanges;
+}
+
 /**
  * Pass 7, programs. Each rank first trades token shards for head slices with its unit (if units have several ranks), then
  * issues round after round, and between a round and the next computes the tiles on what had arrived before, its own keys
@@ -24,11 +30,9 @@ export interface Plan {
  */
 export function lowerToPrograms(
   problem: Problem,
-  strategy: string,
-  degrees: Degrees,
   { hierarchy, sharding, messages }: Plan,
-  onlyRank?: number,
-): Schedule {
+  onlyRank: number | undefined,
+): Programs {
   const { ulysses, units } = hierarchy;
   const owned = ownedRanges(hierarchy, sharding);
   const traffic = trafficOf(messages, units);
@@ -43,14 +47,17 @@ export function lowerToPrograms(
       table.endRank();
     }
   }
-  const schedule = { problem, strategy, degrees, layout: layoutOfRanges(owned), ...table.finish() };
-  return ulysses === 1 ? schedule : withResident(schedule, writer);
+  return { owned, ...table.finish() };
 }
 
-/** Resident blocks are listed when first asked for: there are many of them, and only allocation and checks look at them. */
-function withResident(schedule: Schedule, writer: LaneWriter): Schedule {
-  const list = writer.residentBlocks();
+/** The schedule of which `programs` are the columns. */
+export function scheduleOf(problem: Problem, degrees: Degrees, { owned, ...columns }: Programs): Schedule {
+  const layout = layoutOfRanges(owned);
+  const schedule = { problem, strategy: "hsap", degrees, layout, tensors: attentionTensors(problem), ...columns };
+  const list = residentBlocks(problem, degrees, owned);
+  if (list === undefined) return schedule;
   let resident: Schedule["resident"];
+  // Listed when first asked for: there are many of these blocks, and only allocation and checks look at them.
   return Object.defineProperty(schedule, "resident", {
     enumerable: true,
     get() {

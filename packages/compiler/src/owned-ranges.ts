@@ -39,7 +39,7 @@ export function ownedRanges({ ulysses, units }: Hierarchy, { pieceBegin, pieces 
       rangeBegin[rank + 1] = ranges.length;
     }
   }
-  return { rangeBegin, begin: ranges.begin, end: ranges.end };
+  return { rangeBegin, begin: ranges.begin.slice(0, ranges.length), end: ranges.end.slice(0, ranges.length) };
 }
 
 /** The ranges as objects, as schedules have them. */

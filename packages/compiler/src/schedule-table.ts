@@ -117,10 +117,10 @@ export class ScheduleTable {
   }
 
   /** The columns, all in one buffer. */
-  finish(): Pick<Schedule, "tensors" | "blocks" | "ops" | "opBegin"> {
+  finish(): Pick<Schedule, "blocks" | "ops" | "opBegin"> {
     const { blocks, ops, operands } = copyOut(this.#room, this.#blocks, this.#ops, this.#operands);
     ops.operandBegin[this.#ops] = this.#operands;
-    return { tensors: this.#tensors, blocks, ops: { ...ops, operands }, opBegin: Int32Array.from(this.#opBegin) };
+    return { blocks, ops: { ...ops, operands }, opBegin: Int32Array.from(this.#opBegin) };
   }
 
   #op(kind: number, attribute: number, peer: number, group: number): void {
