@@ -1,0 +1,24 @@
+// The thread of an AheadCompiler: compiles one request after the other and hands the columns over.
+import { parentPort } from "node:worker_threads";
+import { InputError } from "@hsap/workload";
+import type { Answer, Question } from "./ahead-compiler.ts";
+import { compilePrograms } from "./compile.ts";
+import { chooseDegrees } from "./degrees.ts";
+import type { Programs } from "./lower.ts";
+
+parentPort?.on("message", ({ id, problem, degrees: given, options = {} }: Question) => {
+  try {
+    const degrees = given ?? chooseDegrees(problem);
+    const programs = compilePrograms(problem, degrees, options);
+    parentPort?.postMessage({ id, degrees, programs } satisfies Answer, buffersOf(programs));
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    parentPort?.postMessage({ id, message, isInputError: error instanceof InputError } satisfies Answer);
+  }
+});
+
+/** The memory of the columns, each buffer once. */
+function buffersOf({ blocks, ops, opBegin, owned }: Programs): ArrayBuffer[] {
+  const columns = [...Object.values(blocks), ...Object.values(ops), opBegin, ...Object.values(owned)];
+  return [...new Set(columns.map(({ buffer }) => buffer as ArrayBuffer))];
+}
