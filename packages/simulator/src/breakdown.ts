@@ -1,4 +1,3 @@
-import { levelBetween } from "@hsap/cluster";
 import type { Calls, Groups } from "./program-items.ts";
 import type { PreparedSchedule, Run } from "./simulate.ts";
 
@@ -24,6 +23,7 @@ export interface ProgramsThatRan {
     readonly groups: Pick<Groups, "begin" | "opBegin" | "opEnd">;
   };
   readonly transfers: Pick<PreparedSchedule["transfers"], "collectiveOf" | "collectives" | "rankOfGroup">;
+  readonly links: { levelBetween(from: number, to: number): number };
 }
 
 /** Reads the breakdown of every rank off the times of a run. */
@@ -57,13 +57,12 @@ export function rankBreakdowns(
   });
 }
 
-function levelOfGroup({ items, transfers, schedule }: ProgramsThatRan, group: number): number {
+function levelOfGroup({ items, transfers, schedule, links }: ProgramsThatRan, group: number): number {
   const collective = transfers.collectiveOf[group];
   if (collective >= 0) return transfers.collectives[collective].level;
   let level = 0;
   for (let row = items.groups.opBegin[group]; row < items.groups.opEnd[group]; row++) {
-    const rank = transfers.rankOfGroup[group];
-    level = Math.max(level, levelBetween(schedule.problem.cluster, rank, schedule.ops.peer[row]));
+    level = Math.max(level, links.levelBetween(transfers.rankOfGroup[group], schedule.ops.peer[row]));
   }
   return level;
 }

@@ -113,9 +113,16 @@ export function namedEntry<Entry>(what: string, entries: Readonly<Record<string,
  * @throws InputError if there is neither.
  */
 export function hardwareOf({ device }: Cluster): Hardware {
-  const known = knownHardware();
-  const own = known.find(({ devices }) => devices.includes(device.name));
-  const found = own ?? known.find(({ dtype }) => dtype === device.dtype);
+  // Reading a file takes longer than most simulations, so those that do not name the device come last.
+  const own = hardwareFiles()
+    .filter(({ text }) => text.includes(device.name))
+    .map(parsedOnce)
+    .find(({ devices }) => devices.includes(device.name));
+  const found =
+    own ??
+    hardwareFiles()
+      .map(parsedOnce)
+      .find(({ dtype }) => dtype === device.dtype);
   if (found === undefined) throw new InputError(`no hardware file for device: ${device.name} (${device.dtype})`);
   return found;
 }
@@ -172,14 +179,25 @@ export function sourcesIn(text: string): Record<string, string> {
 
 // Both src and dist are direct children of the package, so the files lie beside either.
 const directory = fileURLToPath(new URL("../hardware/", import.meta.url));
-let read: readonly (Hardware & { readonly dtype: string })[] | undefined;
+let read: readonly HardwareFile[] | undefined;
 
-function knownHardware() {
+interface HardwareFile {
+  readonly name: string;
+  readonly text: string;
+  parsed?: Hardware & { readonly dtype: string };
+}
+
+function hardwareFiles(): readonly HardwareFile[] {
   read ??= readdirSync(directory)
-    .filter((file) => file.endsWith(".yaml"))
+    .filter((name) => name.endsWith(".yaml"))
     .sort()
-    .map((file) => parseHardware(readFileSync(`${directory}${file}`, "utf8"), file));
+    .map((name) => ({ name, text: readFileSync(`${directory}${name}`, "utf8") }));
   return read;
+}
+
+function parsedOnce(file: HardwareFile): Hardware & { readonly dtype: string } {
+  file.parsed ??= parseHardware(file.text, file.name);
+  return file.parsed;
 }
 
 const share = z.number().positive();

@@ -13,6 +13,6 @@ export {
   simulatePrepared,
 } from "./simulate.ts";
 export { groupTermsOf, type OpTermKind, opTerms, termKindOf, termsOfOp } from "./threads/op-terms.ts";
-export { type RegisterTile, tileTerms } from "./threads/tile-terms.ts";
 export { simulateThreads, threadKernel } from "./threads/simulate-threads.ts";
 export type { OpTermTimes, ThreadMachine } from "./threads/thread-machine.ts";
+export { type RegisterTile, tileTerms } from "./threads/tile-terms.ts";

@@ -1,5 +1,4 @@
-import type { Cluster } from "@hsap/cluster";
-import { levelBetween } from "@hsap/cluster";
+import { type Cluster, spansOf } from "@hsap/cluster";
 
 /**
  * The links of a cluster as capacities. Every rank has a port inside its node, and one card for each level above (which
@@ -12,12 +11,14 @@ export class LinkMap {
   /** Level of each link. */
   readonly level: Uint8Array;
   readonly #linksOfLevel: number;
+  readonly #spans: readonly number[];
 
   constructor(
     readonly cluster: Cluster,
     readonly ranksPerNic: number,
   ) {
     const { levels, ranks } = cluster;
+    this.#spans = spansOf(levels);
     this.#linksOfLevel = 2 * ranks;
     this.capacity = new Float64Array(levels.length * this.#linksOfLevel);
     this.level = new Uint8Array(this.capacity.length);
@@ -39,9 +40,16 @@ export class LinkMap {
     return this.out(rank, level) + 1;
   }
 
+  /** As the cluster's `levelBetween` of two different ranks that exist: asked for every message. */
+  levelBetween(a: number, b: number): number {
+    let level = 0;
+    while (Math.floor(a / this.#spans[level]) !== Math.floor(b / this.#spans[level])) level++;
+    return level;
+  }
+
   /** The links on the way from one rank to another: the port inside a node, or the cards of all levels crossed. */
   path(from: number, to: number): number[] {
-    const outermost = levelBetween(this.cluster, from, to);
+    const outermost = this.levelBetween(from, to);
     const links: number[] = [];
     for (let level = Math.min(1, outermost); level <= outermost; level++)
       links.push(this.out(from, level), this.into(to, level));

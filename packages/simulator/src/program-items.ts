@@ -1,5 +1,7 @@
-import { dataWaitsOf, opKinds, type Schedule, tileMasks, wireBytesOf, worldSizeOf } from "@hsap/schedule";
+import { opKinds, type Schedule, tileMasks, wireBytesOf, worldSizeOf } from "@hsap/schedule";
 import { documentAt } from "@hsap/workload";
+import { laneWaitsOf } from "./lane-waits.ts";
+import { RowSet, Stretches } from "./stretches.ts";
 
 /**
  * The programs of a schedule as what a device runs: on the computation lane *calls*, on the communication lane groups. One call
@@ -57,8 +59,8 @@ const recv = opKinds.indexOf("recv");
 export const isTileOp = (kind: number): boolean =>
   kind === attend || kind === score || kind === weigh || kind === unscore;
 
-/** Cuts the programs into calls and groups. `waits` is `dataWaitsOf(schedule)`, or `op.waitFor` of a lowered schedule. */
-export function programItemsOf(schedule: Schedule, waits: Int32Array = dataWaitsOf(schedule)): ProgramItems {
+/** Cuts the programs into calls and groups. `waits` is `laneWaitsOf(schedule)`, or `op.waitFor` of a lowered schedule. */
+export function programItemsOf(schedule: Schedule, waits: Int32Array = laneWaitsOf(schedule)): ProgramItems {
   const ranks = worldSizeOf(schedule);
   const { ops, opBegin } = schedule;
   const calls = new CallList(schedule);
@@ -67,21 +69,17 @@ export function programItemsOf(schedule: Schedule, waits: Int32Array = dataWaits
     calls.beginRank(rank);
     groups.beginRank(rank);
     let issue = 0;
-    // The call that holds each computation op so far, so that a count of ops becomes a count of calls.
-    const callOfOp: number[] = [0];
+    // How many calls hold the first 0, 1, ... computation ops so far, so that a count of ops becomes a count of calls.
+    const callsOfOps = new Int32Array(opBegin[rank + 1] - opBegin[rank] + 1);
+    let computed = 0;
     for (let row = opBegin[rank]; row < opBegin[rank + 1]; ) {
-      let end = row + 1;
+      const end = itemEnd(schedule, row, opBegin[rank + 1], waits);
       if (ops.kind[row] <= recv) {
-        while (end < opBegin[rank + 1] && ops.kind[end] <= recv && ops.group[end] === ops.group[row]) end++;
-        groups.add(row, end, callOfOp[Math.min(waits[row], callOfOp.length - 1)], issue++, ops.attribute[row]);
+        groups.add(row, end, callsOfOps[Math.min(waits[row], computed)], issue++, ops.attribute[row]);
       } else {
-        const sameCall = (next: number) =>
-          isTileOp(ops.kind[next]) === isTileOp(ops.kind[row]) &&
-          (isTileOp(ops.kind[row]) ? ops.kind[next] === ops.kind[row] : ops.kind[next] > recv) &&
-          waits[next] <= waits[row];
-        while (end < opBegin[rank + 1] && ops.kind[end] > recv && sameCall(end)) end++;
         calls.add(row, end, waits[row], issue++);
-        for (let op = row; op < end; op++) callOfOp.push(calls.countOfRank);
+        callsOfOps.fill(calls.countOfRank, computed + 1, computed + 1 + end - row);
+        computed += end - row;
       }
       row = end;
     }
@@ -89,7 +87,25 @@ export function programItemsOf(schedule: Schedule, waits: Int32Array = dataWaits
   return { ranks, calls: calls.finish(), groups: groups.finish() };
 }
 
-const noDocuments = { count: 0, longest: 0 };
+/** Where the call or group that begins at `row` ends. */
+function itemEnd({ ops }: Schedule, row: number, programEnd: number, waits: Int32Array): number {
+  const kind = ops.kind[row];
+  let end = row + 1;
+  if (kind <= recv) {
+    while (end < programEnd && ops.kind[end] <= recv && ops.group[end] === ops.group[row]) end++;
+    return end;
+  }
+  const isTile = isTileOp(kind);
+  while (end < programEnd && waits[end] <= waits[row]) {
+    const next = ops.kind[end];
+    // Tiles of one kind are one call; whatever else is computed is another.
+    if (isTile ? next !== kind : next <= recv || isTileOp(next)) break;
+    end++;
+  }
+  return end;
+}
+
+const headsPerKey = 2 ** 16;
 
 class GroupList {
   readonly #begin: Int32Array;
@@ -128,14 +144,26 @@ class CallList {
   readonly #sequences: number[] = [];
   readonly #longestQueries: number[] = [];
   readonly #longestKeys: number[] = [];
+  /** Columns that are 0 for calls of anything else. */
+  readonly #ofAttention = [
+    this.#isAttention,
+    this.#query,
+    this.#key,
+    this.#accumulated,
+    this.#sequences,
+    this.#longestQueries,
+    this.#longestKeys,
+  ];
   readonly #bytes: Float64Array;
+  readonly #stretches: Stretches;
   /** Query rows that a call of the rank has written so far, by part and heads: what a further call adds to. */
-  #written = new Map<string, [number, number][]>();
+  #written = new Map<number, RowSet>();
   #firstOfRank = 0;
 
   constructor(private readonly schedule: Schedule) {
     this.#begin = new Int32Array(worldSizeOf(schedule) + 1);
     this.#bytes = Float64Array.from(schedule.tensors, wireBytesOf);
+    this.#stretches = new Stretches(schedule);
   }
 
   /** Calls of the present rank so far. */
@@ -155,17 +183,25 @@ class CallList {
     this.#opEnd.push(opEnd);
     this.#waitFor.push(waitFor);
     this.#issue.push(issue);
-    const isAttention = ops.kind[opBegin] === attend;
-    this.#isAttention.push(isAttention ? 1 : 0);
-    const backward = problem.pass === "backward";
-    this.#query.push(isAttention ? this.#unionBytes(opBegin, opEnd, 0) : 0);
-    this.#key.push(isAttention ? this.#unionBytes(opBegin, opEnd, 1) + this.#unionBytes(opBegin, opEnd, 2) : 0);
-    this.#accumulated.push(isAttention ? this.#addedTo(opBegin, opEnd, backward ? 6 : 3) : 0);
     this.#moved.push(isTileOp(ops.kind[opBegin]) ? 0 : this.#movedBytes(opBegin, opEnd));
-    const queries = isAttention ? this.#documents(opBegin, opEnd, 0) : noDocuments;
+    if (ops.kind[opBegin] !== attend) {
+      for (const column of this.#ofAttention) column.push(0);
+      return;
+    }
+    this.#isAttention.push(1);
+    const stretches = this.#stretches;
+    stretches.take(opBegin, opEnd, 0);
+    this.#query.push(this.#bytesOfStretches());
+    const queries = this.#documents();
     this.#sequences.push(queries.count);
     this.#longestQueries.push(queries.longest);
-    this.#longestKeys.push(isAttention ? this.#documents(opBegin, opEnd, 1).longest : 0);
+    stretches.take(opBegin, opEnd, 1);
+    const keyBytes = this.#bytesOfStretches();
+    this.#longestKeys.push(this.#documents().longest);
+    stretches.take(opBegin, opEnd, 2);
+    this.#key.push(keyBytes + this.#bytesOfStretches());
+    stretches.take(opBegin, opEnd, problem.pass === "backward" ? 6 : 3);
+    this.#accumulated.push(this.#addedTo());
   }
 
   finish(): Calls {
@@ -187,27 +223,35 @@ class CallList {
     };
   }
 
-  /** Bytes of the blocks at one position of a call's ops, each row counted once. */
-  #unionBytes(opBegin: number, opEnd: number, position: number): number {
+  #bytesOfStretches(): number {
+    const { count, block, begin, end } = this.#stretches;
     let bytes = 0;
-    this.#eachUnion(opBegin, opEnd, position, (id, begin, end) => {
-      const { blocks } = this.schedule;
-      bytes += (end - begin) * (blocks.headEnd[id] - blocks.headBegin[id]) * this.#bytes[blocks.tensor[id]];
-    });
+    for (let i = 0; i < count; i++) bytes += (end[i] - begin[i]) * this.#rowBytes(block[i]);
     return bytes;
   }
 
-  /** How many (document, head) pairs the blocks at a position are of, and the most tokens of one document there. */
-  #documents(opBegin: number, opEnd: number, position: number): { readonly count: number; readonly longest: number } {
+  #rowBytes(id: number): number {
+    const { blocks } = this.schedule;
+    return (blocks.headEnd[id] - blocks.headBegin[id]) * this.#bytes[blocks.tensor[id]];
+  }
+
+  /** How many (document, head) pairs the stretches are of, and the most tokens of one document there. */
+  #documents(): { readonly count: number; readonly longest: number } {
     const { blocks, problem } = this.schedule;
-    let [count, longest, tokens, last, head] = [0, 0, 0, -1, -1];
-    this.#eachUnion(opBegin, opEnd, position, (id, begin, end) => {
+    const { cuSeqlens } = problem.batch;
+    const { count, block, begin, end } = this.#stretches;
+    let [pairs, longest, tokens, last, head, document] = [0, 0, 0, -1, -1, -1];
+    for (let i = 0; i < count; i++) {
+      const id = block[i];
       // A stretch may run over several documents that lie side by side.
-      for (let from = begin; from < end; ) {
-        const document = documentAt(problem.batch, from);
-        const to = Math.min(end, problem.batch.cuSeqlens[document + 1]);
+      for (let from = begin[i]; from < end[i]; ) {
+        // Mostly the next stretch is of the same document or the one after.
+        if (document >= 0 && cuSeqlens[document + 1] <= from) document++;
+        const isThere = document >= 0 && cuSeqlens[document] <= from && from < cuSeqlens[document + 1];
+        if (!isThere) document = documentAt(problem.batch, from);
+        const to = Math.min(end[i], cuSeqlens[document + 1]);
         if (document !== last || blocks.headBegin[id] !== head) {
-          count += blocks.headEnd[id] - blocks.headBegin[id];
+          pairs += blocks.headEnd[id] - blocks.headBegin[id];
           tokens = 0;
         }
         [last, head] = [document, blocks.headBegin[id]];
@@ -215,57 +259,34 @@ class CallList {
         longest = Math.max(longest, tokens);
         from = to;
       }
-    });
-    return { count, longest };
+    }
+    return { count: pairs, longest };
   }
 
-  /** Bytes of the output rows of a call to which an earlier call has added; all of its rows are noted as written. */
-  #addedTo(opBegin: number, opEnd: number, position: number): number {
+  /** Bytes of the stretches of output rows to which an earlier call has added; all of them are noted as written. */
+  #addedTo(): number {
     const { blocks } = this.schedule;
+    const { count, block } = this.#stretches;
     let bytes = 0;
-    const added: [string, number, number][] = [];
-    this.#eachUnion(opBegin, opEnd, position, (id, begin, end) => {
-      const key = `${blocks.part[id]}:${blocks.headBegin[id]}`;
-      const row = (blocks.headEnd[id] - blocks.headBegin[id]) * this.#bytes[blocks.tensor[id]];
-      for (const [from, to] of this.#written.get(key) ?? [])
-        bytes += row * Math.max(0, Math.min(to, end) - Math.max(from, begin));
-      added.push([key, begin, end]);
-    });
-    for (const [key, begin, end] of added) note(this.#written, key, begin, end);
-    return bytes;
-  }
-
-  /** Calls `take` for each stretch of tokens that the blocks at `position` cover, sorted and joined by their heads. */
-  #eachUnion(
-    opBegin: number,
-    opEnd: number,
-    position: number,
-    take: (id: number, begin: number, end: number) => void,
-  ): void {
-    const { ops, blocks } = this.schedule;
-    const ids: number[] = [];
-    for (let op = opBegin; op < opEnd; op++) {
-      const id = ops.operands[ops.operandBegin[op] + position];
-      if (ids.length === 0 || ids[ids.length - 1] !== id) ids.push(id);
-    }
-    ids.sort(
-      (a, b) =>
-        blocks.headBegin[a] - blocks.headBegin[b] ||
-        blocks.part[a] - blocks.part[b] ||
-        blocks.tokenBegin[a] - blocks.tokenBegin[b],
-    );
-    for (let i = 0; i < ids.length; ) {
-      const id = ids[i];
-      const begin = blocks.tokenBegin[id];
-      let end = blocks.tokenEnd[id];
-      for (i++; i < ids.length; i++) {
-        const next = ids[i];
-        if (blocks.headBegin[next] !== blocks.headBegin[id] || blocks.part[next] !== blocks.part[id]) break;
-        if (blocks.tokenBegin[next] > end) break;
-        end = Math.max(end, blocks.tokenEnd[next]);
+    for (let i = 0; i < count; ) {
+      const id = block[i];
+      let past = i + 1;
+      while (
+        past < count &&
+        blocks.headBegin[block[past]] === blocks.headBegin[id] &&
+        blocks.part[block[past]] === blocks.part[id]
+      )
+        past++;
+      const key = blocks.part[id] * headsPerKey + blocks.headBegin[id];
+      let rows = this.#written.get(key);
+      if (rows === undefined) {
+        rows = new RowSet();
+        this.#written.set(key, rows);
       }
-      take(id, begin, end);
+      bytes += rows.add(this.#stretches, i, past) * this.#rowBytes(id);
+      i = past;
     }
+    return bytes;
   }
 
   /** Each operand is read once, and targets are written too. */
@@ -286,24 +307,6 @@ class CallList {
     }
     return bytes;
   }
-}
-
-/** Adds a stretch to the sorted, disjoint stretches of a key, joined with those it touches. */
-function note(written: Map<string, [number, number][]>, key: string, begin: number, end: number): void {
-  const stretches = written.get(key);
-  if (stretches === undefined) {
-    written.set(key, [[begin, end]]);
-    return;
-  }
-  let first = 0;
-  while (first < stretches.length && stretches[first][1] < begin) first++;
-  let past = first;
-  let [from, to] = [begin, end];
-  for (; past < stretches.length && stretches[past][0] <= end; past++) {
-    from = Math.min(from, stretches[past][0]);
-    to = Math.max(to, stretches[past][1]);
-  }
-  stretches.splice(first, past - first, [from, to]);
 }
 
 export const causalMask = tileMasks.indexOf("causal");

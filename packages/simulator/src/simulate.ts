@@ -1,5 +1,4 @@
-import { levelBetween } from "@hsap/cluster";
-import { dataWaitsOf, type LoweredSchedule, opKinds, type Schedule, type Trace } from "@hsap/schedule";
+import { type LoweredSchedule, opKinds, type Schedule, type Trace } from "@hsap/schedule";
 import { type RankBreakdown, rankBreakdowns } from "./breakdown.ts";
 import { type CollectiveInstance, type Transfers, transfersOf } from "./collectives.ts";
 import { type Costs, costsOf } from "./costs.ts";
@@ -7,6 +6,7 @@ import { EventQueue } from "./event-queue.ts";
 import { FairShare } from "./fair-share.ts";
 import { type Floors, floorsOf } from "./floors.ts";
 import { type Communication, type Hardware, hardwareOf, namedEntry } from "./hardware.ts";
+import { laneWaitsOf } from "./lane-waits.ts";
 import { LinkMap } from "./links.ts";
 import { type ProgramItems, programItemsOf } from "./program-items.ts";
 import { simulateThreads } from "./threads/simulate-threads.ts";
@@ -64,7 +64,7 @@ export function simulate(schedule: Schedule, options: SimulationOptions = {}): S
 }
 
 /** The part of a simulation that does not depend on how fast anything is. */
-export function prepareSchedule(schedule: Schedule, ranksPerNic = 1, waits = dataWaitsOf(schedule)): PreparedSchedule {
+export function prepareSchedule(schedule: Schedule, ranksPerNic = 1, waits = laneWaitsOf(schedule)): PreparedSchedule {
   const links = new LinkMap(schedule.problem.cluster, ranksPerNic);
   const items = programItemsOf(schedule, waits);
   return { schedule, items, transfers: transfersOf(schedule, items.groups, links), links };
@@ -322,16 +322,16 @@ export class Run {
 
   /** Starts each transfer of a group whose other side has begun too. */
   #meetPartners(group: number, now: number): void {
-    const { items, transfers, schedule } = this.prepared;
-    const { cluster } = schedule.problem;
+    const { items, transfers, schedule, links } = this.prepared;
+    const { levels } = links.cluster;
     for (let row = items.groups.opBegin[group]; row < items.groups.opEnd[group]; row++) {
       const other = transfers.groupOf[transfers.partner[row]];
       if (this.groupBeginUs[other] < 0) continue;
       // Transfers of a group with itself do not exist, so the other side has begun before.
       this.groupMetUs[group] = Math.max(this.groupMetUs[group], now);
       this.groupMetUs[other] = Math.max(this.groupMetUs[other], now);
-      const level = levelBetween(cluster, transfers.rankOfGroup[group], transfers.rankOfGroup[other]);
-      const delay = this.library.launchUs + cluster.levels[level].latencyUs;
+      const level = links.levelBetween(transfers.rankOfGroup[group], transfers.rankOfGroup[other]);
+      const delay = this.library.launchUs + levels[level].latencyUs;
       const sending = schedule.ops.kind[row] === send ? row : transfers.partner[row];
       this.#queue.add(now + delay, events.flowStart, sending, 0);
     }
@@ -352,7 +352,7 @@ export class Run {
     const to = transfers.rankOfGroup[transfers.groupOf[transfers.partner[cargo]]];
     const path = links.path(from, to);
     const { levels } = links.cluster;
-    const level = levelBetween(links.cluster, from, to);
+    const level = links.levelBetween(from, to);
     const cap = levels[level].bandwidthGBps * 1e3 * this.library.pairShare[Math.min(1, level)];
     this.#cargo[this.#flows.start(now, transfers.bytes[cargo], path, undefined, cap)] = cargo;
   }

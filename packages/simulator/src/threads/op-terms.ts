@@ -5,6 +5,7 @@ import { type RegisterTile, type TileShape, tileTerms, tileTermsOf } from "./til
  * What the processor time of each kind of op is made of; an op costs the sum of its terms, each times a time that was measured.
  * - `op`: once; `head`, `row`: heads, and rows of all heads; `element`: elements that are read and written;
  * - `pair`, `pairWidth`: (query, key) pairs of the whole rectangle, and those times headDim;
+ * - `farPair`: pairs beyond those that a second-level cache holds;
  * - `message`, `block`, `byte` (transfers): sends and receives, blocks handed over, and bytes that the receiver copies.
  */
 export const opTerms = {
@@ -14,8 +15,8 @@ export const opTerms = {
   reduce: ["op", "row", "element"],
   copy: ["op", "row", "element"],
   score: ["head", "keyWidth", "pair", "pairWidth"],
-  softmaxForward: ["row", "pair"],
-  softmaxBackward: ["row", "pair"],
+  softmaxForward: ["row", "pair", "farPair"],
+  softmaxBackward: ["row", "pair", "farPair"],
   weighForward: ["head", "keyWidth", "pair", "pairWidth"],
   weighBackward: ["head", "keyWidth", "pair", "pairWidth"],
   unscore: ["head", "keyWidth", "pair", "pairWidth"],
@@ -91,6 +92,9 @@ function rectangleTerms({ ops, blocks, problem }: Schedule, op: number, query: n
   return [heads, heads * tokens(k) * headDim, pairs, pairs * headDim];
 }
 
+/** A megabyte of fp32. */
+const cachedPairs = 2 ** 18;
+
 /** Elements of all parts of the scores. */
 function softmaxTerms({ ops, blocks, tensors }: Schedule, op: number): number[] {
   const lse = ops.operands[ops.operandBegin[op]];
@@ -98,7 +102,7 @@ function softmaxTerms({ ops, blocks, tensors }: Schedule, op: number): number[] 
   let pairs = 0;
   for (let i = ops.operandBegin[op] + 1; i < ops.operandBegin[op + 1]; i++)
     pairs += rows * tensors[blocks.tensor[ops.operands[i]]].width;
-  return [rows, pairs];
+  return [rows, pairs, Math.max(0, pairs - cachedPairs)];
 }
 
 /** Everything that an op reads, row by row; of a merge, its partials. */
