@@ -1,4 +1,4 @@
-import { groupKinds, opKinds, type Problem, tileMasks } from "@hsap/schedule";
+import { groupKinds, type Problem } from "@hsap/schedule";
 import { type HeadSlice, type Hierarchy, headSlice, rankOf } from "./hierarchy.ts";
 import { cargoes, type Messages } from "./message.ts";
 import type { OwnedRanges } from "./owned-ranges.ts";
@@ -21,11 +21,8 @@ export interface Writing {
   readonly tiles: UnitTiles;
 }
 
-const attendCode = opKinds.indexOf("attend");
-const reduceCode = opKinds.indexOf("reduce");
 const p2pCode = groupKinds.indexOf("p2p");
 const allToAllCode = groupKinds.indexOf("allToAll");
-const fullCode = tileMasks.indexOf("full");
 
 /** Writes the program of one lane of one unit after the other: what the unit does, for the lane's heads. */
 export class LaneWriter {
@@ -139,11 +136,7 @@ export class LaneWriter {
     for (let tile = tiles.stepBegin[step]; tile < tiles.stepBegin[step + 1]; tile++) {
       const q = this.#queryBlocks(tile);
       const k = this.#keyBlocks(tiles.kBegin[tile], tiles.kEnd[tile], part);
-      table.compute(attendCode, tiles.mask[tile]);
-      table.operand(q);
-      table.operandsOf(k, k + 2);
-      table.operandsOf(q + 1, q + byQuery.length);
-      table.operandsOf(k + 2, k + byKey.length);
+      table.attend(tiles.mask[tile], q, byQuery.length, k, byKey.length);
     }
   }
 
@@ -156,9 +149,15 @@ export class LaneWriter {
     const first = table.nextBlock;
     if (isWhole) this.#queries[piece] = first;
     const [headBegin, headEnd] = this.#slices[this.#lane].heads;
-    for (const tensor of this.#codes.byQuery) {
-      table.block(tensor, 0, tiles.qBegin[tile], tiles.qEnd[tile], headBegin, headEnd);
-    }
+    table.blocksByTensor(
+      this.#codes.byQuery,
+      this.#codes.byQuery.length,
+      0,
+      tiles.qBegin[tile],
+      tiles.qEnd[tile],
+      headBegin,
+      headEnd,
+    );
     return first;
   }
 
@@ -166,13 +165,12 @@ export class LaneWriter {
   #keyBlocks(begin: number, end: number, part: number): number {
     if (this.#keysBegin === begin && this.#keysEnd === end && this.#keysPart === part) return this.#keysFirst;
     const { table } = this.writing;
-    const { byKey } = this.#codes;
     this.#keysBegin = begin;
     this.#keysEnd = end;
     this.#keysPart = part;
     this.#keysFirst = table.nextBlock;
     const [headBegin, headEnd] = this.#slices[this.#lane].kvHeads;
-    for (let i = 0; i < byKey.length; i++) table.block(byKey[i], i < 2 ? 0 : part, begin, end, headBegin, headEnd);
+    table.blocksByTensor(this.#codes.byKey, 2, part, begin, end, headBegin, headEnd);
     return this.#keysFirst;
   }
 
@@ -186,12 +184,12 @@ export class LaneWriter {
       const [begin, end] = [sums.begin[sum], sums.end[sum]];
       const target = sums.isResult[sum] === 1 ? 0 : partialOf(this.#rank);
       for (const tensor of this.#codes.gradients) {
-        table.compute(reduceCode, fullCode);
-        table.operand(table.block(tensor, target, begin, end, headBegin, headEnd));
+        table.reduce();
+        const first = table.block(tensor, target, begin, end, headBegin, headEnd);
         for (let part = sums.firstPart[sum]; part >= 0; part = sums.nextPart[part]) {
-          const source = partialOf(this.#rankOf(sums.from[part]));
-          table.operand(table.block(tensor, source, begin, end, headBegin, headEnd));
+          table.block(tensor, partialOf(this.#rankOf(sums.from[part])), begin, end, headBegin, headEnd);
         }
+        table.operandsOf(first, table.nextBlock);
       }
     }
   }

@@ -54,30 +54,28 @@ export function messagesByRound({ rounds, round, from, to, itemBegin, items }: M
   return byRound;
 }
 
-/** Collects items in any order; those of one round from one unit to another become one message. */
+/**
+ * Collects items in any order; those of one round from one unit to another become one message. Only one list is made at a
+ * time: all are made in the same room, which is kept; `finish` copies out what was collected.
+ */
 export class MessageList {
+  readonly #room = sharedRoom;
   #length = 0;
   #rounds = 0;
-  #round = new Int32Array(1024);
-  #from = new Int32Array(1024);
-  #to = new Int32Array(1024);
-  #cargo = new Int32Array(1024);
-  #document = new Int32Array(1024);
-  #begin = new Int32Array(1024);
-  #end = new Int32Array(1024);
 
   constructor(readonly units: number) {}
 
   push(round: number, from: number, to: number, cargo: Cargo, document: number, begin: number, end: number): void {
-    if (this.#length === this.#round.length) this.#grow();
+    const room = this.#room;
+    if (this.#length === room.round.length) room.grow();
     const row = this.#length++;
-    this.#round[row] = round;
-    this.#from[row] = from;
-    this.#to[row] = to;
-    this.#cargo[row] = cargo;
-    this.#document[row] = document;
-    this.#begin[row] = begin;
-    this.#end[row] = end;
+    room.round[row] = round;
+    room.from[row] = from;
+    room.to[row] = to;
+    room.cargo[row] = cargo;
+    room.document[row] = document;
+    room.begin[row] = begin;
+    room.end[row] = end;
     if (round >= this.#rounds) this.#rounds = round + 1;
   }
 
@@ -97,26 +95,26 @@ export class MessageList {
     let count = 0;
     for (let first = 0; first < order.length; messages++) {
       const past = this.#pastMessage(order, first);
-      round[messages] = this.#round[order[first]];
-      from[messages] = this.#from[order[first]];
-      to[messages] = this.#to[order[first]];
+      round[messages] = this.#room.round[order[first]];
+      from[messages] = this.#room.from[order[first]];
+      to[messages] = this.#room.to[order[first]];
       this.#sortItems(order, first, past);
       for (let i = first; i < past; i++) {
         const row = order[i];
         const last = count - 1;
         const isNext =
-          this.#cargo[row] === cargoes.keys &&
+          this.#room.cargo[row] === cargoes.keys &&
           last >= itemBegin[messages] &&
-          items.end[last] === this.#begin[row] &&
-          items.document[last] === this.#document[row];
+          items.end[last] === this.#room.begin[row] &&
+          items.document[last] === this.#room.document[row];
         if (isNext) {
-          items.end[last] = this.#end[row];
+          items.end[last] = this.#room.end[row];
           continue;
         }
-        items.cargo[count] = this.#cargo[row];
-        items.document[count] = this.#document[row];
-        items.begin[count] = this.#begin[row];
-        items.end[count++] = this.#end[row];
+        items.cargo[count] = this.#room.cargo[row];
+        items.document[count] = this.#room.document[row];
+        items.begin[count] = this.#room.begin[row];
+        items.end[count++] = this.#room.end[row];
       }
       itemBegin[messages + 1] = count;
       first = past;
@@ -135,9 +133,9 @@ export class MessageList {
   #inOrder(): Int32Array {
     const order = rowNumbers(this.#length);
     const keys = new Uint32Array(this.#length);
-    for (let row = 0; row < keys.length; row++) keys[row] = this.#to[row];
+    for (let row = 0; row < keys.length; row++) keys[row] = this.#room.to[row];
     sortByKey(order, keys);
-    for (let row = 0; row < keys.length; row++) keys[row] = this.#round[row] * this.units + this.#from[row];
+    for (let row = 0; row < keys.length; row++) keys[row] = this.#room.round[row] * this.units + this.#room.from[row];
     sortByKey(order, keys);
     return order;
   }
@@ -147,9 +145,9 @@ export class MessageList {
     let past = first + 1;
     while (
       past < order.length &&
-      this.#to[order[past]] === this.#to[row] &&
-      this.#from[order[past]] === this.#from[row] &&
-      this.#round[order[past]] === this.#round[row]
+      this.#room.to[order[past]] === this.#room.to[row] &&
+      this.#room.from[order[past]] === this.#room.from[row] &&
+      this.#room.round[order[past]] === this.#room.round[row]
     ) {
       past++;
     }
@@ -170,18 +168,31 @@ export class MessageList {
   }
 
   #isBefore(row: number, other: number): boolean {
-    const isKeys = this.#cargo[row] === cargoes.keys;
-    const isOtherKeys = this.#cargo[other] === cargoes.keys;
-    return isKeys === isOtherKeys ? this.#begin[row] < this.#begin[other] : isKeys;
-  }
-
-  #grow(): void {
-    this.#round = doubled(this.#round);
-    this.#from = doubled(this.#from);
-    this.#to = doubled(this.#to);
-    this.#cargo = doubled(this.#cargo);
-    this.#document = doubled(this.#document);
-    this.#begin = doubled(this.#begin);
-    this.#end = doubled(this.#end);
+    const isKeys = this.#room.cargo[row] === cargoes.keys;
+    const isOtherKeys = this.#room.cargo[other] === cargoes.keys;
+    return isKeys === isOtherKeys ? this.#room.begin[row] < this.#room.begin[other] : isKeys;
   }
 }
+
+/** Items of messages as columns. */
+class Room {
+  round = new Int32Array(4096);
+  from = new Int32Array(4096);
+  to = new Int32Array(4096);
+  cargo = new Int32Array(4096);
+  document = new Int32Array(4096);
+  begin = new Int32Array(4096);
+  end = new Int32Array(4096);
+
+  grow(): void {
+    this.round = doubled(this.round);
+    this.from = doubled(this.from);
+    this.to = doubled(this.to);
+    this.cargo = doubled(this.cargo);
+    this.document = doubled(this.document);
+    this.begin = doubled(this.begin);
+    this.end = doubled(this.end);
+  }
+}
+
+const sharedRoom = new Room();

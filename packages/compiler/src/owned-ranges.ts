@@ -27,7 +27,7 @@ export function ownedRanges({ ulysses, units }: Hierarchy, { pieceBegin, pieces 
       const from = beginOfPart(tokens, ulysses, lane);
       const to = beginOfPart(tokens, ulysses, lane + 1);
       while (row < past) {
-        const { [row]: begin } = pieces.begin;
+        const begin = pieces.begin[row];
         const size = pieces.end[row] - begin;
         if (from < to) {
           ranges.pushJoined(firstRange, begin + Math.max(0, from - before), begin + Math.min(size, to - before));

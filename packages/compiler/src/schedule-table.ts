@@ -1,7 +1,10 @@
-import { attentionTensors, opKinds, type Problem, type Schedule } from "@hsap/schedule";
+import { attentionTensors, opKinds, type Problem, type Schedule, tileMasks } from "@hsap/schedule";
 
 const sendCode = opKinds.indexOf("send");
 const recvCode = opKinds.indexOf("recv");
+const attendCode = opKinds.indexOf("attend");
+const reduceCode = opKinds.indexOf("reduce");
+const fullCode = tileMasks.indexOf("full");
 
 /**
  * A schedule's columns as they are written, rank after rank. A compiler that runs in every step cannot afford an object
@@ -80,6 +83,30 @@ export class ScheduleTable {
     }
   }
 
+  /** Adds a block of the same tokens and heads for each tensor: those before `partialFrom` whole, the others as partial sum `part`. */
+  blocksByTensor(
+    tensors: Int32Array,
+    partialFrom: number,
+    part: number,
+    tokenBegin: number,
+    tokenEnd: number,
+    headBegin: number,
+    headEnd: number,
+  ): void {
+    const room = this.#room;
+    let row = this.#blocks;
+    this.#blocks += tensors.length;
+    if (this.#blocks > room.blocks) room.growBlocks(this.#blocks);
+    for (let i = 0; i < tensors.length; i++, row++) {
+      room.tensor[row] = tensors[i];
+      room.part[row] = i < partialFrom ? 0 : part;
+      room.tokenBegin[row] = tokenBegin;
+      room.tokenEnd[row] = tokenEnd;
+      room.headBegin[row] = headBegin;
+      room.headEnd[row] = headEnd;
+    }
+  }
+
   /** The next send or receive belongs to a new group. */
   beginGroup(): void {
     this.#groups++;
@@ -90,15 +117,24 @@ export class ScheduleTable {
     this.#op(isSend ? sendCode : recvCode, groupKind, peer, this.#groups - 1);
   }
 
-  /** An op on the computation lane, as indices into `opKinds` and `tileMasks`; its blocks follow as operands. */
-  compute(kind: number, mask: number): void {
-    this.#op(kind, mask, -1, -1);
+  /** Adds blocks into the first of them; they follow as operands. */
+  reduce(): void {
+    this.#op(reduceCode, fullCode, -1, -1);
   }
 
-  operand(block: number): void {
+  /** A tile: its blocks are that of the queries themselves, keys and values, then the others by query and by key. */
+  attend(mask: number, query: number, byQuery: number, key: number, byKey: number): void {
+    this.#op(attendCode, mask, -1, -1);
     const room = this.#room;
-    if (this.#operands === room.operands.length) room.growOperands(this.#operands + 1);
-    room.operands[this.#operands++] = block;
+    let operand = this.#operands;
+    this.#operands += byQuery + byKey;
+    if (this.#operands > room.operands.length) room.growOperands(this.#operands);
+    const { operands } = room;
+    operands[operand++] = query;
+    operands[operand++] = key;
+    operands[operand++] = key + 1;
+    for (let i = 1; i < byQuery; i++) operands[operand++] = query + i;
+    for (let i = 2; i < byKey; i++) operands[operand++] = key + i;
   }
 
   /** Blocks `first` up to, not including, `past` as operands. */
