@@ -6,6 +6,7 @@
 #include "hsap/inputs.h"
 #include "hsap/kernels.h"
 #include "mpi_job.h"
+#include "optimiser.h"
 #include "reference_job.h"
 #include "run_job.h"
 
@@ -52,6 +53,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("run", Napi::Function::New(env, coded<startRun>, "run"));
   exports.Set("reference", Napi::Function::New(env, coded<startReference>, "reference"));
   exports.Set("bench", Napi::Function::New(env, coded<startBench>, "bench"));
+  exports.Set("adamW", Napi::Function::New(env, coded<adamWStep>, "adamW"));
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("mpiDescribe", Napi::Function::New(env, coded<describeMpi>, "mpiDescribe"));
   exports.Set("mpiJoin", Napi::Function::New(env, coded<joinMpi>, "mpiJoin"));

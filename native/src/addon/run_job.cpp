@@ -1,5 +1,6 @@
 #include "run_job.h"
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -25,6 +26,9 @@ class RunJob final : public BackgroundJob {
     options_.isa = isaAt(options);
     options_.alias = boolAt(options, "alias");
     options_.linkBytesPerSecond = numberAt(options, "linkBytesPerSecond");
+    options_.threadsPerRank = intAt(options, "threadsPerRank");
+    options_.maxThreads = intAt(options, "maxThreads");
+    options_.pin = boolAt(options, "pin");
     if (options.Has("overMpi") && boolAt(options, "overMpi")) {
       mpi_ = &joinedMpi();
       const MpiInfo& joined = mpi_->info();
@@ -86,12 +90,33 @@ class RunJob final : public BackgroundJob {
 
   Napi::Value result(Napi::Env env) override {
     results_.Set("durationUs", Napi::Number::New(env, trace_.durationUs));
+    results_.Set("residentBytes", residentBytes(env));
+    results_.Set("threads", threads(env));
     results_.Set("digestLow", Napi::BigInt::New(env, digest_.low));
     results_.Set("digestHigh", Napi::BigInt::New(env, digest_.high));
     return results_.Value();
   }
 
  private:
+  Napi::Value residentBytes(Napi::Env env) const {
+    Napi::Float64Array bytes = Napi::Float64Array::New(env, trace_.residentBytes.size());
+    std::copy(trace_.residentBytes.begin(), trace_.residentBytes.end(), bytes.Data());
+    return bytes;
+  }
+
+  Napi::Value threads(Napi::Env env) const {
+    const RunThreads& threads = trace_.threads;
+    const Napi::Object result = Napi::Object::New(env);
+    result.Set("perRank", Napi::Number::New(env, threads.perRank));
+    result.Set("computing", Napi::Number::New(env, threads.computing));
+    result.Set("communicating", Napi::Number::New(env, threads.communicating));
+    const Napi::Array cores = Napi::Array::New(env);
+    for (const std::int32_t core : threads.cores) cores.Set(cores.Length(), core);
+    result.Set("cores", cores);
+    result.Set("unpinned", threads.unpinned);
+    return result;
+  }
+
   // The part of this process's rank; the others run theirs elsewhere.
   void runOverMpi() {
     const CollectivePlan collectives = planCollectives(program_, *options_.rank);

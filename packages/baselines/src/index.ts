@@ -6,6 +6,7 @@ export { checkedDegrees } from "./degrees.ts";
 export { dispatchGroupcast } from "./dispatch-groupcast.ts";
 export { hybridCp } from "./hybrid-cp.ts";
 export { loongtrain } from "./loongtrain.ts";
+export { megatron } from "./megatron.ts";
 export { reference } from "./reference.ts";
 export { ring } from "./ring.ts";
 export { striped } from "./striped.ts";

@@ -7,10 +7,18 @@ import {
   sequenceParallel,
   stageNames,
 } from "@hsap/model";
-import { decodeSchedule, encodeSchedule, formatSchedule, parseSchedule, type Schedule, verify } from "@hsap/schedule";
+import {
+  accountOf,
+  decodeSchedule,
+  encodeSchedule,
+  formatSchedule,
+  parseSchedule,
+  type Schedule,
+  verify,
+} from "@hsap/schedule";
 import { packedBatch } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
-import { baselines } from "../src/index.ts";
+import { baselines, megatron } from "../src/index.ts";
 
 function problemOf(ranks: number, lengths: readonly number[]): ModelProblem {
   return {
@@ -39,9 +47,32 @@ describe("a layer around any attention strategy", () => {
   }
 });
 
+describe("megatron", () => {
+  it("passes the verifier on 1, 2 and 4 ranks", () => {
+    for (const ranks of [1, 2, 4]) expect(findings(megatron, problemOf(ranks, [13, 40, 1, 27, 19]))).toEqual([]);
+  });
+
+  it("receives 4 (P-1)/P * N*hidden*e forward and 6 backward, and the gradients of two gains", () => {
+    const [ranks, tokens] = [4, 64];
+    const problem = problemOf(ranks, [40, 24]);
+    const { layerForward, layerBackward } = megatron.compile(problem, { tensor: ranks });
+    const rows = ((ranks - 1) / ranks) * tokens * problem.model.hidden * 4;
+    const gains = 2 * ((ranks - 1) / ranks) * problem.model.hidden * 4;
+    expect(Array.from(accountOf(layerForward).receivedBytes.perRank)).toEqual(Array(ranks).fill(4 * rows));
+    expect(Array.from(accountOf(layerBackward).receivedBytes.perRank)).toEqual(Array(ranks).fill(6 * rows + gains));
+  });
+
+  it("refuses degrees that do not split heads and columns", () => {
+    expect(() => megatron.compile(problemOf(8, [64]), { tensor: 8 })).toThrow(
+      "invalid degree: tensor=8 (megatron splits 4 kv heads: must divide them)",
+    );
+  });
+});
+
 describe("the verifier on the stages of a layer", () => {
   const problem = problemOf(2, [9, 14, 3]);
   const stagesOf = (name: string) => {
+    if (name === "megatron") return megatron.compile(problem, { tensor: 2 });
     const attention = baselines.find((each) => each.name === name);
     if (attention === undefined) throw new Error(`no ${name}`);
     return sequenceParallel(attention, "sharded").compile(
@@ -50,7 +81,7 @@ describe("the verifier on the stages of a layer", () => {
     );
   };
 
-  for (const name of ["ulysses", "ring"]) {
+  for (const name of ["ulysses", "ring", "megatron"]) {
     for (const stage of stageNames) {
       it(`finds every computation of ${name}'s ${stage} that is left out or done twice`, () => {
         const lines = formatSchedule(stagesOf(name)[stage]).split("\n");

@@ -12,6 +12,14 @@ export interface Addon {
     options: NativeKernelBenchOptions,
     afterSample: (done: number, total: number, goOn: () => void) => void,
   ): NativeJob<NativeKernelBench>;
+  /** One step of AdamW in place, on the calling thread. */
+  adamW(
+    weights: Float32Array,
+    gradients: Float32Array,
+    first: Float32Array,
+    second: Float32Array,
+    options: NativeAdamW,
+  ): void;
   info(): { readonly isas: Isa[]; readonly isa: Isa; readonly compiler: string; readonly buildType: string };
   /** See native/include/hsap/mpi.h; `path` is that of hsap_mpi.so. */
   mpiDescribe(path: string): { readonly library: string; readonly standard: string };
@@ -29,6 +37,15 @@ export interface Addon {
  * An instruction set that the kernels are built for. `avx512bf16` is `avx512` with dot products of bf16 pairs for bf16 inputs.
  */
 export type Isa = "scalar" | "avx2" | "avx512" | "avx512bf16";
+
+export interface NativeAdamW {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly step: number;
+}
 
 export interface NativeKernelBenchOptions {
   readonly isas: readonly Isa[];
@@ -86,6 +103,10 @@ export interface NativeRunOptions extends NativeInputs {
   readonly isa: Isa;
   readonly alias: boolean;
   readonly linkBytesPerSecond: number;
+  readonly threadsPerRank: number;
+  /** 0: no limit. */
+  readonly maxThreads: number;
+  readonly pin: boolean;
   readonly savedO?: Float32Array;
   readonly savedLse?: Float32Array;
   readonly failAt?: { readonly rank: number; readonly op: number };
@@ -121,11 +142,21 @@ export interface NativeJob<Result> {
 
 export type NativeReference = Readonly<Record<"o" | "lse" | "dq" | "dk" | "dv", Float64Array>>;
 
+export interface NativeRunThreads {
+  readonly perRank: number;
+  readonly computing: number;
+  readonly communicating: number;
+  readonly cores: readonly number[];
+  readonly unpinned: string;
+}
+
 export interface NativeRunResult {
   readonly beginUs: Float64Array;
   readonly endUs: Float64Array;
   readonly busyUs: Float64Array;
   readonly durationUs: number;
+  readonly residentBytes: Float64Array;
+  readonly threads: NativeRunThreads;
   /** Over the rows of the ranks that ran here (see native/include/hsap/output_digest.h). */
   readonly digestLow: bigint;
   readonly digestHigh: bigint;

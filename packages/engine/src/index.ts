@@ -1,3 +1,4 @@
+export * from "./adamw.ts";
 export type { Isa, Perturbation } from "./addon.ts";
 export { EngineError } from "./engine-error.ts";
 export * from "./engine-info.ts";
@@ -8,3 +9,5 @@ export * from "./reference.ts";
 export * from "./relative-error.ts";
 export { type OutputTensor, type RunOptions, type RunResult, run } from "./run.ts";
 export * from "./run-rank.ts";
+export * from "./run-stage.ts";
+export type { RunThreads, ThreadOptions } from "./thread-options.ts";

@@ -1,0 +1,167 @@
+import { type NamedTensors, runStage, type StageOptions } from "@hsap/engine";
+import {
+  gradientOf,
+  layerWeights,
+  type ModelProblem,
+  type StageName,
+  type StepSchedules,
+  savedTensors,
+  stageNames,
+  type WeightName,
+} from "@hsap/model";
+import { type LoweredSchedule, lower, rowsOf } from "@hsap/schedule";
+import { InputError } from "@hsap/workload";
+import { nextTokens } from "./labels.ts";
+import { elementsOf, type ModelTensors, weightKey, weightsOf } from "./parameters.ts";
+
+/** What is kept of a forward pass for the backward pass: all that it needs, or each layer's input only, from which the rest is computed again. */
+export const recomputations = ["none", "full"] as const;
+export type Recomputation = (typeof recomputations)[number];
+
+export interface StepOptions extends Pick<StageOptions, "isa" | "signal"> {
+  readonly recompute?: Recomputation;
+}
+
+export interface StepResult {
+  /** Mean over all tokens that have a successor in their document, in nats. */
+  readonly loss: number;
+  readonly gradients: ModelTensors;
+  /** Milliseconds of all runs of each stage, measured. */
+  readonly stageMs: Readonly<Record<StageName, number>>;
+  /** The largest arena of each rank over all stages, as the schedules count them. */
+  readonly arenaBytes: Float64Array;
+}
+
+type Saved = Record<string, Float32Array>;
+
+/** A training step of a model on one batch, forward and backward, by the schedules of a strategy; made once, run often. */
+export class ModelStep {
+  readonly #lowered: Readonly<Record<StageName, LoweredSchedule>>;
+  readonly #stageMs: Record<StageName, number>;
+
+  constructor(
+    private readonly problem: ModelProblem,
+    private readonly schedules: StepSchedules,
+    private readonly options: StepOptions = {},
+  ) {
+    this.#lowered = byStage((stage) => lower(schedules[stage]));
+    this.#stageMs = byStage(() => 0);
+  }
+
+  /**
+   * Loss and gradients for token ids, one for each token of the batch.
+   *
+   * @throws InputError if an id is not below the model's vocabulary, and as `nextTokens` does.
+   */
+  async run(parameters: ModelTensors, ids: Int32Array): Promise<StepResult> {
+    const { model } = this.problem;
+    const wrong = ids.findIndex((id) => id < 0 || id >= model.vocabulary);
+    if (wrong >= 0)
+      throw new InputError(`invalid id: ${ids[wrong]} at token ${wrong} (must be below ${model.vocabulary})`);
+    for (const stage of stageNames) this.#stageMs[stage] = 0;
+    const gradients = new Map(
+      weightsOf(model).map(({ key, weight }) => [key, new Float32Array(elementsOf(model, weight))]),
+    );
+    const tokens = Float32Array.from(ids);
+    const { states, saved } = await this.#forward(parameters, tokens);
+    const { loss, dx } = await this.#loss(parameters, states, ids, gradients);
+    await this.#backward(parameters, gradients, { tokens, states, saved, dx });
+    return { loss, gradients, stageMs: { ...this.#stageMs }, arenaBytes: this.#arenaBytes() };
+  }
+
+  async #forward(parameters: ModelTensors, ids: Float32Array) {
+    const states = [this.#make("embedding", "x")];
+    await this.#run("embedding", { ids, e: weight(parameters, "e"), x: states[0] });
+    const saved: Saved[] = [];
+    for (let layer = 0; layer < this.problem.model.layers; layer++) {
+      const y = this.#make("layerForward", "y");
+      const kept = this.#makeSaved();
+      await this.#run("layerForward", { x: states[layer], y, ...kept, ...layerTensors(parameters, layer) });
+      states.push(y);
+      if (this.options.recompute !== "full") saved.push(kept);
+    }
+    return { states, saved };
+  }
+
+  async #loss(parameters: ModelTensors, states: Float32Array[], ids: Int32Array, gradients: ModelTensors) {
+    const { ids: next, weights } = nextTokens(ids, this.problem.batch);
+    const labels = new Float32Array(2 * ids.length);
+    for (let token = 0; token < ids.length; token++) {
+      labels[2 * token] = next[token];
+      labels[2 * token + 1] = weights[token];
+    }
+    const [loss, dx] = [this.#make("loss", "loss"), this.#make("loss", "dx")];
+    await this.#run("loss", {
+      ...{ x: states[states.length - 1], labels, loss, dx },
+      ...endTensors(parameters, ["gf", "head"]),
+      ...gradientTensors(gradients, ["gf", "head"]),
+    });
+    return { loss: loss.reduce((sum, value) => sum + value, 0), dx };
+  }
+
+  async #backward(
+    parameters: ModelTensors,
+    gradients: ModelTensors,
+    given: { tokens: Float32Array; states: Float32Array[]; saved: Saved[]; dx: Float32Array },
+  ): Promise<void> {
+    let dy = given.dx;
+    for (let layer = this.problem.model.layers - 1; layer >= 0; layer--) {
+      const weights = layerTensors(parameters, layer);
+      const x = given.states[layer];
+      const kept = given.saved[layer] ?? (await this.#recomputed(x, weights));
+      const dx = this.#make("layerBackward", "dx");
+      const own = gradientTensors(gradients, layerWeights, layer);
+      await this.#run("layerBackward", { x, dy, dx, ...kept, ...weights, ...own });
+      dy = dx;
+    }
+    await this.#run("embeddingBackward", { ids: given.tokens, dx: dy, ...gradientTensors(gradients, ["e"]) });
+  }
+
+  async #recomputed(x: Float32Array, weights: NamedTensors): Promise<Saved> {
+    const kept = this.#makeSaved();
+    await this.#run("layerForward", { x, ...kept, ...weights });
+    return kept;
+  }
+
+  async #run(stage: StageName, tensors: NamedTensors): Promise<void> {
+    const { isa, signal } = this.options;
+    const options = { ...(isa && { isa }), ...(signal && { signal }), lowered: this.#lowered[stage] };
+    const { trace } = await runStage(this.schedules[stage], tensors, options);
+    this.#stageMs[stage] += trace.durationUs / 1000;
+  }
+
+  #makeSaved(): Saved {
+    return Object.fromEntries(savedTensors.map((name) => [name, this.#make("layerForward", name)]));
+  }
+
+  #make(stage: StageName, name: string): Float32Array {
+    const schedule = this.schedules[stage];
+    const spec = schedule.tensors.find((tensor) => tensor.name === name);
+    if (spec === undefined) throw new Error(`unknown tensor: ${name} of ${stage}`);
+    return new Float32Array(spec.heads * spec.width * rowsOf(spec, schedule.problem));
+  }
+
+  #arenaBytes(): Float64Array {
+    const arenas = stageNames.map((stage) => this.#lowered[stage].rank.arenaBytes);
+    return arenas[0].map((_, rank) => Math.max(...arenas.map((bytes) => bytes[rank])));
+  }
+}
+
+function byStage<T>(make: (stage: StageName) => T): Record<StageName, T> {
+  return Object.fromEntries(stageNames.map((stage) => [stage, make(stage)])) as Record<StageName, T>;
+}
+
+function weight(tensors: ModelTensors, key: string): Float32Array {
+  const found = tensors.get(key);
+  if (found === undefined) throw new InputError(`missing weight: ${key}`);
+  return found;
+}
+
+const layerTensors = (tensors: ModelTensors, layer: number): NamedTensors =>
+  Object.fromEntries(layerWeights.map((name) => [name, weight(tensors, weightKey(name, layer))]));
+
+const endTensors = (tensors: ModelTensors, names: readonly WeightName[]): NamedTensors =>
+  Object.fromEntries(names.map((name) => [name, weight(tensors, weightKey(name))]));
+
+const gradientTensors = (tensors: ModelTensors, names: readonly WeightName[], layer?: number): NamedTensors =>
+  Object.fromEntries(names.map((name) => [gradientOf(name), weight(tensors, weightKey(name, layer))]));

@@ -1,0 +1,63 @@
+import { baselines, megatron } from "@hsap/baselines";
+import { clusterOf } from "@hsap/cluster";
+import { hsap } from "@hsap/compiler";
+import { relativeError } from "@hsap/engine";
+import { type ModelProblem, modelNamed, sequenceParallel, stageNames } from "@hsap/model";
+import { type Strategy, verify } from "@hsap/schedule";
+import { packedBatch, seededRandom, tokensOf } from "@hsap/workload";
+import { describe, expect, it } from "vitest";
+import { initialParameters, ModelStep, referenceStep, type StepResult } from "../src/index.ts";
+
+const model = modelNamed("tiny");
+const batch = packedBatch([37, 5, 1, 70, 15]);
+const parameters = initialParameters(model, 3);
+const random = seededRandom(11);
+const ids = Int32Array.from({ length: tokensOf(batch) }, () => Math.floor(random() * model.vocabulary));
+const expected = referenceStep(model, parameters, ids, batch);
+
+const problemOn = (ranks: number): ModelProblem => ({
+  ...{ model, batch, cluster: clusterOf({ ranks, ranksPerNode: 4 }), dtype: "fp32", lossChunk: 24 },
+});
+
+function stepOf(attention: Strategy, ranks: number, placement: "replicated" | "sharded", recompute: "none" | "full") {
+  const problem = problemOn(ranks);
+  const strategy = sequenceParallel(attention, placement);
+  const schedules = strategy.compile(problem, strategy.defaultDegrees(problem));
+  for (const stage of stageNames) expect(verify(schedules[stage])).toEqual([]);
+  return new ModelStep(problem, schedules, { recompute });
+}
+
+function expectEqual({ loss, gradients }: StepResult): void {
+  expect(Math.abs(loss - expected.loss) / expected.loss).toBeLessThan(1e-6);
+  expect([...gradients.keys()].sort()).toEqual([...expected.gradients.keys()].sort());
+  for (const [key, gradient] of gradients) {
+    const error = relativeError(gradient, expected.gradients.get(key) as Float64Array);
+    expect(error, key).toBeLessThan(1e-5);
+  }
+}
+
+describe("a training step of a model of two layers", () => {
+  for (const attention of [...baselines, hsap]) {
+    const ranks = attention.name === "reference" ? 1 : 8;
+    for (const placement of ["replicated", "sharded"] as const) {
+      it(`equals the float64 step with ${attention.name} on ${ranks} ranks and ${placement} weights`, async () => {
+        expectEqual(await stepOf(attention, ranks, placement, "none").run(parameters, ids));
+      });
+    }
+  }
+
+  it("equals the float64 step with megatron on 4 ranks", async () => {
+    const problem = problemOn(4);
+    const schedules = megatron.compile(problem, { tensor: 4 });
+    for (const stage of stageNames) expect(verify(schedules[stage])).toEqual([]);
+    expectEqual(await new ModelStep(problem, schedules).run(parameters, ids));
+  });
+
+  it("gives the same bits when the forward pass is computed again", async () => {
+    const ulysses = baselines.find(({ name }) => name === "ulysses") as Strategy;
+    const kept = await stepOf(ulysses, 4, "sharded", "none").run(parameters, ids);
+    const again = await stepOf(ulysses, 4, "sharded", "full").run(parameters, ids);
+    expect(again.loss).toBe(kept.loss);
+    for (const [key, gradient] of again.gradients) expect(gradient, key).toEqual(kept.gradients.get(key));
+  });
+});
