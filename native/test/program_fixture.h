@@ -182,6 +182,8 @@ struct Results {
   std::vector<float> o, lse, dq, dk, dv;
   std::vector<double> beginUs, endUs, busyUs;
   double durationUs = 0;
+  RunThreads threads = {};
+  std::vector<double> residentBytes = {};
 
   bool operator==(const Results& other) const {
     return same(o, other.o) && same(lse, other.lse) && same(dq, other.dq) && same(dk, other.dk) && same(dv, other.dv);
@@ -205,6 +207,8 @@ inline Results run(const Program& program, RunOptions options, Cancellation& can
   options.inputs.bf16 = problem.bf16;
   runProgram(program, options, outputs, trace, cancellation);
   results.durationUs = trace.durationUs;
+  results.threads = trace.threads;
+  results.residentBytes = trace.residentBytes;
   return results;
 }
 

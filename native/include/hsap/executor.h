@@ -9,6 +9,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "hsap/inputs.h"
 #include "hsap/kernels.h"
@@ -46,9 +47,16 @@ struct RunOptions {
   Isa isa = Isa::scalar;
   bool alias = true;              // hand over pointers to what never changes; otherwise every block is copied
   double linkBytesPerSecond = 0;  // above 0: no link between two ranks is faster
-  // Tiles are given to the kernels in pieces of at most about so many pairs x heads x headDim, and a run can be stopped between
+  // Threads that compute for each rank. The bits do not depend on their number.
+  std::int32_t threadsPerRank = 1;
+  // Above 0: no more threads than that compute at once, over all ranks. A rank gets at most its share of them, and at least one;
+  // where there are more ranks than that, they take turns.
+  std::int32_t maxThreads = 0;
+  // Binds each computing thread to a core of its own, if this process may use so many and they are free.
+  bool pin = true;
+  // Tiles are given to the kernels in units of at most about so many pairs x heads x headDim, and a run can be stopped between
   // them. The default is 0.5 GFLOP forward and 1.25 backward: some ten milliseconds on a fast core, well under a second on a slow
-  // and crowded one, and so much that packing keys anew for each piece costs nothing. The bits depend on it.
+  // and crowded one, and so much that packing keys anew for each unit costs little. The bits depend on it.
   double pieceWork = 1.25e8;
   std::optional<Fault> fault;
   // Where the ranks are processes: the one that runs here, over a transport that outlives the run. Otherwise all of them run
@@ -59,8 +67,8 @@ struct RunOptions {
   // Of the forward pass, needed for a backward pass: o [heads][tokens][headDim] and lse [heads][tokens].
   const float* savedO = nullptr;
   const float* savedLse = nullptr;
-  // By row of the program's tensor table: whole tensors [head][row][width] from which inputs are taken, instead of being generated, and
-  // into which each rank writes its rows of the outputs. Empty, or null for a tensor, where the caller has none.
+  // By row of the program's tensor table: whole tensors [head][row][width] from which inputs are taken, instead of being
+  // generated, and into which each rank writes its rows of the outputs. Empty, or null for a tensor, where the caller has none.
   std::span<float* const> tensors = {};
 
   float* tensor(std::int32_t row) const { return tensors.empty() ? nullptr : tensors[static_cast<std::size_t>(row)]; }
@@ -72,15 +80,26 @@ struct RunOutputs {
   float *dq = nullptr, *dk = nullptr, *dv = nullptr;
 };
 
+// The threads that ran a program.
+struct RunThreads {
+  std::int32_t perRank = 1;              // that compute
+  std::int32_t computing = 0;            // of all ranks here
+  std::int32_t communicating = 0;        // asleep but for copying
+  std::vector<std::int32_t> cores = {};  // of each computing thread, rank by rank; empty if they were left to the system
+  std::string unpinned = {};             // why they were
+};
+
 // One row for each op, in microseconds on the steady clock since all ranks were ready.
 // - A send or receive begins and ends with its group. The processor time of the group is split over its receives by bytes
 //   (the receiver copies); in a group without receives, over its sends.
-// - Consecutive tiles run as one batch, in pieces of bounded work; a piece's wall and processor time is split over its tiles by
-//   unmasked pairs, in order.
-// - Processor time is that of the lane's own thread.
+// - Consecutive tiles run as one batch, in units of bounded work; a unit's wall and processor time is split over its tiles by
+//   unmasked pairs, in order. Where several threads share a batch, so is that of the whole batch.
+// - Processor time of a computation is that of all threads of its rank, of a transfer that of the thread that communicates.
 struct RunTrace {
   std::span<double> beginUs, endUs, busyUs;
   double durationUs = 0;  // when the last lane ended
+  RunThreads threads = {};
+  std::vector<double> residentBytes = {};  // of each rank's arena, what the system has given pages for: what was touched
 };
 
 class RunError : public std::runtime_error {

@@ -1,5 +1,6 @@
 #include "computation_lane.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "layer_ops.h"
@@ -9,43 +10,52 @@ namespace hsap {
 
 namespace {
 
-// The heads h * step + first of a view, for every h.
-BlockView everyHead(const BlockView& view, std::int32_t step, std::int32_t first) {
-  BlockView heads = view.at(0, first);
-  heads.headStride *= step;
-  return heads;
+// Elements of a piece of an op that goes over rows: some hundred microseconds, so that threads are worth waking.
+constexpr std::int64_t pieceElements = std::int64_t{1} << 17;
+
+// The heads [begin, end) of a block, counted from its first.
+PlacedBlock headsOf(const PlacedBlock& block, std::int32_t begin, std::int32_t end) {
+  Box box = block.box;
+  box.headBegin += begin;
+  box.headEnd = block.box.headBegin + end;
+  return {block.view.at(0, begin), box, block.width};
 }
 
 }  // namespace
 
-ComputationLane::ComputationLane(const LaneContext& context, const Kernels& kernels)
+ComputationLane::ComputationLane(const LaneContext& context, const Kernels& kernels, ThreadTeam& team)
     : context_(context),
       kernels_(kernels),
       dense_(denseOpsFor(kernels.isa)),
-      tiles_(context_, kernels, scratch_),
+      team_(team),
+      tiles_(context_, kernels, team),
       checkpoint_([this] { context_.state.checkpoint(); }) {}
 
 void ComputationLane::prepare() {
-  std::memset(scratch_.reserve(Scratch::maxBytes), 0, Scratch::maxBytes);
+  tiles_.prepare();
+  // Each thread touches its own working memory, so that it lies near.
+  team_.run([&](std::int32_t thread) { std::memset(team_.scratch(thread).reserve(Scratch::maxBytes), 0, Scratch::maxBytes); });
   context_.memory.touch(context_.options.alias);
   context_.setEmptyBefore({-1});
-  context_.memory.fillInputs(context_.options, checkpoint_);
+  context_.memory.fillInputs(context_.options, team_, checkpoint_);
 }
 
 void ComputationLane::run() {
-  for (const Step& step : context_.plan.steps) {
+  const std::vector<Step>& steps = context_.plan.steps;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
     row_ = step.rows.front();
     context_.state.awaitGroups(context_.rank, step.waitFor);
     for (const std::int32_t row : step.rows) context_.failIfAsked(row_ = row);
     row_ = step.rows.front();
     if (context_.program.kindOf(row_) == OpKind::attend) {
       context_.setEmptyBefore(step.rows);
-      tiles_.run(step.rows);
+      tiles_.run(i);
     } else {
-      const double beginUs = context_.state.nowUs(), busyBefore = threadTimeUs();
+      const double beginUs = context_.state.nowUs(), busyBefore = threadTimeUs() + team_.othersBusyUs();
       context_.setEmptyBefore(step.rows);
       runOp(row_);
-      context_.record(row_, beginUs, context_.state.nowUs(), threadTimeUs() - busyBefore);
+      context_.record(row_, beginUs, context_.state.nowUs(), threadTimeUs() + team_.othersBusyUs() - busyBefore);
     }
     context_.state.computations(context_.rank).advanceTo(step.finished);
   }
@@ -66,60 +76,108 @@ void ComputationLane::runOp(std::int32_t row) {
   }
 }
 
+template <typename Body>
+void ComputationLane::forRows(const PlacedBlock& block, const Body& body) {
+  const std::int32_t tokens = block.box.tokens();
+  const auto step = static_cast<std::int32_t>(std::clamp<std::int64_t>(pieceElements / block.width, 1, tokens));
+  const std::int32_t pieces = (tokens + step - 1) / step;
+  team_.forPieces(std::int64_t{pieces} * block.box.heads(), [&](std::int64_t piece, std::int32_t) {
+    context_.state.checkpoint();
+    const ComputeSlots::Turn turn(context_.state.slots());
+    const auto first = static_cast<std::int32_t>(piece % pieces) * step;
+    body(first, static_cast<std::int32_t>(piece / pieces), std::min(step, tokens - first));
+  });
+}
+
 void ComputationLane::merge(std::int32_t row) {
   const Program& program = context_.program;
   const std::int32_t begin = program.op.operandBegin[row], end = program.op.operandBegin[row + 1];
   const PlacedBlock o = block(begin);
-  const auto view = [&](std::int32_t operand) { return context_.memory.view(operand).as<float>(); };
-  for (std::int32_t i = begin + 2; i < end; i += 2) {
-    context_.state.checkpoint();
-    kernels_.merge(view(begin), view(begin + 1), view(i), view(i + 1), o.box.tokens(), o.box.heads(), o.width);
-  }
+  forRows(o, [&](std::int32_t token, std::int32_t head, std::int32_t tokens) {
+    const auto view = [&](std::int32_t operand) { return context_.memory.view(operand).at(token, head).as<float>(); };
+    for (std::int32_t i = begin + 2; i < end; i += 2)
+      kernels_.merge(view(begin), view(begin + 1), view(i), view(i + 1), tokens, 1, o.width);
+  });
 }
 
 void ComputationLane::reduce(std::int32_t row) {
   const Program& program = context_.program;
-  const PlacedBlock target = block(program.op.operandBegin[row]);
-  for (std::int32_t i = program.op.operandBegin[row] + 1; i < program.op.operandBegin[row + 1]; ++i) {
-    context_.state.checkpoint();
-    const PlacedBlock source = block(i);
-    const std::int32_t fold = source.box.heads() / target.box.heads();
-    for (std::int32_t part = 0; part < fold; ++part)
-      kernels_.reduce(target.view.as<float>(), everyHead(source.view, fold, part).as<float>(), target.box.tokens(),
-                      target.box.heads(), target.width);
-  }
+  const std::int32_t begin = program.op.operandBegin[row], end = program.op.operandBegin[row + 1];
+  const PlacedBlock target = block(begin);
+  forRows(target, [&](std::int32_t token, std::int32_t head, std::int32_t tokens) {
+    for (std::int32_t i = begin + 1; i < end; ++i) {
+      const PlacedBlock source = block(i);
+      const std::int32_t fold = source.box.heads() / target.box.heads();
+      for (std::int32_t part = 0; part < fold; ++part)
+        kernels_.reduce(target.view.at(token, head).as<float>(), source.view.at(token, head * fold + part).as<float>(), tokens, 1,
+                        target.width);
+    }
+  });
 }
 
 void ComputationLane::copy(std::int32_t row) {
-  const Program& program = context_.program;
-  const std::int32_t first = program.op.operandBegin[row];
+  const std::int32_t first = context_.program.op.operandBegin[row];
   const PlacedBlock target = block(first), source = block(first + 1);
   const std::int32_t repeat = target.box.heads() / source.box.heads();
-  for (std::int32_t part = 0; part < repeat; ++part)
-    copyBlock(everyHead(target.view, repeat, part), source.view, source.box.tokens(), source.box.heads(), source.width, false);
+  forRows(target, [&](std::int32_t token, std::int32_t head, std::int32_t tokens) {
+    copyBlock(target.view.at(token, head), source.view.at(token, head / repeat), tokens, 1, source.width, false);
+  });
 }
 
+// The query heads of one kv head are one thread's: they add to the same dk and dv.
 void ComputationLane::runUnfused(std::int32_t row) {
   const Program& program = context_.program;
-  const std::int32_t first = program.op.operandBegin[row], count = program.operandsOf(row);
-  const bool backward = program.problem.backward;
-  const UnfusedContext unfused{dense_, scratch_, program.problem, checkpoint_};
-  const auto at = [&](std::int32_t i) { return block(first + i); };
+  const std::int32_t first = program.op.operandBegin[row];
+  HeadGroups groups;
   switch (program.kindOf(row)) {
     case OpKind::score:
-      return score(unfused, static_cast<TileMask>(program.op.attribute[row]), groupsOf(first, first + 1), at(0), at(1), at(2));
-    case OpKind::softmax: {
-      std::vector<PlacedBlock> parts;
-      for (std::int32_t i = 1; i < count; ++i) parts.push_back(at(i));
-      return backward ? softmaxBackward(unfused, at(0), parts) : softmaxForward(unfused, at(0), parts);
-    }
+      groups = groupsOf(first, first + 1);
+      break;
+    case OpKind::softmax:
+      break;
     case OpKind::weigh:
-      if (backward) return weighBackward(unfused, groupsOf(first + 2, first + 1), at(0), at(1), at(2), at(3), at(4));
-      return weighForward(unfused, groupsOf(first + 2, first + 1), at(0), at(1), at(2));
+      groups = groupsOf(first + 2, first + 1);
+      break;
     case OpKind::unscore:
-      return unscore(unfused, groupsOf(first + 1, first + 2), at(0), at(1), at(2), at(3), at(4));
+      groups = groupsOf(first + 1, first + 2);
+      break;
     default:
       throw std::logic_error(std::string("not a computation: ") + opKindName(program.kindOf(row)));
+  }
+  // The first operand of each has a row for each query and query head.
+  const std::int32_t heads = block(first).box.heads();
+  std::vector<std::int32_t> begins;
+  for (std::int32_t head = 0; head < heads; head = std::min(heads, (groups.kvHead(head) + 1) * groups.size - groups.offset))
+    begins.push_back(head);
+  team_.forPieces(static_cast<std::int64_t>(begins.size()), [&](std::int64_t piece, std::int32_t thread) {
+    const ComputeSlots::Turn turn(context_.state.slots());
+    const auto next = static_cast<std::size_t>(piece) + 1;
+    runUnfusedHeads(row, groups, begins[piece], next < begins.size() ? begins[next] : heads, team_.scratch(thread));
+  });
+}
+
+void ComputationLane::runUnfusedHeads(std::int32_t row, HeadGroups groups, std::int32_t headBegin, std::int32_t headEnd,
+                                      Scratch& scratch) {
+  const Program& program = context_.program;
+  const std::int32_t first = program.op.operandBegin[row], count = program.operandsOf(row), kvHead = groups.kvHead(headBegin);
+  const bool backward = program.problem.backward;
+  const UnfusedContext unfused{dense_, scratch, program.problem, checkpoint_};
+  const HeadGroups own{groups.size, headBegin + groups.offset - kvHead * groups.size};
+  const auto q = [&](std::int32_t i) { return headsOf(block(first + i), headBegin, headEnd); };
+  const auto kv = [&](std::int32_t i) { return headsOf(block(first + i), kvHead, kvHead + 1); };
+  switch (program.kindOf(row)) {
+    case OpKind::score:
+      return score(unfused, static_cast<TileMask>(program.op.attribute[row]), own, q(0), kv(1), q(2));
+    case OpKind::softmax: {
+      std::vector<PlacedBlock> parts;
+      for (std::int32_t i = 1; i < count; ++i) parts.push_back(q(i));
+      return backward ? softmaxBackward(unfused, q(0), parts) : softmaxForward(unfused, q(0), parts);
+    }
+    case OpKind::weigh:
+      if (backward) return weighBackward(unfused, own, q(0), kv(1), q(2), q(3), kv(4));
+      return weighForward(unfused, own, q(0), kv(1), q(2));
+    default:
+      return unscore(unfused, own, q(0), q(1), kv(2), q(3), kv(4));
   }
 }
 
@@ -130,7 +188,8 @@ void ComputationLane::runLayer(std::int32_t row) {
     const bool accumulates = program.tensor.accumulates[program.tensorOf(i)] != 0;
     blocks.push_back({context_.memory.view(i).as<float>(), program.operandBox(i), program.widthOf(i), accumulates});
   }
-  runLayerOp(program.kindOf(row), *layerKernelsFor(kernels_.isa), program.problem, blocks, scratch_, checkpoint_);
+  const ComputeSlots::Turn turn(context_.state.slots());
+  runLayerOp(program.kindOf(row), *layerKernelsFor(kernels_.isa), program.problem, blocks, team_.scratch(0), checkpoint_);
 }
 
 PlacedBlock ComputationLane::block(std::int32_t operandRow) const {

@@ -4,8 +4,8 @@
 #include <functional>
 #include <vector>
 
-#include "hsap/scratch.h"
 #include "lane.h"
+#include "thread_team.h"
 #include "tile_batch.h"
 #include "unfused_ops.h"
 
@@ -13,7 +13,8 @@ namespace hsap {
 
 class ComputationLane {
  public:
-  ComputationLane(const LaneContext& context, const Kernels& kernels);
+  // `team`: the rank's threads, of which the caller of `run` is the first.
+  ComputationLane(const LaneContext& context, const Kernels& kernels, ThreadTeam& team);
 
   // Before the start: touches memory, empties accumulators, then fills inputs.
   void prepare();
@@ -26,7 +27,12 @@ class ComputationLane {
   void reduce(std::int32_t row);
   void copy(std::int32_t row);
   void runUnfused(std::int32_t row);
+  void runUnfusedHeads(std::int32_t row, HeadGroups groups, std::int32_t headBegin, std::int32_t headEnd, Scratch& scratch);
   void runLayer(std::int32_t row);
+
+  // Calls body(first token, first head, tokens) for pieces of one head of a block of `heads` heads, on all threads of the team.
+  template <typename Body>
+  void forRows(const PlacedBlock& block, const Body& body);
 
   PlacedBlock block(std::int32_t operandRow) const;
   HeadGroups groupsOf(std::int32_t qOperand, std::int32_t kOperand) const;
@@ -34,7 +40,7 @@ class ComputationLane {
   const LaneContext context_;
   const Kernels& kernels_;
   const DenseOps& dense_;
-  Scratch scratch_;
+  ThreadTeam& team_;
   TileBatch tiles_;
   const std::function<void()> checkpoint_;
   std::int32_t row_ = -1;

@@ -11,6 +11,7 @@
 #include "communication_lane.h"
 #include "computation_lane.h"
 #include "hsap/collectives.h"
+#include "placement.h"
 #include "program_checks.h"
 
 namespace hsap {
@@ -39,6 +40,7 @@ namespace {
 struct RankRun {
   LanePlan plan;
   std::unique_ptr<RankMemory> memory;
+  std::unique_ptr<ThreadTeam> team;
   std::unique_ptr<ComputationLane> computation;
   std::unique_ptr<CommunicationLane> communication;
   double endUs = 0;
@@ -58,7 +60,9 @@ class Run {
         ownTransport_(options.transport ? nullptr
                                         : makeLocalTransport(program.ranks(), {options.alias, options.linkBytesPerSecond})),
         transport_(options.transport ? *options.transport : *ownTransport_),
-        state_(program.ranks(), transport_),
+        threadsPerRank_(threadsPerRank(options, endRank_ - firstRank_)),
+        placement_(placementOf(options, threadsPerRank_ * (endRank_ - firstRank_))),
+        state_(program.ranks(), transport_, options.maxThreads),
         ranks_(program.ranks()) {}
 
   void run(Cancellation& cancellation) {
@@ -72,9 +76,39 @@ class Run {
     if (state_.stopped()) throw RunError("aborted", "run aborted");
     trace_.durationUs = 0;
     for (const RankRun& rank : ranks_) trace_.durationUs = std::max(trace_.durationUs, rank.endUs);
+    describe();
   }
 
  private:
+  static std::int32_t threadsPerRank(const RunOptions& options, std::int32_t ranks) {
+    if (options.maxThreads == 0) return options.threadsPerRank;
+    return std::max(1, std::min(options.threadsPerRank, options.maxThreads / ranks));
+  }
+
+  static Placement placementOf(const RunOptions& options, std::int32_t threads) {
+    if (!options.pin) return Placement("not asked for");
+    // Each process sees the same cores and would choose the same.
+    if (options.rank) return Placement("left to what started the processes");
+    if (options.maxThreads > 0 && threads > options.maxThreads) return Placement("fewer threads compute at once than there are");
+    return Placement::take(threads);
+  }
+
+  void describe() {
+    RunThreads& threads = trace_.threads;
+    threads = {threadsPerRank_, threadsPerRank_ * (endRank_ - firstRank_), 0, placement_.cores(), placement_.reason()};
+    trace_.residentBytes.assign(program_.ranks(), 0);
+    for (std::int32_t rank = firstRank_; rank < endRank_; ++rank) {
+      threads.communicating += ranks_[rank].communication != nullptr;
+      trace_.residentBytes[rank] = static_cast<double>(ranks_[rank].memory->residentBytes());
+    }
+  }
+
+  // Number of a computing thread among those of all ranks here: those of a rank are neighbours.
+  void enter(std::int32_t rank, std::int32_t thread) const {
+    nameThread("hsap " + std::to_string(rank) + "." + std::to_string(thread));
+    placement_.bind((rank - firstRank_) * threadsPerRank_ + thread);
+  }
+
   void runThreads() {
     std::vector<std::thread> threads;
     try {
@@ -85,9 +119,10 @@ class Run {
     for (std::thread& thread : threads) thread.join();
   }
 
-  // The rank's own thread computes; a second one communicates, if there is anything to say.
+  // The rank's own thread computes, with those of its team; another one communicates, if there is anything to say.
   void runRank(std::int32_t rank) {
     RankRun& own = ranks_[rank];
+    enter(rank, 0);
     std::thread communication;
     guarded(
         rank, [&] { return own.computation ? own.computation->row() : -1; },
@@ -107,6 +142,8 @@ class Run {
 
   void runCommunication(std::int32_t rank) {
     CommunicationLane& lane = *ranks_[rank].communication;
+    nameThread("hsap " + std::to_string(rank) + " comm");
+    placement_.unbind();
     guarded(
         rank, [&] { return lane.row(); },
         [&] {
@@ -124,7 +161,8 @@ class Run {
     }
     own.memory = std::make_unique<RankMemory>(program_, rank, ownMemory_);
     const LaneContext context{program_, options_, own.plan, rank, *own.memory, state_, trace_};
-    own.computation = std::make_unique<ComputationLane>(context, kernels_);
+    own.team = std::make_unique<ThreadTeam>(threadsPerRank_, [this, rank](std::int32_t thread) { enter(rank, thread); });
+    own.computation = std::make_unique<ComputationLane>(context, kernels_, *own.team);
     if (!own.plan.groups.empty()) own.communication = std::make_unique<CommunicationLane>(context, transport_.endpoint(rank));
     own.computation->prepare();
   }
@@ -150,6 +188,8 @@ class Run {
   const std::int32_t firstRank_, endRank_;
   const std::unique_ptr<Transport> ownTransport_;
   Transport& transport_;
+  const std::int32_t threadsPerRank_;
+  const Placement placement_;
   RunState state_;
   std::vector<RankRun> ranks_;
 };
@@ -178,6 +218,9 @@ void checkOptions(const Program& program, const RunOptions& options, const RunTr
   if (options.rank && (*options.rank < 0 || *options.rank >= program.ranks() || options.transport == nullptr))
     throw RunError("invalid-run", "rank " + std::to_string(*options.rank) + " of " + std::to_string(program.ranks()) +
                                       " cannot run by itself without a transport to the others");
+  if (options.threadsPerRank < 1 || options.threadsPerRank > 1024 || options.maxThreads < 0)
+    throw RunError("invalid-run", std::to_string(options.threadsPerRank) + " threads per rank, at most " +
+                                      std::to_string(options.maxThreads) + " (must be 1 to 1024, and at least 0)");
   if (program.problem.backward && options.tensors.empty() && (options.savedO == nullptr || options.savedLse == nullptr))
     throw RunError("invalid-run", "a backward pass needs o and lse of the forward pass");
 }

@@ -7,6 +7,7 @@
 #include "lane_plan.h"
 #include "rank_memory.h"
 #include "run_state.h"
+#include "thread_team.h"
 
 namespace hsap {
 

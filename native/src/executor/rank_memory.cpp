@@ -132,13 +132,16 @@ void RankMemory::eachOwnedBox(std::uint8_t role, Visit visit) const {
   }
 }
 
-void RankMemory::fillInputs(const RunOptions& options, const std::function<void()>& checkpoint) const {
+void RankMemory::fillInputs(const RunOptions& options, ThreadTeam& team, const std::function<void()>& checkpoint) const {
   constexpr std::int32_t step = 1024;
+  std::vector<std::pair<std::int32_t, Box>> pieces;
   eachOwnedBox(0, [&](std::int32_t region, const Box& box) {
-    for (std::int32_t begin = box.tokenBegin; begin < box.tokenEnd; begin += step) {
-      checkpoint();
-      fillInput(region, {begin, std::min(box.tokenEnd, begin + step), box.headBegin, box.headEnd}, options);
-    }
+    for (std::int32_t begin = box.tokenBegin; begin < box.tokenEnd; begin += step)
+      pieces.push_back({region, {begin, std::min(box.tokenEnd, begin + step), box.headBegin, box.headEnd}});
+  });
+  team.forPieces(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t piece, std::int32_t) {
+    checkpoint();
+    fillInput(pieces[piece].first, pieces[piece].second, options);
   });
 }
 

@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "hsap/executor.h"
 #include "hsap/program.h"
+#include "thread_team.h"
 
 namespace hsap {
 
@@ -33,7 +34,7 @@ class RankMemory {
   void setEmpty(std::int32_t region) const;
   // Fills the rank's rows of the inputs: q, k, v, dO by index, lse and delta from the saved forward pass. Calls `checkpoint`,
   // which may throw, every few thousand rows.
-  void fillInputs(const RunOptions& options, const std::function<void()>& checkpoint) const;
+  void fillInputs(const RunOptions& options, ThreadTeam& team, const std::function<void()>& checkpoint) const;
   // Bytes of the arena that the system has given pages for so far: what was touched, in whole pages.
   std::size_t residentBytes() const { return arena_.residentBytes(); }
   // Copies the rank's rows of the outputs to their global places.

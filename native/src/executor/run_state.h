@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 
+#include "compute_slots.h"
 #include "hsap/executor.h"
 #include "hsap/transport.h"
 
@@ -33,7 +34,11 @@ class LaneCounter {
 
 class RunState {
  public:
-  RunState(std::int32_t ranks, Transport& transport) : transport_(transport), groups_(ranks), computations_(ranks) {}
+  // At most `computing` threads compute at once; 0: no limit.
+  RunState(std::int32_t ranks, Transport& transport, std::int32_t computing)
+      : transport_(transport), groups_(ranks), computations_(ranks), slots_(computing) {}
+
+  ComputeSlots& slots() { return slots_; }
 
   LaneCounter& groups(std::int32_t rank) { return groups_[rank]; }
   LaneCounter& computations(std::int32_t rank) { return computations_[rank]; }
@@ -61,6 +66,7 @@ class RunState {
  private:
   Transport& transport_;
   std::deque<LaneCounter> groups_, computations_;
+  ComputeSlots slots_;
   std::atomic<bool> stopped_ = false;
   mutable std::mutex mutex_;
   std::condition_variable started_, ended_;

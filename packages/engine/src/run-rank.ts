@@ -48,12 +48,14 @@ export async function runRank(
     outputs,
     digest: joinedDigest(traces),
     arenaBytes: lowered.rank.arenaBytes,
+    residentBytes: Float64Array.from(traces, (bytes) => numbersOf(bytes)[3]),
+    threads: native.threads,
     isa: nativeOptions.isa,
   };
 }
 
-/** Header, then begin, end and busy times of the rank's own ops. */
-const header = 3;
+/** Duration, digest (two words), resident bytes; then begin, end and busy times of the rank's own ops. */
+const header = 4;
 
 function traceOf(result: NativeRunResult, { rank: { opBegin } }: LoweredSchedule, rank: number): Float64Array {
   const own = (column: Float64Array): Float64Array => column.subarray(opBegin[rank], opBegin[rank + 1]);
@@ -63,6 +65,7 @@ function traceOf(result: NativeRunResult, { rank: { opBegin } }: LoweredSchedule
   const digest = new BigUint64Array(packed.buffer, 8, 2);
   digest[0] = result.digestLow;
   digest[1] = result.digestHigh;
+  packed[3] = result.residentBytes[rank];
   for (const [i, column] of columns.entries()) packed.set(column, header + i * column.length);
   return packed;
 }
@@ -72,7 +75,7 @@ function joinedTrace(traces: readonly Uint8Array[], { rank: { opBegin }, op }: L
   const columns = [0, 1, 2].map(() => new Float64Array(op.kind.length));
   let durationUs = 0;
   for (const [rank, bytes] of traces.entries()) {
-    const packed = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
+    const packed = numbersOf(bytes);
     const rows = opBegin[rank + 1] - opBegin[rank];
     durationUs = Math.max(durationUs, packed[0]);
     for (const [i, column] of columns.entries()) {
@@ -144,6 +147,10 @@ function placeRows(
 
 function bytesOf({ buffer, byteOffset, byteLength }: Float32Array | Float64Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function numbersOf({ buffer, byteOffset, byteLength }: Uint8Array): Float64Array {
+  return new Float64Array(buffer, byteOffset, byteLength / 8);
 }
 
 function floatsOf({ buffer, byteOffset, byteLength }: Uint8Array): Float32Array {

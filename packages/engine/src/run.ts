@@ -4,8 +4,9 @@ import { addon, type Isa, type NativeRunOptions, type NativeRunResult, type Pert
 import { EngineError } from "./engine-error.ts";
 import { finished } from "./native-job.ts";
 import { nativeInputsOf, nativeProblemOf } from "./native-problem.ts";
+import { nativeThreadsOf, type RunThreads, type ThreadOptions } from "./thread-options.ts";
 
-export interface RunOptions {
+export interface RunOptions extends ThreadOptions {
   /** Seed of the generated inputs; 1 if left out. */
   readonly seed?: number;
   /** Instruction set of the kernels; `auto`, the best that this processor has for the problem's dtype, if left out. */
@@ -34,13 +35,17 @@ export interface RunResult {
   readonly outputs: Readonly<Record<OutputTensor, Float32Array>>;
   /** Over the bits of all outputs, in hexadecimal: equal for equal bits, on every transport. Not cryptographic. */
   readonly digest: string;
-  /** Bytes of each rank's arena as the schedule counts them. */
+  /** Bytes of each rank's arena as the schedule counts them: what is reserved. */
   readonly arenaBytes: Float64Array;
+  /** Bytes of each rank's arena that were touched, in whole pages; 0 for ranks of other processes. What is lent by alias needs none. */
+  readonly residentBytes: Float64Array;
+  /** Of this process. */
+  readonly threads: RunThreads;
   readonly isa: Isa;
 }
 
 /**
- * Runs a schedule: every rank is two threads of this process, inputs are generated from the seed, and nothing blocks the
+ * Runs a schedule: every rank computes and communicates on threads of its own in this process, inputs are generated from the seed, and nothing blocks the
  * JavaScript thread meanwhile. The tables of `lowered` must not be changed until the promise settles.
  *
  * @throws InputError for a problem that no engine could run.
@@ -59,6 +64,8 @@ export async function run(schedule: Schedule, options: RunOptions = {}): Promise
     outputs,
     digest: digestText(result.digestLow, result.digestHigh),
     arenaBytes: lowered.rank.arenaBytes,
+    residentBytes: result.residentBytes,
+    threads: result.threads,
     isa: nativeOptions.isa,
   };
 }
@@ -79,6 +86,7 @@ export function nativeOptionsOf(problem: Problem, options: RunOptions): NativeRu
     ...nativeInputsOf(problem, seed, perturb),
     ...(problem.pass === "backward" && savedOf(problem, options.saved)),
     isa: isaOf(options.isa ?? "auto", problem.shape.dtype),
+    ...nativeThreadsOf(options),
     alias: handOver === "alias",
     linkBytesPerSecond,
     ...(failAt && { failAt }),
