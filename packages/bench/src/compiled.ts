@@ -12,10 +12,13 @@ import {
   type StrategyOptions,
   verify,
 } from "@hsap/schedule";
+import type { CompileRequest } from "./launch/compile-request.ts";
 import { checkedOptions, settledDegrees } from "./strategies.ts";
 
 /** A schedule with all that is known of it before it runs. */
 export interface Compiled {
+  /** What it was compiled from; undefined for a schedule from a file. */
+  readonly request?: CompileRequest;
   readonly schedule: Schedule;
   readonly lowered: LoweredSchedule;
   readonly account: Account;
@@ -44,7 +47,9 @@ export function compileWith(strategy: Strategy, problem: Problem, given: Compile
   const options = checkedOptions(strategy, given.options ?? {});
   const began = performance.now();
   const schedule = strategy.compile(problem, degrees, options);
-  return inspect(schedule, performance.now() - began, given.memoryCapBytes);
+  const compileMs = performance.now() - began;
+  const request = { strategy: strategy.name, problem, degrees, options };
+  return { request, ...inspect(schedule, compileMs, given.memoryCapBytes) };
 }
 
 /** Verifies, counts and lowers a schedule that took `compileMs` to make. */

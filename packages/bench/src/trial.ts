@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Cluster } from "@hsap/cluster";
 import { z } from "zod";
 
 /** Changes whenever a field changes its meaning; readers refuse what they do not know. */
@@ -31,6 +32,8 @@ export const trialInputs = z.strictObject({
   }),
   ranks: positive,
   ranksPerNode: positive,
+  /** Name and digest of the links that strategies were told of, if not those of the preset `local`. */
+  cluster: z.string().optional(),
   strategy: z.string(),
   degrees,
   options,
@@ -96,6 +99,12 @@ export function variantName({
 /** Digest of document lengths, in order. */
 export function lengthsDigest(lengths: ArrayLike<number>): string {
   return createHash("sha256").update(Array.from(lengths).join(",")).digest("hex").slice(0, 16);
+}
+
+/** Name and digest of what a strategy may read of a cluster, whatever its size. */
+export function clusterDigest({ name, levels, device }: Cluster): string {
+  const links = levels.map(({ bandwidthGBps, latencyUs }) => ({ bandwidthGBps, latencyUs }));
+  return `${name} ${createHash("sha256").update(canonicalJson({ links, device })).digest("hex").slice(0, 8)}`;
 }
 
 function canonicalJson(value: unknown): string {

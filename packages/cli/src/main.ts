@@ -14,7 +14,7 @@ export async function main(args: readonly string[], output: Output = processOutp
     const finish = (code: number) => {
       exitCode = code;
     };
-    await program({ output, version: version(), finish }).parseAsync(args, { from: "user" });
+    await program({ output, version: version(), args, finish }).parseAsync(args, { from: "user" });
     return exitCode;
   } catch (error) {
     return report(error, output);
@@ -31,7 +31,8 @@ function report(error: unknown, output: Output): number {
   }
   const failure = error instanceof Error ? error : new Error(String(error));
   if (failure.name === "Interrupted") {
-    output.err(`hsap: ${failure.message}\n`);
+    // A rank that only followed has nothing to say.
+    if (failure.message !== "") output.err(`hsap: ${failure.message}\n`);
     return exitCodes.interrupted;
   }
   output.err(`hsap: ${process.env.HSAP_DEBUG ? failure.stack : firstLine(failure.message)}\n`);

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { addLaunchOptions, type LaunchOptions } from "./launch-options.ts";
 import type { Output } from "./output.ts";
 import { addProblemOptions, collect, type ProblemOptions } from "./problem-options.ts";
 
@@ -6,6 +7,8 @@ import { addProblemOptions, collect, type ProblemOptions } from "./problem-optio
 export interface CommandContext {
   readonly output: Output;
   readonly version: string;
+  /** The command line. */
+  readonly args: readonly string[];
   /** Sets the exit code where the command ends without an error. */
   finish(exitCode: number): void;
 }
@@ -50,7 +53,21 @@ export interface CompareOptions extends ProblemOptions {
   readonly out?: string;
 }
 
-export interface ExperimentOptions extends ProblemOptions {
+export interface JobOptions {
+  readonly slurm?: boolean;
+  readonly nodes?: string;
+  readonly ranksPerNode?: string;
+  readonly cpusPerRank?: string;
+  readonly partition?: string;
+  readonly time?: string;
+  readonly sbatch?: readonly string[];
+  readonly launcher?: string;
+  readonly launcherArgs?: string;
+  readonly out?: string;
+  readonly dryRun?: boolean;
+}
+
+export interface ExperimentOptions extends ProblemOptions, LaunchOptions {
   readonly profile: string;
   readonly results?: string;
   readonly repeats?: string;
@@ -169,15 +186,17 @@ export function program(context: CommandContext): Command {
     .option("--out <file>", "where the page of --packs goes (default: docs/comparison.md)")
     .action(async (options: CompareOptions) => (await import("./commands/compare.ts")).compare(options, context));
 
-  addProblemOptions(
-    root
-      .command("experiment")
-      .argument("[name]", "which experiment; see --list", "evaluation")
-      .description("measure an experiment on this machine, verify each trial, and draw the figures")
-      .addHelpText(
-        "after",
-        "\nProblem options replace the experiment's own. An interrupted run goes on where it stopped.",
-      ),
+  addLaunchOptions(
+    addProblemOptions(
+      root
+        .command("experiment")
+        .argument("[name]", "which experiment; see --list", "evaluation")
+        .description("measure an experiment, verify each trial, and draw the figures")
+        .addHelpText(
+          "after",
+          "\nProblem options replace the experiment's own. An interrupted run goes on where it stopped.",
+        ),
+    ),
   )
     .option("--profile <name>", "how much is measured: smoke (under 30 s), short (under 3 min) or full", "short")
     .option("--repeats <n>", "how often each variant runs (default: the profile's)")
@@ -186,6 +205,25 @@ export function program(context: CommandContext): Command {
     .option("--list", "list the experiments and end")
     .action(async (name: string, options: ExperimentOptions) =>
       (await import("./commands/experiment.ts")).experiment(name, options, context),
+    );
+
+  root
+    .command("job")
+    .argument("<command...>", "what the job runs, after --: experiment evaluation --profile short")
+    .description("write a batch script that runs an experiment on the nodes of a cluster")
+    .option("--slurm", "for Slurm's sbatch")
+    .option("--nodes <n>", "nodes (default: 1)")
+    .option("--ranks-per-node <n>", "ranks in one node (default: 4)")
+    .option("--cpus-per-rank <n>", "processors of each rank (default: Slurm's)")
+    .option("--partition <name>", "where it runs (default: Slurm's)")
+    .option("--time <limit>", "when it must end: 30, 1:00:00 (default: Slurm's)")
+    .option("--sbatch <text>", "a further directive, such as --account=a; may be repeated", collect, [])
+    .option("--launcher <name>", "what starts the ranks inside of the job: srun or mpirun (default: srun)")
+    .option("--launcher-args <text>", "further arguments of it, in quotes")
+    .option("--out <file>", "where the script goes (default: hsap-job.sh)")
+    .option("--dry-run", "write nothing; print the script and every command that it leads to")
+    .action(async (command: readonly string[], options: JobOptions) =>
+      (await import("./commands/job.ts")).job(command, options, context),
     );
 
   const bench = root.command("bench").description("measure a part of the project by itself on this machine");

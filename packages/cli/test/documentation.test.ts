@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { program } from "../src/program.ts";
 
 const output = { out: () => undefined, err: () => undefined, terminal: false };
-const commands = program({ output, version: "0", finish: () => undefined }).commands.flatMap((command) =>
+const commands = program({ output, version: "0", args: [], finish: () => undefined }).commands.flatMap((command) =>
   leavesOf(command),
 );
 const page = readFileSync(new URL("../../../docs/command.md", import.meta.url), "utf8");

@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import type { Cluster } from "@hsap/cluster";
 import { InputError, mixNames } from "@hsap/workload";
 import { parseDocument } from "yaml";
 import { z } from "zod";
@@ -60,6 +61,8 @@ export interface Experiment {
   readonly profile: string;
   readonly pipeline?: Readonly<z.infer<typeof experimentSchema>>["pipeline"];
   readonly sweep: Sweep;
+  /** The links and devices that strategies are told of; the preset `local` where left out. */
+  readonly cluster?: Cluster;
 }
 
 /** The names of the experiments in `experiments/`. */

@@ -2,13 +2,15 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { engineInfo } from "@hsap/engine";
 import { InputError } from "@hsap/workload";
-import { expectedOf } from "../accuracy.ts";
+import { expectedOf, savedFrom } from "../accuracy.ts";
 import { compileWith } from "../compiled.ts";
+import type { JobRecord } from "../launch/job-record.ts";
 import { measurePipeline } from "../pipeline/measured-pipeline.ts";
 import { writePipeline } from "../pipeline/pipeline-record.ts";
 import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
 import { lockFolder } from "../results/folder-lock.ts";
 import { readTrials, TrialWriter } from "../results/trial-log.ts";
+import { type RunSchedule, runHere } from "../run-schedule.ts";
 import type { Trial } from "../trial.ts";
 import type { Experiment } from "./experiment-file.ts";
 import { measureTrial, type WarmSchedule, warmUp } from "./measured-trial.ts";
@@ -22,6 +24,8 @@ export interface ExperimentOptions {
   readonly arguments: readonly string[];
   /** Replaces the packs that the experiment draws. */
   readonly pack?: GivenPack | undefined;
+  /** The job whose ranks run the schedules; threads of this process where left out. */
+  readonly job?: { readonly job: JobRecord; readonly run: RunSchedule } | undefined;
   readonly signal?: AbortSignal | undefined;
   /** What a person should know now, in one line. */
   readonly onNote?: ((note: string) => void) | undefined;
@@ -50,7 +54,10 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
   const lock = lockFolder(folder);
   try {
     const { compiler, isa } = engineInfo();
-    const environment = currentEnvironment({ compiler, isa, arguments: options.arguments });
+    const environment = currentEnvironment({
+      ...{ compiler, isa, arguments: options.arguments },
+      ...(options.job && { job: options.job.job }),
+    });
     const file = join(folder, "trials.jsonl");
     const log = readTrials(file);
     for (const line of log.truncatedLines)
@@ -66,6 +73,7 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
       for (const cell of cells) {
         await measureCell(cell, finished, progress, {
           environment: environment.id,
+          run: options.job?.run ?? runHere,
           signal,
           append: (trial) => {
             writer.append(trial);
@@ -78,7 +86,12 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
     }
     const trials = cells.flatMap(({ trials: planned }) => planned.map(({ key }) => finished.get(key) as Trial));
     const measuredNow = finished.size - before;
-    if (experiment.pipeline !== undefined && (measuredNow > 0 || !existsSync(join(folder, "pipeline")))) {
+    // A pipeline is a thing of threads: ranks of a job are not recorded while they compile.
+    if (
+      options.job === undefined &&
+      experiment.pipeline !== undefined &&
+      (measuredNow > 0 || !existsSync(join(folder, "pipeline")))
+    ) {
       const steps = await measurePipeline({ ...pipelineProblems(experiment), signal });
       writePipeline(join(folder, "pipeline"), environment.id, steps);
     }
@@ -116,6 +129,7 @@ function finishedTrials(
 
 interface CellContext {
   readonly environment: string;
+  readonly run: RunSchedule;
   readonly signal: AbortSignal | undefined;
   append(trial: Trial): void;
 }
@@ -124,13 +138,14 @@ async function measureCell(
   { cell, trials }: PlannedCell,
   finished: ReadonlyMap<string, Trial>,
   progress: WorkProgress,
-  { environment, signal, append }: CellContext,
+  { environment, run, signal, append }: CellContext,
 ): Promise<void> {
   const missing = trials.filter(({ key }) => !finished.has(key));
   if (missing.length === 0) return;
   const { problem, mix } = cell;
   progress.say(`${mix} ${problem.pass}: float64 reference`);
-  const context = { expected: await expectedOf(problem, cell.seed, 2, signal), seed: cell.seed, environment, signal };
+  const expected = await expectedOf(problem, cell.seed, 2, signal);
+  const context = { expected, saved: savedFrom(expected), run, seed: cell.seed, environment, signal };
   progress.add(problem, referenceWeight);
   const warm = new Map<Variant, WarmSchedule>();
   for (const variant of new Set(missing.map((trial) => trial.variant))) {

@@ -1,9 +1,10 @@
-import { type RunResult, run } from "@hsap/engine";
+import type { RunResult } from "@hsap/engine";
 import { areaOf } from "@hsap/schedule";
-import { type Expected, errorsOf, type OutputErrors, savedFrom } from "../accuracy.ts";
+import { type Expected, errorsOf, type OutputErrors } from "../accuracy.ts";
 import type { Compiled } from "../compiled.ts";
 import { criticalPathMs, longestChainMs } from "../critical-path.ts";
 import { processorTimeOf } from "../processor-time.ts";
+import type { RunSchedule } from "../run-schedule.ts";
 import { type Trial, type TrialInputs, trialKey, trialSchemaVersion } from "../trial.ts";
 
 /** A schedule that ran once, outside of the measurement, and whose outputs were compared with the reference. */
@@ -15,6 +16,9 @@ export interface WarmSchedule {
 
 export interface MeasuringContext {
   readonly expected: Expected;
+  /** What a backward pass reads of the forward one. */
+  readonly saved: { readonly o: Float32Array; readonly lse: Float32Array };
+  readonly run: RunSchedule;
   /** Seed of the generated inputs. */
   readonly seed: number;
   readonly environment: string;
@@ -32,7 +36,7 @@ export async function warmUp(compiled: Compiled, context: MeasuringContext): Pro
 export async function measureTrial(warm: WarmSchedule, inputs: TrialInputs, context: MeasuringContext): Promise<Trial> {
   const { schedule, lowered, account, findings, compileMs, verifyMs } = warm.compiled;
   const at = new Date().toISOString();
-  const result = await runOnce(warm.compiled, context);
+  const result = await runOnce(warm.compiled, context, warm.digest);
   const { pass } = schedule.problem;
   const sameBits = result.digest === warm.digest;
   const { arenaBytes } = lowered.rank;
@@ -66,9 +70,14 @@ export async function measureTrial(warm: WarmSchedule, inputs: TrialInputs, cont
 }
 
 async function runOnce(
-  { schedule, lowered }: Compiled,
-  { expected, seed, signal }: MeasuringContext,
+  compiled: Compiled,
+  { saved, seed, signal, run }: MeasuringContext,
+  knownDigest?: string,
 ): Promise<RunResult> {
-  const saved = schedule.problem.pass === "backward" ? { saved: savedFrom(expected) } : {};
-  return run(schedule, { seed, lowered, ...saved, ...(signal && { signal }) });
+  return run(compiled, {
+    seed,
+    ...(compiled.schedule.problem.pass === "backward" && { saved }),
+    ...(knownDigest !== undefined && { knownDigest }),
+    ...(signal && { signal }),
+  });
 }

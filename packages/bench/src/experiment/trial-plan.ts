@@ -1,8 +1,8 @@
-import { clusterOf } from "@hsap/cluster";
+import { type Cluster, clusterOf } from "@hsap/cluster";
 import type { Degrees, Pass, Problem, Strategy, StrategyOptions } from "@hsap/schedule";
 import { documentsOf, lengthsOf, mixPack, type PackedBatch, tokensOf } from "@hsap/workload";
 import { checkedOptions, settledDegrees, strategyNamed } from "../strategies.ts";
-import { lengthsDigest, type TrialInputs } from "../trial.ts";
+import { clusterDigest, lengthsDigest, type TrialInputs } from "../trial.ts";
 import type { Experiment, ExperimentVariant, Sweep } from "./experiment-file.ts";
 
 /** A strategy with its degrees and options settled for one problem. */
@@ -27,10 +27,10 @@ export interface GivenPack {
 }
 
 /** The cells of a sweep, pack after pass. */
-export function trialCells({ sweep }: Experiment, given?: GivenPack): TrialCell[] {
+export function trialCells({ sweep, cluster }: Experiment, given?: GivenPack): TrialCell[] {
   const packs = given ? [given] : drawnPacks(sweep);
   return packs.flatMap(({ name, seed, batch }) =>
-    sweep.passes.map((pass) => ({ mix: name, seed, problem: problemOf(sweep, batch, pass) })),
+    sweep.passes.map((pass) => ({ mix: name, seed, problem: problemOf(sweep, cluster, batch, pass) })),
   );
 }
 
@@ -51,11 +51,17 @@ export function variantsOf({ strategy: name, degrees, options = {} }: Experiment
 }
 
 /** The strategy and the problems of an experiment's pipeline: one pack a step, drawn with the seeds 1, 2, ... */
-export function pipelineProblems({ pipeline, sweep }: Experiment): { strategy: Strategy; problems: Problem[] } {
+export function pipelineProblems({ pipeline, sweep, cluster }: Experiment): {
+  strategy: Strategy;
+  problems: Problem[];
+} {
   if (pipeline === undefined) throw new Error("the experiment has no pipeline");
   const { strategy, mix, steps } = pipeline;
   const packs = drawnPacks({ ...sweep, mixes: [mix], seeds: Array.from({ length: steps }, (_, step) => step + 1) });
-  return { strategy: strategyNamed(strategy), problems: packs.map(({ batch }) => problemOf(sweep, batch, "forward")) };
+  return {
+    strategy: strategyNamed(strategy),
+    problems: packs.map(({ batch }) => problemOf(sweep, cluster, batch, "forward")),
+  };
 }
 
 /**
@@ -89,6 +95,7 @@ export function trialInputsOf(
     },
     ranks: experiment.sweep.ranks,
     ranksPerNode: experiment.sweep.ranksPerNode,
+    ...(experiment.cluster && { cluster: clusterDigest(experiment.cluster) }),
     strategy: strategy.name,
     degrees: { ...degrees },
     options: { ...options },
@@ -102,8 +109,15 @@ function drawnPacks({ mixes, seeds, tokens }: Sweep): GivenPack[] {
 
 function problemOf(
   { ranks, ranksPerNode, heads, kvHeads, headDim, dtype, mask }: Sweep,
+  from: Cluster | undefined,
   batch: PackedBatch,
   pass: Pass,
 ): Problem {
-  return { batch, shape: { heads, kvHeads, headDim, dtype }, cluster: clusterOf({ ranks, ranksPerNode }), mask, pass };
+  return {
+    batch,
+    shape: { heads, kvHeads, headDim, dtype },
+    cluster: clusterOf({ ranks, ranksPerNode, from }),
+    mask,
+    pass,
+  };
 }

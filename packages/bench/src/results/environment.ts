@@ -5,10 +5,11 @@ import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { InputError } from "@hsap/workload";
 import { z } from "zod";
+import { hostsOf, type JobRecord, jobRecordSchema } from "../launch/job-record.ts";
 import { workspacePath } from "../workspace.ts";
 
 const environmentSchema = z.strictObject({
-  /** Digest of all that decides a time: everything below up to `code`. */
+  /** Digest of all that decides a time: everything below up to `mpi`. */
   id: z.string(),
   cpu: z.string(),
   cores: z.int(),
@@ -19,6 +20,10 @@ const environmentSchema = z.strictObject({
   isa: z.string(),
   /** Digest of the built packages and the native library that a trial runs through. */
   code: z.string(),
+  /** Where ranks were processes: MPI, and how many hosts they had. */
+  mpi: z.strictObject({ library: z.string(), hosts: z.int() }).optional(),
+  /** Where its ranks ran when this environment first wrote here. */
+  job: jobRecordSchema.optional(),
   /** The commit checked out, and whether files differed from it; null where there is no git. */
   commit: z.string().nullable(),
   dirty: z.boolean().nullable(),
@@ -39,6 +44,8 @@ export interface EnvironmentOptions {
   readonly compiler: string;
   readonly isa: string;
   readonly arguments: readonly string[];
+  /** The job whose ranks run the trials. */
+  readonly job?: JobRecord;
 }
 
 /** Describes this machine and checkout. Trials of environments with equal ids may be compared. */
@@ -53,12 +60,14 @@ export function currentEnvironment(options: EnvironmentOptions): Environment {
     compiler: options.compiler,
     isa: options.isa,
     code: codeDigest(),
+    ...(options.job && { mpi: { library: options.job.library, hosts: hostsOf(options.job) } }),
   };
   const id = createHash("sha256").update(JSON.stringify(deciding)).digest("hex").slice(0, 12);
   const status = git("status", "--porcelain");
   return {
     id,
     ...deciding,
+    ...(options.job && { job: options.job }),
     commit: git("rev-parse", "HEAD"),
     dirty: status === null ? null : status !== "",
     date: new Date().toISOString(),

@@ -1,22 +1,28 @@
-import { relative } from "node:path";
+import { relative, resolve } from "node:path";
 import {
+  asRank,
   type Experiment,
   type ExperimentResult,
   type ExperimentVariant,
   experimentNames,
   type GivenPack,
+  type LedJob,
+  misplacement,
+  rankPlaceOf,
   readExperiment,
   runExperiment,
   strategyNamed,
   summarise,
   workspacePath,
 } from "@hsap/bench";
+import { namedCluster } from "@hsap/cluster";
 import { checkProblem, publishedOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { exitCodes } from "../exit-codes.ts";
 import { batchOf, passesOf, problemOf, seedOf, sourceOf } from "../given-problem.ts";
 import { givenStrategy } from "../given-strategy.ts";
 import { interruptible } from "../interruption.ts";
+import { launcherOf, launchRanks, ranksOfNodes } from "../launch-options.ts";
 import { parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
@@ -30,8 +36,15 @@ export async function experiment(name: string, options: ExperimentOptions, conte
     return;
   }
   const chosen = withGivenOptions(readExperiment(name, options.profile), options);
-  const folder = options.results ?? workspacePath(`results/${name}`);
+  const folder = resolve(options.results ?? workspacePath(`results/${name}`));
+  const launcher = launcherOf(options);
+  if (launcher === "mpirun" || launcher === "srun") {
+    const { ranks, ranksPerNode } = chosen.sweep;
+    const own = ["--ranks", `${ranks}`, "--ranks-per-node", `${ranksPerNode}`, "--results", folder];
+    return launchRanks(options, ranks, own, context);
+  }
   const result = await measure(chosen, folder, options, context);
+  if (result === undefined) return;
   const rows = summarise(result.trials, chosen.baseline);
   if (options.json) output.out(`${JSON.stringify({ ...described(result), summary: rows }, null, 2)}\n`);
   else output.out(formatSummary(result, rows, context.version));
@@ -50,26 +63,36 @@ async function measure(
   chosen: Experiment,
   folder: string,
   options: ExperimentOptions,
-  { output }: CommandContext,
-): Promise<ExperimentResult> {
+  { output, args }: CommandContext,
+): Promise<ExperimentResult | undefined> {
+  const isRank = launcherOf(options) === "started";
+  const follows = isRank && rankPlaceOf(process.env)?.rank !== 0;
   const progress = await startProgress(output);
   let [trials, allTrials] = [0, 0];
   try {
     const kept = () =>
-      `interrupted: ${trials} of ${allTrials} trials are kept in ${shown(folder)}; the same command goes on from there`;
-    return await interruptible(kept, (signal) =>
-      runExperiment(chosen, {
-        folder,
-        arguments: process.argv.slice(2),
-        pack: packOf(options),
-        signal,
-        onNote: (note) => progress.note(note),
-        onProgress: (state) => {
-          ({ trials, allTrials } = state);
-          progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
-        },
-      }),
-    );
+      follows
+        ? ""
+        : `interrupted: ${trials} of ${allTrials} trials are kept in ${shown(folder)}; the same command goes on from there`;
+    return await interruptible(kept, (signal) => {
+      const measureOn = (job?: LedJob) => {
+        const odd = job && misplacement(job.job, chosen.sweep.ranksPerNode);
+        if (odd !== undefined) progress.note(`note: ${odd}`);
+        return runExperiment(chosen, {
+          folder,
+          arguments: args,
+          pack: packOf(options),
+          job,
+          signal,
+          onNote: (note) => progress.note(note),
+          onProgress: (state) => {
+            ({ trials, allTrials } = state);
+            progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
+          },
+        });
+      };
+      return isRank ? asRank(measureOn, signal) : measureOn();
+    });
   } finally {
     progress.stop();
   }
@@ -77,21 +100,32 @@ async function measure(
 
 /** The experiment with what the command line says instead of its own values. */
 function withGivenOptions(experiment: Experiment, options: ExperimentOptions): Experiment {
-  if (options.cluster !== undefined) {
+  const local = launcherOf(options) === "local";
+  if (options.cluster !== undefined && local) {
     throw new InputError(
       `invalid cluster: ${options.cluster} (trials are measured on this machine; use --ranks and --ranks-per-node)`,
     );
   }
+  for (const [option, value] of Object.entries({
+    nodes: options.nodes,
+    hosts: options.hosts,
+    "dry-run": options.dryRun,
+  })) {
+    if (value !== undefined && local)
+      throw new InputError(`missing launcher: --${option} needs --launcher mpirun or srun`);
+  }
   const { sweep } = experiment;
+  const from = options.cluster === undefined ? undefined : namedCluster(options.cluster);
   const count = (name: string, text: string | undefined, otherwise: number) =>
     text === undefined ? otherwise : wholeNumber(name, text);
+  const ranksPerNode = count("ranks-per-node", options.ranksPerNode, sweep.ranksPerNode);
   const changed = {
     ...sweep,
     tokens: count("tokens", options.tokens, sweep.tokens),
     seeds: options.seed === undefined ? sweep.seeds : [seedOf(options)],
     passes: [...passesOf(options, sweep.passes)],
-    ranks: count("ranks", options.ranks, sweep.ranks),
-    ranksPerNode: count("ranks-per-node", options.ranksPerNode, sweep.ranksPerNode),
+    ranks: ranksOfNodes(options, ranksPerNode) ?? count("ranks", options.ranks, sweep.ranks),
+    ranksPerNode,
     repeats: count("repeats", options.repeats, sweep.repeats),
     strategies: variantsOf(sweep.strategies, options),
   };
@@ -108,7 +142,7 @@ function withGivenOptions(experiment: Experiment, options: ExperimentOptions): E
     ranksPerNode: text(changed.ranksPerNode),
   } as const;
   const { shape, mask } = checkProblem(problemOf(asked as ExperimentOptions, batchOf({ docs: "1" }), "forward"));
-  return { ...experiment, sweep: { ...changed, ...shape, mask } };
+  return { ...experiment, ...(from && { cluster: from }), sweep: { ...changed, ...shape, mask } };
 }
 
 function variantsOf(variants: readonly ExperimentVariant[], given: ExperimentOptions): ExperimentVariant[] {
