@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "hsap/bf16.h"
+#include "log.h"
 
 namespace hsap {
 
@@ -111,18 +112,12 @@ struct Avx2 {
 
   // Natural logarithm of a positive normal x, absolute error below 2e-7 + 1 ulp.
   static F log(F x) {
-    // x = 2^e * f with f in [1/sqrt 2, sqrt 2); ln f = 2 atanh((f - 1) / (f + 1)).
+    // x = 2^exponent * mantissa with a mantissa in [1/sqrt 2, sqrt 2).
     const __m256i bits = _mm256_castps_si256(x), half = _mm256_set1_epi32(0x3f3504f3);
     const __m256i shifted = _mm256_sub_epi32(bits, half);
-    const F e = _mm256_cvtepi32_ps(_mm256_srai_epi32(shifted, 23));
-    const F f = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_and_si256(shifted, _mm256_set1_epi32(0x7fffff)), half));
-    const F z = div(sub(f, set1(1)), add(f, set1(1))), z2 = mul(z, z);
-    F p = fma(set1(2.0f / 11), z2, set1(2.0f / 9));
-    p = fma(p, z2, set1(2.0f / 7));
-    p = fma(p, z2, set1(2.0f / 5));
-    p = fma(p, z2, set1(2.0f / 3));
-    p = fma(mul(p, z2), z, add(z, z));
-    return fma(e, set1(0x1.62e430p-1f), p);
+    const F exponent = _mm256_cvtepi32_ps(_mm256_srai_epi32(shifted, 23));
+    return logOf<Avx2>(exponent,
+                       _mm256_castsi256_ps(_mm256_add_epi32(_mm256_and_si256(shifted, _mm256_set1_epi32(0x7fffff)), half)));
   }
 
   // Transposes a width x width block: x[i] lane j becomes x[j] lane i.

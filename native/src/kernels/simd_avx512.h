@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "hsap/bf16.h"
+#include "log.h"
 
 namespace hsap {
 
@@ -82,16 +83,9 @@ struct Avx512 {
 
   // Natural logarithm of a positive normal x, absolute error below 2e-7 + 1 ulp.
   static F log(F x) {
-    // x = 2^e * f with f in [0.75, 1.5); ln f = 2 atanh((f - 1) / (f + 1)).
-    const F f0 = _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
-    const F e = _mm512_getexp_ps(div(x, f0));
-    const F z = div(sub(f0, set1(1)), add(f0, set1(1))), z2 = mul(z, z);
-    F p = fma(set1(2.0f / 11), z2, set1(2.0f / 9));
-    p = fma(p, z2, set1(2.0f / 7));
-    p = fma(p, z2, set1(2.0f / 5));
-    p = fma(p, z2, set1(2.0f / 3));
-    p = fma(mul(p, z2), z, add(z, z));
-    return fma(e, set1(0x1.62e430p-1f), p);
+    // x = 2^exponent * mantissa with a mantissa in [0.75, 1.5).
+    const F mantissa = _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+    return logOf<Avx512>(_mm512_getexp_ps(div(x, mantissa)), mantissa);
   }
 
   // Transposes a width x width block: x[i] lane j becomes x[j] lane i.
