@@ -1,6 +1,10 @@
 export * from "./accuracy.ts";
 export * from "./calibration/calibration-report.ts";
 export * from "./calibration/machine-profile.ts";
+export type { MeasuredTerms } from "./calibration/measured-terms.ts";
+export * from "./calibration/profile-file.ts";
+export * from "./calibration/reality-check.ts";
+export * from "./collected-garbage.ts";
 export * from "./comparison/comparison.ts";
 export * from "./comparison/measured-time.ts";
 export * from "./comparison/pack-comparison.ts";

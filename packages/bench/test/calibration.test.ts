@@ -1,5 +1,5 @@
 import { presetCluster } from "@hsap/cluster";
-import { hardwareOf, parseHardware, publishedRows } from "@hsap/simulator";
+import { hardwareOf, publishedRows } from "@hsap/simulator";
 import { lengthsOf, tokensOf } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
 import { fittedValues, linearise } from "../src/calibration/fit.ts";
@@ -7,7 +7,7 @@ import { constantIn, fittedConstants, withConstants } from "../src/calibration/f
 import { predictRow, prepareRow } from "../src/calibration/predicted-rows.ts";
 import { publishedPacks, typicalPacks } from "../src/calibration/published-packs.ts";
 import { publishedSystems } from "../src/calibration/published-systems.ts";
-import { calibrationReport, clusterFileOf, hardwareFileOf, orderedShare } from "../src/index.ts";
+import { calibrationReport, orderedShare } from "../src/index.ts";
 
 const hardware = hardwareOf(presetCluster("h100-400g"));
 const onOneNode = publishedRows().filter(({ ranks }) => ranks === 8);
@@ -80,24 +80,5 @@ describe("published packs", () => {
     );
     expect([...areas].sort((a, b) => a - b)).toEqual(areas);
     expect(areas[3]).toBeGreaterThan(1.5 * areas[0]);
-  });
-});
-
-describe("the files of a machine's profile", () => {
-  const kernel = { teraflops: 0.1, overheadTokens: 30, worstError: 0.05, samples: [] };
-  const profile = {
-    device: 'a "quoted" processor',
-    isa: "avx2",
-    kernels: { forward: kernel, backward: { ...kernel, teraflops: 0.08 } },
-    copyGBps: 9.876,
-    latencyUs: 4.321,
-  };
-
-  it("are read back as what was measured", () => {
-    const read = parseHardware(hardwareFileOf(profile), "machine.hardware.yaml");
-    expect(read.devices).toEqual([profile.device]);
-    expect(read.kernels.engine.backward.shareOfPeak).toBe(0.8);
-    expect(read.kernels.engine.forward.overheadTokens).toBe(30);
-    expect(clusterFileOf(profile)).toContain("bandwidthGBps: { value: 9.88,");
   });
 });

@@ -22,6 +22,12 @@ export interface CompileOptions extends ProblemOptions {
 export interface CalibrateOptions {
   readonly out?: string;
   readonly repeats?: string;
+  readonly dtype?: string;
+  readonly check?: boolean;
+  readonly hardware?: string;
+  readonly pack?: string;
+  readonly pass?: string;
+  readonly ranks?: string;
   readonly json?: boolean;
 }
 
@@ -45,6 +51,7 @@ export interface VerifyOptions extends ProblemOptions {
 
 export interface CompareOptions extends ProblemOptions {
   readonly predict?: boolean;
+  readonly hardware?: string;
   readonly measure?: boolean;
   readonly repeats?: string;
   readonly all?: boolean;
@@ -155,9 +162,17 @@ export function program(context: CommandContext): Command {
 
   root
     .command("calibrate")
-    .description("measure this machine's kernels and copies, for hsap simulate")
-    .option("--out <name>", "writes NAME.cluster.yaml and NAME.hardware.yaml (default: machine)")
-    .option("--repeats <n>", "the best of so many runs counts (default: 3)")
+    .description(
+      "measure this machine, so that hsap simulate predicts runs on it; or check such predictions against runs",
+    )
+    .option("--out <file>", "where the profile goes, a hardware file (default: machine.yaml)")
+    .option("--repeats <n>", "how often each sample, or each schedule of --check, is run (default: 5)")
+    .option("--dtype <list>", "what travels: fp32,bf16 (default: fp32)")
+    .option("--check", "run every strategy on six packs, and show what the profile predicts beside it")
+    .option("--hardware <file>", "with --check: a profile written before, instead of measuring one")
+    .option("--pack <list>", "with --check: some of hybrid,instruct,magilaw,code,meetings,single (default: all)")
+    .option("--pass <pass>", "with --check: forward or backward (default: both)")
+    .option("--ranks <n>", "with --check: how many ranks (default: 8)")
     .option("--json", "print JSON")
     .action(async (options: CalibrateOptions) => (await import("./commands/calibrate.ts")).calibrate(options, context));
 
@@ -178,6 +193,7 @@ export function program(context: CommandContext): Command {
       .description("one problem, all strategies side by side: balance, bytes, memory, waste and the bounds"),
   )
     .option("--predict", "simulate every schedule on the cluster, and sort by predicted time")
+    .option("--hardware <file>", "with --predict: a profile, as hsap calibrate writes it (default: the device's own)")
     .option("--measure", "run every schedule here, check its outputs, and sort by measured time")
     .option("--repeats <n>", "how often each schedule is measured (default: 5)")
     .option("--all", "also compile schedules that are estimated to be too large")

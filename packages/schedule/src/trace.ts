@@ -3,7 +3,8 @@
  * schedule's op table. Times are microseconds since the moment at which all ranks were ready.
  */
 export interface Trace {
-  readonly origin: "measured" | "simulated";
+  /** `replayed`: computation as measured, transfers as simulated. */
+  readonly origin: "measured" | "simulated" | "replayed";
   /** When the op began: its dependencies were met and its lane was free. All ops of a group begin with the group. */
   readonly beginUs: Float64Array;
   readonly endUs: Float64Array;

@@ -1,184 +1,140 @@
-import { cpus } from "node:os";
-import { reference } from "@hsap/baselines";
-import { clusterOf } from "@hsap/cluster";
-import { run } from "@hsap/engine";
-import { layoutOf, type Pass, type Problem, ScheduleBuilder, tilesBetween } from "@hsap/schedule";
-import { type KernelPass, paidPairs } from "@hsap/simulator";
-import { packedBatch } from "@hsap/workload";
-import { expectedOf, savedFrom } from "../accuracy.ts";
+import { availableParallelism, cpus } from "node:os";
+import { type Isa, kernelIsas, run } from "@hsap/engine";
+import { type Dtype, lower } from "@hsap/schedule";
+import {
+  type OpTermKind,
+  type OpTermTimes,
+  opTerms,
+  type RegisterTile,
+  simulateThreads,
+  type ThreadMachine,
+} from "@hsap/simulator";
+import { InputError } from "@hsap/workload";
+import { median } from "../statistics.ts";
+import { type MeasuredTerms, measureTerms } from "./measured-terms.ts";
+import { attendSamples, elementSamples, type OpSample, unfusedSamples } from "./op-samples.ts";
+import { sliceSample, turnsIn } from "./slice-sample.ts";
+import { pingPong, transferSamples } from "./transfer-samples.ts";
 
-/** What was measured of this machine: processor times of the engine's kernels, and messages between two of its threads. */
+/** What was measured of this machine: all that the simulator needs to predict a run of the engine on it. */
 export interface MachineProfile {
   readonly device: string;
-  readonly isa: string;
-  readonly kernels: Readonly<Record<Pass, KernelFit>>;
-  /** Bytes a second of one thread that copies a message, in 1e9, and the time of a message without bytes. */
-  readonly copyGBps: number;
-  readonly latencyUs: number;
+  readonly isa: Isa;
+  readonly cores: number;
+  readonly registers: RegisterTile;
+  readonly terms: Readonly<Partial<Record<Dtype, Readonly<Record<OpTermKind, MeasuredTerms>>>>>;
+  readonly wakeUs: number;
+  readonly sliceUs: number;
+  /** Highest `spread` of the attention kernels: how much the machine was disturbed meanwhile. */
+  readonly spread: number;
 }
 
-export interface KernelFit {
-  /** On endless tiles, in 1e12 operations a second. */
-  readonly teraflops: number;
-  readonly overheadTokens: number;
-  /** Highest error of a measured time that the two numbers leave, relative. */
-  readonly worstError: number;
-  readonly samples: readonly { readonly documentTokens: number; readonly us: number }[];
+export interface MeasureMachineOptions {
+  /** Runs of each sample; their median counts. */
+  readonly repeats?: number | undefined;
+  readonly dtypes?: readonly Dtype[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** `done` is the share of the work, 0 to 1. */
+  readonly onProgress?: ((done: number, label: string) => void) | undefined;
 }
 
-const shape = { heads: 4, kvHeads: 2, headDim: 64, dtype: "fp32" } as const;
-const packTokens = 2048;
-const documentTokens = [16, 64, 256, 1024, 2048];
-/** Rows and columns of the engine's register tiles. */
-const registerTile = { tileRows: 16, tileColumns: 16 };
+/** Rows and keys of a register tile of each instruction set: tileRows and width of native/src/kernels/simd_*.h. */
+const registersOf: Readonly<Record<string, RegisterTile>> = {
+  scalar: { tileRows: 4, vectorKeys: 4 },
+  avx2: { tileRows: 6, vectorKeys: 8 },
+  avx512: { tileRows: 12, vectorKeys: 16 },
+};
 
-/** Measures this machine; the best of `repeats` runs counts, as whatever else runs only ever adds time. */
-export async function measureMachine(repeats = 3): Promise<MachineProfile> {
-  const { isa, ...copies } = await measureCopies(repeats);
-  return {
-    device: cpus()[0]?.model.trim() ?? "unknown processor",
-    isa,
-    kernels: { forward: await fitKernel("forward", repeats), backward: await fitKernel("backward", repeats) },
-    ...copies,
-  };
-}
+/** More spread than this says that something else ran on the machine. */
+export const quietSpread = 0.15;
 
-/** The profile as a cluster file: threads of this machine, whose peak is what the forward kernel reaches. */
-export function clusterFileOf({ device, kernels, copyGBps, latencyUs }: MachineProfile, ranks = 8): string {
-  const link = (name: string, size: number) => `  - name: ${name}
-    size: ${size}
-    bandwidthGBps: { value: ${short(copyGBps)}, source: "measured: one thread copying a message" }
-    latencyUs: { value: ${short(latencyUs)}, source: "measured: a message of one token between two threads" }`;
-  return `# Measured on this machine by hsap calibrate.
-name: this-machine
-levels:
-${link("node", 4)}
-${link("machine", Math.ceil(ranks / 4))}
-device:
-  name: ${JSON.stringify(device)}
-  dtype: fp32
-  peakTflops: { value: ${short(kernels.forward.teraflops)}, source: "measured: the forward kernel on endless tiles" }
-  memoryBandwidthGBps: { value: ${short(copyGBps)}, source: "measured: one thread copying a message" }
-`;
-}
-
-/** The profile as a hardware file. */
-export function hardwareFileOf({ device, isa, kernels }: MachineProfile): string {
-  const from = (what: string) => `source: "measured on this machine: ${what}"`;
-  const none = `{ value: 0, source: "an op is a function call" }`;
-  const pass = (name: Pass) => `    ${name}:
-      shareOfPeak: { value: ${short(kernels[name].teraflops / kernels.forward.teraflops)}, ${from(`${isa} kernels, relative to forward`)} }
-      tileRows: { value: ${registerTile.tileRows}, source: "rows of a register tile" }
-      tileColumns: { value: ${registerTile.tileColumns}, source: "one vector of fp32" }
-      overheadTokens: { value: ${kernels[name].overheadTokens}, ${from(`documents of ${documentTokens.join(", ")} tokens`)} }
-${["launchUs", "emptyBlockUs", "hostUs", "queryPasses", "keyPasses", "accumulatePasses"].map((key) => `      ${key}: ${none}`).join("\n")}`;
-  return `# Measured on this machine by hsap calibrate.
-devices: [${JSON.stringify(device)}]
-dtype: fp32
-kernels:
-  engine:
-${pass("forward")}
-${pass("backward")}
-memory:
-  copyShare: { value: 1, source: "the cluster file's memory bandwidth is that of copies" }
-  launchUs: ${none}
-libraries:
-  threads:
-${["launchUs", "collectiveHostUs", "p2pHostUs"].map((key) => `    ${key}: ${none}`).join("\n")}
-    slowdown: { value: 1, source: "not measured" }
-    ranksPerNic: { value: 1, source: "there are no cards" }
-    hopUs: { value: [0, 0], source: "as launchUs" }
-    pairShare: { value: [1, 1], source: "a transfer is one copy" }
-    collectives: {}
-`;
-}
-
-async function fitKernel(pass: Pass, repeats: number): Promise<KernelFit> {
-  const samples: { documentTokens: number; us: number }[] = [];
-  for (const tokens of documentTokens)
-    samples.push({ documentTokens: tokens, us: await kernelUs(pass, tokens, repeats) });
-  let best: KernelFit | undefined;
-  for (let overheadTokens = 0; overheadTokens <= 80; overheadTokens += 2) {
-    const rates = samples.map(
-      ({ documentTokens: tokens, us }) => operations(pass, tokens, overheadTokens) / (us * 1e6),
-    );
-    // The rate in the middle of the extremes leaves the smallest worst error.
-    const teraflops = Math.sqrt(Math.min(...rates) * Math.max(...rates));
-    const worstError = Math.max(...rates) / teraflops - 1;
-    if (best === undefined || worstError < best.worstError) best = { teraflops, overheadTokens, worstError, samples };
+/**
+ * Measures this machine as the engine uses it, on all cores at once: kernels by tile, all other ops, transfers, how long a
+ * sleeping thread takes to wake, and how long one runs while others wait.
+ *
+ * @throws InputError if nothing is to be measured.
+ * @throws the signal's reason if it is aborted.
+ */
+export async function measureMachine(options: MeasureMachineOptions = {}): Promise<MachineProfile> {
+  const { repeats = 5, dtypes = ["fp32"], signal, onProgress } = options;
+  if (dtypes.length === 0) throw new InputError("missing dtype: a profile needs fp32, bf16 or both");
+  const isa = kernelIsas().at(-1) ?? "scalar";
+  const registers = registersOf[isa];
+  const cores = availableParallelism();
+  const terms: Partial<Record<Dtype, Readonly<Record<OpTermKind, MeasuredTerms>>>> = {};
+  for (const [i, dtype] of dtypes.entries()) {
+    const samples = samplesOf({ cores, dtype });
+    const within = (done: number, label: string) =>
+      onProgress?.((0.95 * (i + done)) / dtypes.length, `${dtype}: ${label}`);
+    const measured = await measureTerms(samples, { repeats, registers, signal, onProgress: within });
+    terms[dtype] = measured as Readonly<Record<OpTermKind, MeasuredTerms>>;
   }
-  return best as KernelFit;
+  onProgress?.(0.95, "wake-ups and slices");
+  const sliceUs = await measureSlice(cores, signal);
+  const dtype = dtypes[0];
+  const awake: ThreadMachine = { cores, ...registers, wakeUs: 0, sliceUs, termNs: termTimesOf(terms) };
+  const wakeUs = await measureWake(pingPong({ cores, dtype }), awake, 3 * repeats, signal);
+  onProgress?.(1, "done");
+  const device = cpus()[0]?.model.trim() ?? "unknown processor";
+  return { device, isa, cores, registers, terms, wakeUs, sliceUs, spread: kernelSpread(terms) };
 }
 
-/** Operations that the model says a pack of equal documents pays for. */
-function operations(pass: Pass, tokens: number, overheadTokens: number): number {
-  const tile = { qBegin: 0, qEnd: tokens, kBegin: 0, kEnd: tokens, mask: "causal" as const };
-  const kernel: KernelPass = {
-    ...registerTile,
-    overheadTokens,
-    ...{ shareOfPeak: 1, launchUs: 0, emptyBlockUs: 0, hostUs: 0, queryPasses: 0, keyPasses: 0, accumulatePasses: 0 },
-  };
-  const perPair = 4 * shape.headDim * (pass === "forward" ? 1 : 2.5);
-  return (packTokens / tokens) * paidPairs(tile, pass, kernel) * shape.heads * perPair;
+/** The part of a profile that predictions are made with. */
+export const threadMachineOf = ({ cores, registers, terms, wakeUs, sliceUs }: MachineProfile): ThreadMachine => ({
+  ...{ cores, ...registers, wakeUs, sliceUs },
+  termNs: termTimesOf(terms),
+});
+
+function samplesOf(given: { readonly cores: number; readonly dtype: Dtype }): OpSample[] {
+  const ofPasses = (["forward", "backward"] as const).flatMap((pass) => [
+    ...attendSamples(pass, given),
+    ...unfusedSamples(pass, given),
+  ]);
+  return [...ofPasses, ...elementSamples(given), ...transferSamples(given)];
 }
 
-async function kernelUs(pass: Pass, tokens: number, repeats: number): Promise<number> {
-  const problem = onRanks(1, new Array<number>(packTokens / tokens).fill(tokens), pass);
-  const schedule = reference.compile(problem, {});
-  const saved = pass === "backward" ? { saved: savedFrom(await expectedOf(problem, 1, 1)) } : {};
-  let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i <= repeats; i++) {
-    const { trace } = await run(schedule, { seed: 1, ...saved });
-    // The first run warms up.
-    if (i > 0)
-      least = Math.min(
-        least,
-        trace.busyUs.reduce((sum, us) => sum + us, 0),
-      );
+function termTimesOf(terms: MachineProfile["terms"]): ThreadMachine["termNs"] {
+  return Object.fromEntries(
+    Object.entries(terms).map(([dtype, kinds]) => [
+      dtype,
+      Object.fromEntries(Object.keys(opTerms).map((kind) => [kind, kinds[kind as OpTermKind].ns])) as OpTermTimes,
+    ]),
+  );
+}
+
+/** What a hand-over takes longer than its threads work: found by simulating the same messages without it. */
+async function measureWake(
+  { schedule, handOver }: OpSample,
+  machine: ThreadMachine,
+  repeats: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const lowered = lower(schedule);
+  const durations: number[] = [];
+  for (let repeat = 0; repeat <= repeats; repeat++) {
+    const { trace } = await run(schedule, {
+      seed: 1,
+      lowered,
+      ...(handOver && { handOver }),
+      ...(signal && { signal }),
+    });
+    if (repeat > 0) durations.push(trace.durationUs);
   }
-  return least;
+  const durationWith = (wakeUs: number) => simulateThreads(schedule, { ...machine, wakeUs }, lowered).trace.durationUs;
+  const [none, some] = [durationWith(0), durationWith(10)];
+  return Math.max(0, ((median(durations) - none) / (some - none)) * 10);
 }
 
-/** One rank hands keys and values to another: a large message for the rate, one of a single token for the latency. */
-async function measureCopies(repeats: number) {
-  const large = await messageUs(8 * packTokens, repeats);
-  const small = await messageUs(1, 10 * repeats);
-  return { isa: large.isa, copyGBps: large.bytes / (large.us * 1e3), latencyUs: small.us };
+async function measureSlice(cores: number, signal: AbortSignal | undefined): Promise<number> {
+  const schedule = sliceSample(4 * cores);
+  const { trace } = await run(schedule, { seed: 1, ...(signal && { signal }) });
+  return median(turnsIn(schedule, trace));
 }
 
-async function messageUs(tokens: number, repeats: number) {
-  const problem = onRanks(2, [tokens, tokens], "forward");
-  const halves = [
-    { begin: 0, end: tokens },
-    { begin: tokens, end: 2 * tokens },
-  ];
-  const builder = new ScheduleBuilder(problem, "message", {}, layoutOf(halves.map((half) => [half])));
-  const blocks = ["k", "v"].map((name) => builder.block(name, halves[0]));
-  builder.rank(0).exchange("p2p", [{ to: 1, blocks }]);
-  builder.rank(1).exchange("p2p", [{ from: 0, blocks }]);
-  // A schedule must compute something; one token's attention is nothing beside the message.
-  const [tile] = tilesBetween(problem.batch, "causal", { begin: 0, end: 1 }, { begin: 0, end: 1 });
-  builder.rank(0).attend(tile);
-  const schedule = builder.finish();
-  const receive = schedule.opBegin[1];
-  let us = Number.POSITIVE_INFINITY;
-  let isa = "";
-  for (let i = 0; i < repeats; i++) {
-    const result = await run(schedule, { seed: 1, handOver: "copy" });
-    us = Math.min(us, result.trace.endUs[receive] - result.trace.beginUs[receive]);
-    isa = result.isa;
-  }
-  return { us, isa, bytes: tokens * 2 * shape.kvHeads * shape.headDim * 4 };
+function kernelSpread(terms: MachineProfile["terms"]): number {
+  const spreads = Object.values(terms).flatMap(({ attendForward, attendBackward }) => [
+    attendForward.spread,
+    attendBackward.spread,
+  ]);
+  return Math.max(...spreads);
 }
-
-function onRanks(ranks: number, lengths: readonly number[], pass: Pass): Problem {
-  return {
-    batch: packedBatch(lengths),
-    shape,
-    cluster: clusterOf({ ranks, ranksPerNode: ranks }),
-    mask: "causal",
-    pass,
-  };
-}
-
-const short = (value: number): string => String(Number(value.toPrecision(3)));

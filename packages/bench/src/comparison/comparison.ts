@@ -1,7 +1,7 @@
 import { balancedBoundBytes, computeFloorMs, slowLinkBoundBytes } from "@hsap/baselines";
 import { nodesOf } from "@hsap/cluster";
 import { type Degrees, type Problem, publishedOptions, type Strategy, type StrategyOptions } from "@hsap/schedule";
-import { hardwareOf, simulate } from "@hsap/simulator";
+import { type Hardware, hardwareOf, simulate } from "@hsap/simulator";
 import { InputError, tokensOf } from "@hsap/workload";
 import { type Compiled, compileWith } from "../compiled.ts";
 import { variantName } from "../trial.ts";
@@ -84,6 +84,8 @@ export interface ComparisonOptions {
   readonly memoryCapBytes?: number | undefined;
   /** Simulates each schedule on the problem's cluster. */
   readonly predict?: boolean | undefined;
+  /** What to simulate with; what is known of the cluster's device where left out. */
+  readonly hardware?: Hardware | undefined;
   /** Measures each schedule as often. Schedules that break another rule than contamination are not run. */
   readonly repeats?: number | undefined;
   readonly seed?: number | undefined;
@@ -103,7 +105,7 @@ export const mostOperands = 2_000_000;
 export async function compareStrategies(problem: Problem, given: ComparisonOptions): Promise<Comparison> {
   const { strategies, repeats, signal, onProgress } = given;
   // What is not known of the device is the user's to know, and no refusal of a strategy.
-  if (given.predict) hardwareOf(problem.cluster);
+  const hardware = given.predict ? (given.hardware ?? hardwareOf(problem.cluster)) : undefined;
   const refused: LeftOut[] = [];
   const tooLarge: LeftOut[] = [];
   const entries: Entry[] = [];
@@ -127,7 +129,7 @@ export async function compareStrategies(problem: Problem, given: ComparisonOptio
       refused.push({ strategy: strategy.name, reason: error.message });
     }
   }
-  const predictions = given.predict ? predicted(entries) : { entries };
+  const predictions = hardware === undefined ? { entries } : predicted(entries, hardware);
   const timed =
     repeats === undefined
       ? predictions
@@ -154,11 +156,12 @@ interface Timed {
   readonly bounds?: Pick<ComparisonBounds, "computeFloorMs" | "predictedFloorMs">;
 }
 
-function predicted(entries: readonly Entry[]): Timed {
+function predicted(entries: readonly Entry[], hardware: Hardware): Timed {
   let predictedFloorMs = 0;
   const timed = entries.map(({ compiled, row }) => {
     if (!isRunnable(compiled)) return { compiled, row };
-    const { trace, floors, kernel } = simulate(compiled.schedule, { waits: compiled.lowered.op.waitFor });
+    const { schedule, lowered } = compiled;
+    const { trace, floors, kernel } = simulate(schedule, { hardware, lowered, waits: lowered.op.waitFor });
     // The floor is the problem's, but a strategy that pads documents has a larger one.
     const floorMs = floors.problemUs / 1e3;
     predictedFloorMs = predictedFloorMs === 0 ? floorMs : Math.min(predictedFloorMs, floorMs);

@@ -1,6 +1,7 @@
 import { run } from "@hsap/engine";
 import { flopsOf } from "@hsap/schedule";
 import { type Expected, errorsOf, expectedOf, type OutputErrors, savedFrom, wrongOutputs } from "../accuracy.ts";
+import { collectGarbage } from "../collected-garbage.ts";
 import type { Compiled } from "../compiled.ts";
 import { criticalPathMs } from "../critical-path.ts";
 import { processorTimeOf } from "../processor-time.ts";
@@ -61,6 +62,7 @@ export async function measureAll(all: readonly Compiled[], options: MeasureOptio
   for (let repeat = 0; repeat < repeats; repeat++) {
     for (const [i, compiled] of all.entries()) {
       onRun?.(i);
+      collectGarbage();
       const { trace, digest } = await runOnce(compiled);
       samples[i].wall.push(trace.durationUs / 1000);
       samples[i].critical.push(criticalPathMs(compiled.schedule, trace));

@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { type Comparison, compareStrategies, strategies } from "@hsap/bench";
+import { readHardware } from "@hsap/simulator";
 import { InputError } from "@hsap/workload";
 import { type ComparedReport, comparedReport, formatComparison } from "../compared-report.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -41,6 +42,9 @@ async function compareGiven(options: CompareOptions, { output }: CommandContext)
   if (options.repeats !== undefined && !options.measure) {
     throw new InputError(`invalid repeats: ${options.repeats} (only --measure repeats)`);
   }
+  if (options.hardware !== undefined && !options.predict) {
+    throw new InputError(`invalid hardware: ${options.hardware} (only --predict simulates)`);
+  }
   const passes = passesOf(options, ["forward"]);
   if (passes.length > 1) throw new InputError("invalid pass: both (a comparison is of one pass: forward or backward)");
   const named = options.strategy === undefined ? undefined : givenStrategy(options.strategy, options);
@@ -65,6 +69,7 @@ async function compareGiven(options: CompareOptions, { output }: CommandContext)
           all: options.all,
           memoryCapBytes: memoryCapOf(options.memoryCap),
           predict: options.predict,
+          ...(options.hardware !== undefined && { hardware: readHardware(options.hardware) }),
           repeats: options.measure ? wholeNumber("repeats", options.repeats ?? "5") : undefined,
           seed: seedOf(options),
           signal,

@@ -12,7 +12,7 @@ import {
 } from "@hsap/bench";
 import type { Cluster } from "@hsap/cluster";
 import { run } from "@hsap/engine";
-import { flopsOf, type Pass, ranksOf, type Schedule, type Strategy } from "@hsap/schedule";
+import { flopsOf, type Pass, ranksOf, type Schedule, type Strategy, type Trace } from "@hsap/schedule";
 import {
   chromeTrace,
   hardwareOf,
@@ -136,11 +136,12 @@ async function report(schedule: Schedule, options: SimulateOptions): Promise<Sim
     library: options.library,
     measuredUs,
   });
-  if (options.trace !== undefined) writeTrace(options.trace, schedule, simulation);
+  const origin = measuredUs === undefined ? "simulated" : "replayed";
+  if (options.trace !== undefined) writeTrace(options.trace, schedule, { ...simulation.trace, origin });
   return {
     ...simulatedReport(schedule, simulation),
     mix: batchOf(options).name,
-    ...(measuredUs && { origin: "replayed" }),
+    origin,
   };
 }
 
@@ -149,6 +150,8 @@ async function measuredOps(schedule: Schedule, options: SimulateOptions): Promis
   const seed = seedOf(options);
   const { problem } = schedule;
   const saved = problem.pass === "backward" ? { saved: savedFrom(await expectedOf(problem, seed, 2)) } : {};
+  // The first run warms up.
+  await run(schedule, { seed, ...saved });
   return (await run(schedule, { seed, ...saved })).trace.busyUs;
 }
 
@@ -199,7 +202,7 @@ function caveat(cluster: Cluster): string {
     : ` (no kernel was measured on ${cluster.device.name}: it is taken to reach the same shares of its peaks as ${hardware.devices.join(", ")})`;
 }
 
-function writeTrace(file: string, schedule: Schedule, { trace }: Simulation): void {
+function writeTrace(file: string, schedule: Schedule, trace: Trace): void {
   try {
     writeFileSync(file, JSON.stringify(chromeTrace(schedule, trace)));
   } catch (error) {
