@@ -1,0 +1,133 @@
+import { type AdamWOptions, adamW } from "@hsap/engine";
+import type { LayerStrategy, ModelProblem, ModelShape, StepSchedules } from "@hsap/model";
+import { type Degrees, type StrategyOptions, verifyOrThrow } from "@hsap/schedule";
+import { lengthsOf, mixPack, type PackedBatch, tokensOf } from "@hsap/workload";
+import { ModelStep, type StepOptions, type StepResult } from "./model-step.ts";
+import { initialParameters, type ModelTensors, zerosLike } from "./parameters.ts";
+import { syntheticText } from "./synthetic-text.ts";
+
+/** Everything that decides which numbers a training run makes, but for how it is spread over ranks. */
+export interface TrainingData {
+  readonly model: ModelShape;
+  /** A named mix of document lengths, and the tokens of each batch. */
+  readonly mix: string;
+  readonly tokens: number;
+  readonly seed: number;
+}
+
+export interface TrainingOptions extends TrainingData, StepOptions {
+  readonly strategy: LayerStrategy;
+  readonly degrees?: Degrees;
+  readonly strategyOptions?: StrategyOptions;
+  readonly cluster: ModelProblem["cluster"];
+  readonly optimiser?: Partial<AdamWOptions>;
+}
+
+/** What is kept from step to step. */
+export interface TrainingState {
+  /** Steps taken. */
+  readonly step: number;
+  readonly weights: ModelTensors;
+  /** First and second moments of the gradients. */
+  readonly first: ModelTensors;
+  readonly second: ModelTensors;
+}
+
+export interface StepRecord {
+  /** Counts from 1. */
+  readonly step: number;
+  readonly loss: number;
+  readonly gradientNorm: number;
+  readonly documents: number;
+  readonly tokens: number;
+  /** Compiling, verifying and lowering the schedules of this batch. */
+  readonly compileMs: number;
+  /** Forward and backward pass: the sum of all stages, measured. */
+  readonly runMs: number;
+  readonly stageMs: StepResult["stageMs"];
+  /** The largest arena of any rank. */
+  readonly arenaBytes: number;
+}
+
+export const defaultOptimiser: AdamWOptions = {
+  learningRate: 3e-3,
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+};
+
+/** Steps over which the learning rate rises to its value. */
+const warmUpSteps = 20;
+/** Gradients are scaled down to this L2 norm over all weights. */
+const largestNorm = 1;
+
+export function initialState({ model, seed }: TrainingData): TrainingState {
+  const weights = initialParameters(model, seed);
+  return { step: 0, weights, first: zerosLike(weights), second: zerosLike(weights) };
+}
+
+/** The documents of one step. The same for the same data and step, whatever was run before. */
+export function batchOf({ mix, tokens, seed }: TrainingData, step: number): PackedBatch {
+  return mixPack(mix, { tokens, seed: seedOf(seed, step) });
+}
+
+/**
+ * Takes one step: packs documents of real lengths, compiles the strategy's schedules for them, verifies them, runs them, and moves the
+ * weights in place.
+ *
+ * @throws InputError if the strategy refuses the problem, Error if a schedule breaks a rule, EngineError if a run fails.
+ */
+export async function trainStep(state: TrainingState, options: TrainingOptions): Promise<[TrainingState, StepRecord]> {
+  const { model, seed, optimiser } = options;
+  const step = state.step + 1;
+  const batch = batchOf(options, step);
+  const began = performance.now();
+  const modelStep = preparedStep(batch, options);
+  const compileMs = performance.now() - began;
+  const ids = syntheticText(batch, model.vocabulary, seedOf(seed, step));
+  const { loss, gradients, stageMs, arenaBytes } = await modelStep.run(state.weights, ids);
+  const gradientNorm = clip(gradients);
+  const settings = { ...defaultOptimiser, ...optimiser };
+  const learningRate = settings.learningRate * Math.min(1, step / warmUpSteps);
+  for (const [key, weights] of state.weights)
+    adamW(
+      { weights, gradients: of(gradients, key), first: of(state.first, key), second: of(state.second, key) },
+      { ...settings, learningRate },
+      step,
+    );
+  const record = {
+    ...{ step, loss, gradientNorm, documents: lengthsOf(batch).length, tokens: tokensOf(batch), compileMs, stageMs },
+    runMs: Object.values(stageMs).reduce((sum, ms) => sum + ms, 0),
+    arenaBytes: Math.max(...arenaBytes),
+  };
+  return [{ ...state, step }, record];
+}
+
+function preparedStep(batch: PackedBatch, options: TrainingOptions): ModelStep {
+  const { model, cluster, strategy, strategyOptions } = options;
+  const problem: ModelProblem = { model, batch, cluster, dtype: "fp32", lossChunk: 1024 };
+  const degrees = options.degrees ?? strategy.defaultDegrees(problem);
+  const schedules: StepSchedules = strategy.compile(problem, degrees, strategyOptions);
+  for (const schedule of Object.values(schedules)) verifyOrThrow(schedule);
+  return new ModelStep(problem, schedules, options);
+}
+
+/** Scales gradients to the largest norm allowed if theirs is above it; returns what it was. */
+function clip(gradients: ModelTensors): number {
+  let squares = 0;
+  for (const values of gradients.values()) for (const value of values) squares += value * value;
+  const norm = Math.sqrt(squares);
+  if (norm <= largestNorm) return norm;
+  for (const values of gradients.values()) for (let i = 0; i < values.length; i++) values[i] *= largestNorm / norm;
+  return norm;
+}
+
+function of(tensors: ModelTensors, key: string): Float32Array {
+  const found = tensors.get(key);
+  if (found === undefined) throw new Error(`no tensor ${key}`);
+  return found;
+}
+
+/** One seed for each step: neighbouring seeds give unrelated sequences, so it need only be another number. */
+const seedOf = (seed: number, step: number): number => (seed * 1_000_003 + step) % 2 ** 32;
