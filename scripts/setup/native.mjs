@@ -3,14 +3,22 @@ import os from "node:os";
 import path from "node:path";
 import { fingerprint } from "./fingerprint.mjs";
 import { readStamp, writeStamp } from "./stamp.mjs";
-import { checkCMake, findCompiler, hasNinja } from "./toolchain.mjs";
+import { checkCMake, findCompiler, findMpi, hasNinja } from "./toolchain.mjs";
 
-/** The native engine as the addon that the packages load: native/build/hsap.node. */
+/**
+ * The native engine as the addon that the packages load, native/build/hsap.node, and beside it, where there is an MPI, the mpi
+ * transport, native/build/hsap_mpi.so.
+ */
 export const native = {
   name: "native engine",
   isFresh: (root) => existsSync(addon(root)) && readStamp(stampFile(root, "addon")) === wantedStamp(root),
   check: checkTools,
-  make: (root, say, run) => build(root, "addon", ["--target", "hsap_addon"], say, run),
+  async make(root, say, run) {
+    // One that is left of an earlier build would not fit.
+    if (!findMpi()) rmSync(path.join(root, "native/build/hsap_mpi.so"), { force: true });
+    await build(root, "addon", ["--target", "hsap_addon"], say, run);
+    say(findMpi() ? "with the mpi transport" : `without the mpi transport: no MPI found (${mpiRemedy})`);
+  },
 };
 
 /** All the rest of native/build: tests and benchmarks. */
@@ -45,10 +53,13 @@ async function build(root, what, options, say, run) {
   const wanted = wantedStamp(root);
   const folder = path.join(root, "native/build");
   removeForeignBuild(root, folder);
-  await configureNative(root, folder, "Release", run);
+  const mpi = `-DCMAKE_DISABLE_FIND_PACKAGE_MPI=${findMpi() ? "OFF" : "ON"}`;
+  await configureNative(root, folder, "Release", run, mpi);
   await buildNative(folder, run, ...options);
   writeStamp(stampFile(root, what), wanted);
 }
+
+const mpiRemedy = "for runs on several nodes: apt-get install openmpi-bin libopenmpi-dev";
 
 function checkTools(root) {
   const cmakeLists = readFileSync(path.join(root, "native/CMakeLists.txt"), "utf8");
@@ -66,7 +77,9 @@ function removeForeignBuild(root, build) {
 
 function wantedStamp(root) {
   const headers = ["node-addon-api", "node-api-headers"].map((name) => `node_modules/${name}/package.json`);
-  return fingerprint(root, ["native", "scripts/setup/native.mjs", ...headers], `${process.platform}-${process.arch}`);
+  // An MPI that comes, goes or changes makes another mpi transport.
+  const machine = `${process.platform}-${process.arch} ${findMpi() ?? "no MPI"}`;
+  return fingerprint(root, ["native", "scripts/setup/native.mjs", ...headers], machine);
 }
 
 function addon(root) {

@@ -48,6 +48,17 @@ export function checkCMake(wanted, environment = process.env) {
   if (isOlder(version, wanted)) throw new SetupError(`cmake ${version} is too old (needs ${wanted} or newer)`);
 }
 
+let mpi;
+
+/** How the MPI compiler on the path compiles, which tells one MPI from another; null if there is none. Asked once. */
+export function findMpi() {
+  if (mpi === undefined) {
+    const run = spawnSync("mpicxx", ["-show"], { encoding: "utf8" });
+    mpi = run.status === 0 ? run.stdout.trim() : null;
+  }
+  return mpi;
+}
+
 /** Whether the `ninja` build tool is there. */
 export function hasNinja() {
   return spawnSync("ninja", ["--version"]).status === 0;

@@ -5,6 +5,7 @@ import {
   type Launcher,
   launchCommand,
   launchers,
+  lifelineVariable,
   mpiOptionsOf,
   mpirunKind,
   runLaunched,
@@ -75,11 +76,11 @@ export async function launchRanks(
 ): Promise<void> {
   const { output } = context;
   const command = [process.execPath, bin, ...withoutLaunch(context.args), ...own, "--launcher", "started"];
-  const line = launchLine(options, ranks, command);
   if (options.dryRun) {
-    output.out(`${commandText(line)}\n`);
+    output.out(`${commandText(launchLine(options, ranks, command))}\n`);
     return;
   }
+  const line = launchLine(options, ranks, command, [lifelineVariable]);
   mpiLibrary();
   mpiOptionsOf(process.env);
   let kept = "interrupted";
@@ -109,8 +110,13 @@ export async function launchRanks(
   }
 }
 
-/** The command line that starts `command` on every rank. */
-export function launchLine(options: LaunchOptions, ranks: number, command: readonly string[]): string[] {
+/** The command line that starts `command` on every rank, which gets all HSAP_ variables and further `variables`. */
+export function launchLine(
+  options: LaunchOptions,
+  ranks: number,
+  command: readonly string[],
+  variables: readonly string[] = [],
+): string[] {
   const launcher = launcherOf(options);
   if (launcher !== "mpirun" && launcher !== "srun") throw new Error(`nothing to launch: ${launcher}`);
   const { HSAP_LAUNCHER_ARGS, HSAP_RANK_WRAPPER } = process.env;
@@ -125,7 +131,7 @@ export function launchLine(options: LaunchOptions, ranks: number, command: reado
   return launchCommand(launch, command, {
     mpirun: launcher === "mpirun" ? mpirunKind() : "Open MPI",
     root: process.getuid?.() === 0,
-    variables: Object.keys(process.env).filter((name) => name.startsWith("HSAP_")),
+    variables: [...Object.keys(process.env).filter((name) => name.startsWith("HSAP_")), ...variables],
   });
 }
 

@@ -5,6 +5,17 @@ import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** Set for ranks whose standard input ends when the process that launched them does. */
+export const lifelineVariable = "HSAP_LIFELINE";
+
+/** Ends this process as a SIGTERM would when the one that launched it is gone, if it said that it can be seen so. */
+export function endWithLauncher(environment: Readonly<Record<string, string | undefined>>): void {
+  if (environment[lifelineVariable] !== "stdin") return;
+  process.stdin.once("end", () => process.kill(process.pid, "SIGTERM"));
+  process.stdin.resume();
+  (process.stdin as { unref?: () => void }).unref?.();
+}
+
 export interface LaunchedJobOptions {
   /** Ends the job. */
   readonly signal?: AbortSignal | undefined;
@@ -35,7 +46,13 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
   const { signal, onOut, onErr, verbose = false, graceMs = 10_000 } = options;
   signal?.throwIfAborted();
   // In a group of its own a Ctrl-C reaches it through us alone, once.
-  const child = spawn(command[0], command.slice(1), { stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const child = spawn(command[0], command.slice(1), {
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: true,
+    env: { ...process.env, [lifelineVariable]: "stdin" },
+  });
+  // Nothing is ever written: its end tells rank 0 that this process is no more.
+  child.stdin?.on("error", () => undefined);
   const report = new JobReport();
   const ended = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
   ended.catch(() => undefined);

@@ -6,7 +6,9 @@ import type { Compiled } from "../compiled.ts";
 import type { RunSchedule, RunScheduleOptions } from "../run-schedule.ts";
 import { strategyNamed } from "../strategies.ts";
 import { type CompileRequest, requestOfText, textOfRequest } from "./compile-request.ts";
+import { computeGroupOf } from "./compute-group.ts";
 import { type JobRecord, recordJob } from "./job-record.ts";
+import { endWithLauncher } from "./launched-job.ts";
 import { mpiOptionsOf } from "./mpi-options.ts";
 import { rankPlaceOf } from "./rank-place.ts";
 
@@ -41,10 +43,11 @@ export async function asRank<T>(
       `invalid ranks: ${place.launcher} started ${place.ranks}, but ${world.library} sees ${world.ranks} (start them by the launcher of that MPI; with srun, the --mpi it was built for)`,
     );
   }
+  if (world.rank === 0) endWithLauncher(environment);
   const leave = (): void => world.leave();
   signal?.addEventListener("abort", leave, { once: true });
   try {
-    return await work(world, place.launcher, lead, signal);
+    return await work(world, place.launcher, computeGroupOf(environment, place), lead, signal);
   } finally {
     signal?.removeEventListener("abort", leave);
   }
@@ -53,17 +56,19 @@ export async function asRank<T>(
 async function work<T>(
   world: MpiWorld,
   launcher: string,
+  computeGroup: string | undefined,
   lead: (job: LedJob) => Promise<T>,
   signal: AbortSignal | undefined,
 ): Promise<T | undefined> {
+  const own: OwnOptions = computeGroup === undefined ? {} : { computeGroup };
   try {
     const job = await recordJob(world, launcher);
     if (job === undefined) {
-      await follow(world);
+      await follow(world, own);
       await world.finish();
       return undefined;
     }
-    const leader = new Leader(world);
+    const leader = new Leader(world, own);
     const result = await lead({ job, run: leader.run, world });
     await leader.end();
     await world.finish();
@@ -85,20 +90,25 @@ type Task =
   | { readonly kind: "run"; readonly id: number; readonly saved: number | null; readonly options: PlainOptions }
   | { readonly kind: "end" };
 
-type PlainOptions = Omit<RunScheduleOptions, "saved" | "signal">;
+type PlainOptions = Omit<RunScheduleOptions, "saved" | "signal" | "computeGroup">;
+
+/** What each rank adds for itself. */
+type OwnOptions = Pick<RunScheduleOptions, "computeGroup">;
 
 /** So many schedules are kept on every rank; the one that was compiled first is dropped first. */
 const keptSchedules = 64;
 
 class Leader {
   readonly #world: MpiWorld;
+  readonly #own: OwnOptions;
   readonly #schedules = new WeakMap<Schedule, number>();
   readonly #saved = new WeakMap<Float32Array, number>();
   #schedulesKnown = 0;
   #savedKnown = 0;
 
-  constructor(world: MpiWorld) {
+  constructor(world: MpiWorld, own: OwnOptions) {
     this.#world = world;
+    this.#own = own;
   }
 
   readonly run: RunSchedule = async (compiled, { saved, signal, ...options }) => {
@@ -108,6 +118,7 @@ class Leader {
     await tell(this.#world, { kind: "run", id, saved: savedId, options });
     const result = await runRank(this.#world, compiled.schedule, {
       ...options,
+      ...this.#own,
       lowered: compiled.lowered,
       ...(saved && { saved }),
       ...(signal && { signal }),
@@ -147,7 +158,7 @@ class Leader {
 }
 
 /** Does what rank 0 says until it says that all is done. */
-async function follow(world: MpiWorld): Promise<void> {
+async function follow(world: MpiWorld, own: OwnOptions): Promise<void> {
   const schedules = new Map<number, { readonly schedule: Schedule; readonly lowered: LoweredSchedule }>();
   let saved: RunRankOptions["saved"];
   const floats = async (): Promise<Float32Array> => {
@@ -173,7 +184,7 @@ async function follow(world: MpiWorld): Promise<void> {
         if (known === undefined) throw new Error(`schedule ${task.id} is not here`);
         const { schedule, lowered } = known;
         const withSaved = task.saved !== null && saved !== undefined ? { saved } : {};
-        await runRank(world, schedule, { ...task.options, ...withSaved, lowered });
+        await runRank(world, schedule, { ...task.options, ...own, ...withSaved, lowered });
         break;
       }
       case "end":

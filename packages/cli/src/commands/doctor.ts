@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
+import { probeMpi } from "@hsap/bench";
 import { engineInfo, kernelIsas } from "@hsap/engine";
 import { exitCodes } from "../exit-codes.ts";
 import type { CommandContext } from "../program.ts";
@@ -69,12 +70,8 @@ function engine(): Finding[] {
 /** Found or not, nothing here is needed: it is what later transports and tools would use. */
 function extras(): Finding[] {
   return [
-    {
-      name: "mpi",
-      found: firstLineOf("mpirun", "--version"),
-      needed: false,
-      remedy: "apt-get install openmpi-bin libopenmpi-dev",
-    },
+    { name: "mpi", found: firstLineOf("mpirun", "--version"), needed: false, remedy: mpiRemedy },
+    mpiTransport(),
     { name: "slurm", found: firstLineOf("srun", "--version"), needed: false, remedy: "runs on a cluster that has it" },
     { name: "libnuma", found: library("libnuma.so"), needed: false, remedy: "apt-get install libnuma-dev" },
     {
@@ -85,6 +82,21 @@ function extras(): Finding[] {
     },
     { name: "nccl", found: library("libnccl.so"), needed: false, remedy: "comes with CUDA clusters" },
   ];
+}
+
+const mpiRemedy = "apt-get install openmpi-bin libopenmpi-dev";
+
+/** Starts two ranks, as an experiment with `--launcher mpirun` would. */
+function mpiTransport(): Finding {
+  const name = "mpi transport";
+  try {
+    const { library, standard, threadLevel, sharesMemory } = probeMpi();
+    const memory = sharesMemory ? "ranks of a node share memory" : "ranks of a node do not share memory";
+    const found = `${library} (MPI ${standard}, threads ${threadLevel}): transfers, allgatherv, alltoallv; ${memory}`;
+    return { name, found, needed: false, remedy: "" };
+  } catch (error) {
+    return { name, found: null, needed: false, remedy: (error as Error).message.split("\n")[0] };
+  }
 }
 
 function library(name: string): string | null {
