@@ -1,5 +1,5 @@
-// compile-times.js STRATEGY PACK CALLS: milliseconds of each call, the first one cold, as a JSON array.
+// compile-times.js STRATEGY PACK: the milliseconds of compilations in this process, the first one of all among them, as JSON.
 import { timeCompilations } from "../dist/compile-times.js";
 
-const [strategy, pack, calls] = process.argv.slice(2);
-process.stdout.write(JSON.stringify(timeCompilations(strategy, pack, Number(calls))));
+const [strategy, pack] = process.argv.slice(2);
+process.stdout.write(JSON.stringify(timeCompilations(strategy, pack)));

@@ -100,6 +100,8 @@ export interface BenchKernelsOptions {
 
 export interface BenchCompileOptions {
   readonly pack?: string;
+  readonly scale?: boolean;
+  readonly figure?: string;
   readonly strategy?: string;
   readonly repeats?: string;
   readonly json?: boolean;
@@ -267,10 +269,12 @@ export function program(context: CommandContext): Command {
 
   bench
     .command("compile")
-    .description("how long the packs that come with the project take to compile, cold and warm")
-    .option("--pack <list>", "which packs (default: all)")
+    .description("how long the packs that come with the project, and larger ones, take to compile")
+    .option("--pack <list>", "which packs, or mixes drawn for any number of ranks, like hybrid-1024 (default: all 24)")
+    .option("--scale", "the mixes of the packs for 128 to 1024 ranks as well")
     .option("--strategy <name>", "which strategy (default: hsap)")
-    .option("--repeats <n>", "processes that are started for each pack (default: 5)")
+    .option("--repeats <n>", "processes that are started for each pack (default: 3)")
+    .option("--figure <path>", "draw the times by ranks and documents as .svg or .png")
     .option("--json", "print JSON")
     .action(async (options: BenchCompileOptions) =>
       (await import("./commands/bench-compile.ts")).benchCompile(options, context),

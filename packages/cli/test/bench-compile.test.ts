@@ -1,23 +1,51 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hsap } from "./captured-run.ts";
 
 describe("hsap bench compile", () => {
-  test("prints JSON with stable names: cold and warm times of each pack, by ranks", async () => {
+  test("prints JSON with stable names: first, cold, partial and cached times of each pack and pass", async () => {
     const { exitCode, out } = await hsap("bench compile --json --pack code-16,single-8 --repeats 1");
     expect(exitCode).toBe(0);
     const report = JSON.parse(out);
-    expect(report).toMatchObject({ strategy: "hsap", processes: 1 });
-    expect(report.rows.map(({ pack, ranks }: Row) => [pack, ranks])).toEqual([
-      ["single-8", 8],
-      ["code-16", 16],
+    expect(report).toMatchObject({ strategy: "hsap", processes: 1, warmUpMs: 500, timedCalls: 20 });
+    expect(report.rows.map(({ pack, pass, ranks }: Row) => [pack, pass, ranks])).toEqual([
+      ["single-8", "forward", 8],
+      ["single-8", "backward", 8],
+      ["code-16", "forward", 16],
+      ["code-16", "backward", 16],
     ]);
-    for (const { documents, tokens, ranks, compileMs } of report.rows) {
+    for (const { documents, tokens, ranks, degrees, ops, bytes, compileMs } of report.rows) {
       expect(documents).toBeGreaterThanOrEqual(1);
       expect(tokens).toBe(8192 * ranks);
-      for (const { p50, p95 } of [compileMs.cold, compileMs.warm]) {
+      expect(degrees.ulysses * degrees.sap).toBe(ranks);
+      expect(bytes).toBeGreaterThan(10 * ops);
+      expect(Object.keys(compileMs)).toEqual(["first", "cold", "degrees", "plan", "rank", "cached"]);
+      for (const { p50, p95 } of Object.values<Record<string, number>>(compileMs)) {
         expect(p50).toBeGreaterThan(0);
         expect(p95).toBeGreaterThanOrEqual(p50);
       }
+    }
+  });
+
+  test("times other strategies as far as they have the parts, and mixes drawn for any number of ranks", async () => {
+    const { exitCode, out } = await hsap("bench compile --json --pack code-9 --strategy zigzag --repeats 1");
+    expect(exitCode).toBe(0);
+    const [forward] = JSON.parse(out).rows;
+    expect(forward).toMatchObject({ pack: "code-9", ranks: 9, tokens: 9 * 8192 });
+    expect(Object.keys(forward.compileMs)).toEqual(["first", "cold"]);
+  });
+
+  test("draws the times into a file of the folder that it makes", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "hsap-bench-compile-"));
+    try {
+      const figure = join(folder, "made", "times.svg");
+      const { exitCode, out } = await hsap(`bench compile --pack single-8 --repeats 1 --figure ${figure}`);
+      expect([exitCode, out.split("\n").at(-2)]).toEqual([0, "# 2 rows"]);
+      expect(readFileSync(figure, "utf8")).toMatch(/<title>Compile times of hsap<\/title>/);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   });
 
@@ -25,6 +53,7 @@ describe("hsap bench compile", () => {
     ["--pack nothing-8", /unknown pack: nothing-8/],
     ["--strategy rnig", /unknown strategy: rnig/],
     ["--repeats 0", /invalid repeats: 0/],
+    ["--figure times.pdf", /invalid figure: times.pdf \(must end in .svg or .png\)/],
   ])("refuses %s in one line", async (options, message) => {
     const { exitCode, out, err } = await hsap(`bench compile ${options}`);
     expect([exitCode, out]).toEqual([2, ""]);
@@ -35,5 +64,6 @@ describe("hsap bench compile", () => {
 
 interface Row {
   readonly pack: string;
+  readonly pass: string;
   readonly ranks: number;
 }

@@ -1,5 +1,6 @@
 export { drawComparison } from "./comparison/figure.ts";
 export { type CompilationInput, drawCompilation } from "./compilation/figure.ts";
+export { type CompileTimesInput, drawCompileTimes } from "./compile-times/figure.ts";
 export * from "./draw-figures.ts";
 export { pngOf } from "./drawing/png.ts";
 export { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";

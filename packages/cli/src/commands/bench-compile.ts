@@ -1,29 +1,56 @@
-import { type CompileTimes, measureCompileTimes, warmCalls, warmUpCalls } from "@hsap/bench";
-import { packNames } from "@hsap/workload";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { dirname } from "node:path";
+import {
+  type CompileTimes,
+  type CompileTiming,
+  compileTimings,
+  formatDegrees,
+  largePacks,
+  measureCompileTimes,
+  timedCalls,
+  warmUpMs,
+} from "@hsap/bench";
+import { drawCompileTimes, pngOf } from "@hsap/figures";
+import { InputError, packNames } from "@hsap/workload";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
 import { wholeNumber } from "../option-values.ts";
 import type { BenchCompileOptions, CommandContext } from "../program.ts";
 import { startProgress } from "../progress.ts";
-import { formatTable, shortNumber } from "../table.ts";
+import { type Column, formatTable, shortNumber } from "../table.ts";
 
-/** `hsap bench compile`: how long a strategy takes to compile the packs that come with the project. */
+/** `hsap bench compile`: how long a strategy takes to compile the packs that come with the project, and larger ones. */
 export async function benchCompile(options: BenchCompileOptions, { output, version }: CommandContext): Promise<void> {
   const strategy = options.strategy ?? "hsap";
-  const processes = wholeNumber("repeats", options.repeats ?? "5");
-  const packs = options.pack === undefined ? packNames() : options.pack.split(",").map((name) => name.trim());
+  const processes = wholeNumber("repeats", options.repeats ?? "3");
+  const draw = options.figure === undefined ? undefined : figureFormat(options.figure);
+  const given = options.pack?.split(",").map((name) => name.trim());
+  const packs = [...(given ?? packNames()), ...(options.scale ? largePacks : [])];
   const progress = await startProgress(output);
   try {
     const times = await interruptible(
       () => "interrupted: nothing is kept of a benchmark; start it again",
       (signal) => measureCompileTimes({ strategy, packs, processes, signal, onProgress: progress.update }),
     );
-    const rows = times.sort((a, b) => a.ranks - b.ranks || (a.pack < b.pack ? -1 : 1));
-    const report = { strategy, processes, warmUpCalls, warmCalls, rows };
+    const rows = times.sort((a, b) => a.ranks - b.ranks || (a.pack < b.pack ? -1 : a.pack > b.pack ? 1 : 0));
+    const report = { strategy, processes, warmUpMs, timedCalls, rows };
+    if (draw !== undefined && options.figure !== undefined) {
+      mkdirSync(dirname(options.figure), { recursive: true });
+      const processor = cpus()[0]?.model.trim() ?? "unknown processor";
+      writeFileSync(options.figure, draw(drawCompileTimes({ strategy, processor, rows })));
+    }
     output.out(options.json ? `${JSON.stringify(report, null, 2)}\n` : formatTimes(report, version));
   } finally {
     progress.stop();
   }
+}
+
+/** How a figure is written, by the ending of its file. */
+function figureFormat(path: string): (svg: string) => string | Uint8Array {
+  if (path.endsWith(".svg")) return (svg) => svg;
+  if (path.endsWith(".png")) return pngOf;
+  throw new InputError(`invalid figure: ${path} (must end in .svg or .png)`);
 }
 
 interface CompileTimesReport {
@@ -32,24 +59,43 @@ interface CompileTimesReport {
   readonly rows: readonly CompileTimes[];
 }
 
+const shownMs = (milliseconds: number | undefined) => (milliseconds === undefined ? "-" : shortNumber(milliseconds));
+
+/** Of the others the median says enough in a table; JSON has both. */
+const percentile95: readonly CompileTiming[] = ["cold"];
+
 function formatTimes({ strategy, processes, rows }: CompileTimesReport, version: string): string {
   const header = tableHeader(
     version,
-    `${strategy}, choice of degrees included, on the clock; ${processes} processes for each pack`,
-    `cold: the first call in a process; warm: ${warmCalls} calls after ${warmUpCalls} more, nothing reused`,
+    `${strategy}, on the clock; ${processes} processes for each pack`,
+    "first: the first call in a process; cold: degrees chosen, all programs, nothing reused; plan: what ranks share;",
+    "rank: degrees, plan and one rank's program; cached: an equal problem asked again",
+    `all but first: ${timedCalls} calls a process after ${warmUpMs} ms of others`,
     "origin: measured",
+  );
+  const present = compileTimings.filter((timing) => rows.some(({ compileMs }) => compileMs[timing] !== undefined));
+  const timings = present.flatMap((timing) =>
+    (["p50", "p95"] as const)
+      .filter((of) => of === "p50" || percentile95.includes(timing))
+      .map(
+        (of): Column<CompileTimes> => ({
+          title: timing,
+          unit: `ms ${of}`,
+          value: ({ compileMs }) => shownMs(compileMs[timing]?.[of]),
+        }),
+      ),
   );
   const table = formatTable<CompileTimes>(
     [
       { title: "pack", align: "left", value: ({ pack }) => pack },
-      { title: "ranks", value: ({ ranks }) => String(ranks) },
+      { title: "pass", align: "left", value: ({ pass }) => pass },
       { title: "documents", value: ({ documents }) => String(documents) },
-      { title: "cold", unit: "ms p50", value: ({ compileMs }) => shortNumber(compileMs.cold.p50) },
-      { title: "cold", unit: "ms p95", value: ({ compileMs }) => shortNumber(compileMs.cold.p95) },
-      { title: "warm", unit: "ms p50", value: ({ compileMs }) => shortNumber(compileMs.warm.p50) },
-      { title: "warm", unit: "ms p95", value: ({ compileMs }) => shortNumber(compileMs.warm.p95) },
+      { title: "degrees", align: "left", value: ({ degrees }) => formatDegrees(degrees) },
+      { title: "ops", value: ({ ops }) => String(ops) },
+      { title: "MiB", value: ({ bytes }) => shortNumber(bytes / 2 ** 20) },
+      ...timings,
     ],
     rows,
   );
-  return `${header}${table}# ${rows.length} packs\n`;
+  return `${header}${table}# ${rows.length} rows\n`;
 }
