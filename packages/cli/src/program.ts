@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { addLaunchOptions, type LaunchOptions } from "./launch-options.ts";
 import type { Output } from "./output.ts";
 import { addProblemOptions, collect, type ProblemOptions } from "./problem-options.ts";
+import { addTrainOptions, type TrainOptions } from "./train-options.ts";
 
 /** What every command is given besides its options. */
 export interface CommandContext {
@@ -91,6 +92,7 @@ export interface BenchKernelsOptions {
   readonly tokens?: string;
   readonly mix?: string;
   readonly pack?: string;
+  readonly packTokens?: string;
   readonly heads?: string;
   readonly kvHeads?: string;
   readonly repeats?: string;
@@ -105,6 +107,25 @@ export interface BenchCompileOptions {
   readonly strategy?: string;
   readonly repeats?: string;
   readonly json?: boolean;
+}
+
+export interface BenchSimulateOptions {
+  readonly pack?: string;
+  readonly strategy?: string;
+  readonly pass?: string;
+  readonly repeats?: string;
+  readonly json?: boolean;
+}
+
+export interface BenchThreadsOptions extends ProblemOptions {
+  readonly threads?: string;
+  readonly repeats?: string;
+  readonly pin?: string;
+}
+
+export interface BenchOverlapOptions extends ProblemOptions {
+  readonly link?: string;
+  readonly repeats?: string;
 }
 
 export interface FiguresOptions {
@@ -244,6 +265,12 @@ export function program(context: CommandContext): Command {
       (await import("./commands/job.ts")).job(command, options, context),
     );
 
+  addTrainOptions(
+    root
+      .command("train")
+      .description("train a model on packed documents of real lengths and synthetic text, with any strategy"),
+  ).action(async (options: TrainOptions) => (await import("./commands/train.ts")).train(options, context));
+
   const bench = root.command("bench").description("measure a part of the project by itself on this machine");
   bench
     .command("kernels")
@@ -258,8 +285,9 @@ export function program(context: CommandContext): Command {
     .option("--tokens <list>", "single documents of these lengths (default: 512,4096, if no pack or mix is named)")
     .option("--heads <n>", "query heads (default: 1)")
     .option("--kv-heads <n>", "key and value heads; must divide the query heads (default: 1)")
-    .option("--mix <list>", "mixes, drawn to fill 8192 tokens")
-    .option("--pack <list>", "packs, cut to 8192 tokens (default: instruct-8, if no lengths or mix are given)")
+    .option("--mix <list>", "mixes, drawn to fill the pack tokens")
+    .option("--pack <list>", "packs, cut to the pack tokens (default: instruct-8, if no lengths or mix are given)")
+    .option("--pack-tokens <n>", "how many tokens of every mix and pack (default: 8192)")
     .option("--repeats <n>", "how often each case is sampled (default: 5)")
     .option("--peer <name>", "also time onnxruntime on the same problems (forward, fp32), installed if it is not there")
     .option("--json", "print JSON")
@@ -278,6 +306,49 @@ export function program(context: CommandContext): Command {
     .option("--json", "print JSON")
     .action(async (options: BenchCompileOptions) =>
       (await import("./commands/bench-compile.ts")).benchCompile(options, context),
+    );
+
+  bench
+    .command("simulate")
+    .description("how long compiled schedules take to be simulated, and the memory it takes")
+    .option(
+      "--pack <list>",
+      "which packs, or mixes drawn for any number of ranks, like hybrid-1024 (default: hybrid-64)",
+    )
+    .option("--strategy <list>", "which strategies (default: all)")
+    .option("--pass <pass>", "forward, backward or both (default: forward)")
+    .option("--repeats <n>", "processes that are started for each pack and strategy (default: 3)")
+    .option("--json", "print JSON")
+    .action(async (options: BenchSimulateOptions) =>
+      (await import("./commands/bench-simulate.ts")).benchSimulate(options, context),
+    );
+
+  addProblemOptions(
+    bench
+      .command("threads")
+      .description("one rank on several threads: its times, and whether its results have the same bits"),
+  )
+    .option("--threads <list>", "threads per rank; ratios are to the first (default: 1,2)")
+    .option("--repeats <n>", "rounds, each with every number of threads once (default: 5)")
+    .option("--pin <how>", "auto binds computing threads to cores that are free, none leaves them (default: auto)")
+    .addHelpText(
+      "after",
+      "\nWithout documents: 16384 tokens of the mix hybrid, on 1 rank, with the strategy reference.",
+    )
+    .action(async (options: BenchThreadsOptions) =>
+      (await import("./commands/bench-threads.ts")).benchThreads(options, context),
+    );
+
+  addProblemOptions(
+    bench
+      .command("overlap")
+      .description("how much communication runs beside the computation, over links as slow as that"),
+  )
+    .option("--link <MB/s>", "rate of every link (default: such that communication takes as long as computation)")
+    .option("--repeats <n>", "rounds, each with every run once (default: 5)")
+    .addHelpText("after", "\nWithout --strategy: ring, zigzag, allgather and hsap; without --ranks: 2.")
+    .action(async (options: BenchOverlapOptions) =>
+      (await import("./commands/bench-overlap.ts")).benchOverlap(options, context),
     );
 
   root
