@@ -1,0 +1,45 @@
+import type { Command } from "commander";
+import { collect } from "./problem-options.ts";
+
+/** The options of `hsap train`, as typed. */
+export interface TrainOptions {
+  readonly model?: string;
+  readonly strategy?: string;
+  readonly weights?: string;
+  readonly degrees?: string;
+  readonly option?: readonly string[];
+  readonly ranks?: string;
+  readonly ranksPerNode?: string;
+  readonly mix?: string;
+  readonly tokens?: string;
+  readonly seed?: string;
+  readonly steps?: string;
+  readonly learningRate?: string;
+  readonly recompute?: string;
+  readonly checkpoint?: string;
+  readonly every?: string;
+  readonly resume?: boolean;
+  readonly json?: boolean;
+}
+
+/** Adds them to a command, in the order that its help shows them. */
+export function addTrainOptions(command: Command): Command {
+  return command
+    .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: tiny)")
+    .option("--strategy <name>", "an attention strategy, or megatron (default: hsap)")
+    .option("--weights <placement>", "replicated or sharded (ZeRO-3) (default: sharded; megatron splits its own)")
+    .option("--degrees <list>", "how many ranks each mechanism spans: ulysses=2,sap=4 (default: the strategy's choice)")
+    .option("--option <name=value>", "an option of the strategy; may be repeated", collect, [])
+    .option("--ranks <n>", "how many ranks share a sequence (default: 4)")
+    .option("--ranks-per-node <n>", "ranks in one node (default: 4)")
+    .option("--mix <name>", "a named mix of document lengths (default: chat)")
+    .option("--tokens <n>", "tokens of each step (default: 1024)")
+    .option("--seed <n>", "seed of weights, documents and their text (default: 1)")
+    .option("--steps <n>", "train up to this step (default: 200)")
+    .option("--learning-rate <x>", "AdamW's, after a rise over 20 steps (default: 0.003)")
+    .option("--recompute <what>", "what the backward pass computes again: none or full (default: none)")
+    .option("--checkpoint <file>", "where the state is kept, after every --every steps and at the end")
+    .option("--every <n>", "steps between two rows of the table, and two checkpoints (default: 20)")
+    .option("--resume", "go on from --checkpoint, if it is there")
+    .option("--json", "print a line of JSON for every step instead of a table");
+}

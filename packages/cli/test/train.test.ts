@@ -1,0 +1,58 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { hsap } from "./captured-run.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "hsap-train-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Step {
+  readonly step: number;
+  readonly loss: number;
+}
+
+const stepsOf = (out: string): Step[] =>
+  out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line))
+    .map(({ step, loss }) => ({ step, loss }));
+
+describe("hsap train", () => {
+  test("prints a line of JSON for every step, and goes on from a checkpoint with the same numbers", async () => {
+    const file = join(folder, "run.ckpt");
+    const whole = await hsap("train --tokens 128 --ranks 2 --steps 4 --json");
+    expect(whole.exitCode).toBe(0);
+    const half = await hsap(`train --tokens 128 --ranks 2 --steps 2 --json --checkpoint ${file}`);
+    const rest = await hsap(`train --tokens 128 --ranks 2 --steps 4 --json --checkpoint ${file} --resume`);
+    expect([...stepsOf(half.out), ...stepsOf(rest.out)]).toEqual(stepsOf(whole.out));
+    const other = await hsap(`train --tokens 256 --ranks 2 --steps 4 --checkpoint ${file} --resume`);
+    expect([other.exitCode, other.err]).toEqual([
+      2,
+      expect.stringContaining("invalid tokens: 256 (the checkpoint was trained with 128)"),
+    ]);
+  });
+
+  test("shows a row for some steps, with the memory of the largest rank", async () => {
+    const { exitCode, out } = await hsap("train --strategy megatron --ranks 2 --tokens 64 --steps 3 --every 2");
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/# memory of the largest rank \(counted\): weights [0-9.]+, .* together [0-9.]+ MB/);
+    expect(out).toMatch(/\n {6,}2 +[0-9.]+ .*\n {6,}3 +[0-9.]+ .*\n# 3 steps\n$/);
+  });
+
+  test.each([
+    ["--model 8b", /unknown model: 8b/],
+    ["--strategy rnig", /unknown strategy: rnig/],
+    ["--strategy megatron --weights sharded", /invalid weights: sharded \(megatron splits its weights itself\)/],
+    ["--strategy megatron --ranks 8", /invalid degree: tensor=8 \(megatron splits 4 kv heads: must divide them\)/],
+    ["--learning-rate 2", /invalid learning-rate: 2/],
+    ["--resume", /missing checkpoint/],
+    ["--recompute some", /unknown recompute: some/],
+  ])("refuses %s in one line", async (options, message) => {
+    const { exitCode, out, err } = await hsap(`train ${options}`);
+    expect([exitCode, out]).toEqual([2, ""]);
+    expect(err).toMatch(message);
+    expect(err.trim().split("\n")).toHaveLength(1);
+  });
+});

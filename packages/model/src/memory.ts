@@ -1,0 +1,70 @@
+import { heldBytesOf, homeBlocks, peakBytesOf, type Schedule, type TensorSpec, worldSizeOf } from "@hsap/schedule";
+import type { StepSchedules } from "./layer-strategy.ts";
+import type { ModelProblem } from "./model-problem.ts";
+import { type StageName, savedTensors, stageNames } from "./stage.ts";
+
+/** What a rank's memory is filled with, at most, during a training step. */
+export const memoryKinds = ["weights", "gradients", "optimiser", "activations", "working"] as const;
+export type MemoryKind = (typeof memoryKinds)[number];
+
+/** Bytes of one rank by kind, counted from the schedules; nothing is estimated. */
+export interface RankMemory extends Readonly<Record<MemoryKind, number>> {
+  /** The most at any time: what is kept, and the stage that needs most besides. */
+  readonly total: number;
+}
+
+/** What a step keeps, as `ModelStep` of the training package does. */
+export interface MemoryOptions {
+  readonly recompute?: "none" | "full";
+}
+
+/**
+ * Memory of every rank in a training step of the whole model.
+ *
+ * - weights: all that lie with the rank between steps, as they are stored; of fp32 sums where the dtype is bf16 see optimiser.
+ * - gradients: of the weights whose gradients are reduced to this rank, fp32.
+ * - optimiser: two moments in fp32 for each of those, and the weight itself in fp32 where the weights are bf16.
+ * - activations: the input of every layer, and what each layer keeps for its backward pass (of one layer only if it is computed again).
+ * - working: the largest arena of any stage, without what is counted above.
+ */
+export function memoryOf(
+  problem: ModelProblem,
+  schedules: StepSchedules,
+  { recompute = "none" }: MemoryOptions = {},
+): RankMemory[] {
+  const arenas = Object.fromEntries(stageNames.map((stage) => [stage, peakBytesOf(schedules[stage])])) as Record<
+    StageName,
+    Float64Array
+  >;
+  return Array.from({ length: worldSizeOf(schedules.loss) }, (_, rank) => {
+    const { layers } = problem.model;
+    const homes = (stage: StageName, kind: (spec: TensorSpec) => boolean) =>
+      homeBytes(schedules[stage], rank, (spec) => spec.role !== "internal" && kind(spec));
+    const isWeight = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "input";
+    const isGradient = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "output";
+    const all = (kind: (spec: TensorSpec) => boolean, layer: StageName, ends: readonly StageName[]) =>
+      layers * homes(layer, kind) + ends.reduce((sum, stage) => sum + homes(stage, kind), 0);
+    const weights = all(isWeight, "layerForward", ["embedding", "loss"]);
+    const gradients = all(isGradient, "layerBackward", ["loss", "embeddingBackward"]);
+    const optimiser = (problem.dtype === "bf16" ? 3 : 2) * gradients;
+    const kept = homes("layerForward", ({ name }) => (savedTensors as readonly string[]).includes(name));
+    const state = homes("layerForward", ({ name }) => name === "x");
+    const activations = (layers + 1) * state + (recompute === "full" ? 1 : layers) * kept;
+    const working = Math.max(...stageNames.map((stage) => Math.max(0, arenas[stage][rank] - homes(stage, () => true))));
+    const total = weights + gradients + optimiser + activations + working;
+    return { weights, gradients, optimiser, activations, working, total };
+  });
+}
+
+/** Bytes in memory of what lies with a rank before or after a schedule, of the tensors chosen. */
+function homeBytes(schedule: Schedule, rank: number, chosen: (spec: TensorSpec) => boolean): number {
+  let bytes = 0;
+  for (const spec of schedule.tensors) {
+    if (!chosen(spec)) continue;
+    for (const block of homeBlocks(schedule, rank, spec.name)) {
+      const tokens = block.tokenEnd - block.tokenBegin;
+      bytes += tokens * (block.headEnd - block.headBegin) * heldBytesOf(spec);
+    }
+  }
+  return bytes;
+}
