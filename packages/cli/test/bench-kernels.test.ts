@@ -50,6 +50,13 @@ describe("hsap bench kernels", () => {
     ]);
   });
 
+  test("keeps as many tokens of packs and mixes as asked for", async () => {
+    const { out } = await hsap(
+      "bench kernels --json --isa scalar --head-dim 8 --pass forward --pack code-8 --mix chat --pack-tokens 700 --repeats 1",
+    );
+    expect(JSON.parse(out).rows.map(({ tokens }: Row) => tokens)).toEqual([700, 700]);
+  });
+
   test("measures query heads that share key and value heads, by the work of all of them", async () => {
     const { exitCode, out } = await hsap(
       "bench kernels --json --isa scalar --head-dim 16 --heads 6 --kv-heads 2 --tokens 40 --repeats 1",
@@ -75,6 +82,7 @@ describe("hsap bench kernels", () => {
     ["--pass both", /unknown pass: both/],
     ["--tokens 12,x", /invalid tokens: x/],
     ["--head-dim 0", /invalid head-dim: 0/],
+    ["--mix chat --pack-tokens 1e3", /invalid pack-tokens: 1e3/],
     ["--pack nothing", /unknown pack: nothing/],
     ["--heads 3 --kv-heads 2", /invalid kvHeads: 2 \(must divide 3 heads\)/],
     ["--peer torch", /unknown peer: torch \(must be onnxruntime\)/],

@@ -8,8 +8,6 @@ import type { BenchKernelsOptions, CommandContext } from "../program.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { formatTable, shortError, shortNumber } from "../table.ts";
 
-/** Tokens of a drawn mix, and of what is left of a longer pack. */
-const packTokens = 8192;
 const minSampleMs = 20;
 /** A run shorter than this shows no progress. */
 const patienceMs = 2000;
@@ -89,9 +87,10 @@ async function measure(options: BenchKernelsOptions, { output }: CommandContext)
 }
 
 /** Single documents, packs and mixes, in the order: lengths, packs, mixes. */
-function documentsFrom({ tokens, pack, mix }: BenchKernelsOptions): NamedDocuments[] {
+function documentsFrom({ tokens, pack, mix, ...options }: BenchKernelsOptions): NamedDocuments[] {
   const given = tokens !== undefined || pack !== undefined || mix !== undefined;
   const lengths = numbersOf("tokens", tokens ?? (given ? "" : "512,4096"));
+  const packTokens = wholeNumber("pack-tokens", options.packTokens ?? "8192");
   const packs = split(pack ?? (given ? "" : "instruct-8"));
   return [
     ...lengths.map((length) => ({ name: "single", batch: packedBatch([length]) })),
