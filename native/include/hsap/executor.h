@@ -54,6 +54,9 @@ struct RunOptions {
   std::int32_t maxThreads = 0;
   // Binds each computing thread to a core of its own, if this process may use so many and they are free.
   bool pin = true;
+  // Where not empty: the file that a thread joins a control group by, writing 0 to it. Computing threads do so as the run
+  // starts, and are held to the group's share of a core; those that move data are not.
+  std::string computeGroup;
   // Tiles are given to the kernels in units of at most about so many pairs x heads x headDim, and a run can be stopped between
   // them. The default is 0.5 GFLOP forward and 1.25 backward: some ten milliseconds on a fast core, well under a second on a slow
   // and crowded one, and so much that packing keys anew for each unit costs little. The bits depend on it.

@@ -42,6 +42,12 @@ inline std::uint64_t seedAt(const Napi::Object& from, const char* name) {
   return static_cast<std::uint64_t>(value);
 }
 
+inline std::string textAt(const Napi::Object& from, const char* name) {
+  const Napi::Value value = from.Get(name);
+  if (!value.IsString()) refuseArgument(name, "a text");
+  return value.As<Napi::String>().Utf8Value();
+}
+
 inline bool boolAt(const Napi::Object& from, const char* name) {
   const Napi::Value value = from.Get(name);
   if (!value.IsBoolean()) refuseArgument(name, "a boolean");

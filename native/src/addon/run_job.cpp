@@ -29,6 +29,7 @@ class RunJob final : public BackgroundJob {
     options_.threadsPerRank = intAt(options, "threadsPerRank");
     options_.maxThreads = intAt(options, "maxThreads");
     options_.pin = boolAt(options, "pin");
+    options_.computeGroup = textAt(options, "computeGroup");
     if (options.Has("overMpi") && boolAt(options, "overMpi")) {
       mpi_ = &joinedMpi();
       const MpiInfo& joined = mpi_->info();

@@ -107,6 +107,12 @@ class Run {
   void enter(std::int32_t rank, std::int32_t thread) const {
     nameThread("hsap " + std::to_string(rank) + "." + std::to_string(thread));
     placement_.bind((rank - firstRank_) * threadsPerRank_ + thread);
+    // The rank's own thread first prepares, which is no device's work.
+    if (thread > 0) joinComputeGroup();
+  }
+
+  void joinComputeGroup() const {
+    if (!options_.computeGroup.empty()) joinGroup(options_.computeGroup);
   }
 
   void runThreads() {
@@ -129,6 +135,7 @@ class Run {
         [&] {
           prepare(rank);
           if (own.communication) communication = std::thread([this, rank] { runCommunication(rank); });
+          joinComputeGroup();
           state_.startTogether(endRank_ - firstRank_);
           own.computation->run();
           state_.awaitGroups(rank, static_cast<std::int32_t>(own.plan.groups.size()));

@@ -1,5 +1,7 @@
 #include "placement.h"
 
+#include "hsap/executor.h"
+
 #if defined(__linux__)
 #include <pthread.h>
 #include <sched.h>
@@ -137,6 +139,12 @@ void Placement::bind(std::int32_t thread) const {
 
 void Placement::unbind() const {
   if (!cores_.empty()) restrictTo(allowed_);
+}
+
+void joinGroup(const std::string& file) {
+  std::ofstream group(file);
+  group << 0 << std::flush;
+  if (!group) throw RunError("invalid-run", "cannot join the control group of " + file + " (a file that threads may be written to)");
 }
 
 void nameThread([[maybe_unused]] const std::string& name) {

@@ -34,6 +34,9 @@ class Placement {
   std::string reason_;
 };
 
+// Moves the calling thread into the control group that `file` belongs to; throws a RunError if that is refused.
+void joinGroup(const std::string& file);
+
 // Shown by debuggers and in /proc.
 void nameThread(const std::string& name);
 

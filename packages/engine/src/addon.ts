@@ -107,6 +107,8 @@ export interface NativeRunOptions extends NativeInputs {
   /** 0: no limit. */
   readonly maxThreads: number;
   readonly pin: boolean;
+  /** Empty: none. */
+  readonly computeGroup: string;
   readonly savedO?: Float32Array;
   readonly savedLse?: Float32Array;
   readonly failAt?: { readonly rank: number; readonly op: number };

@@ -1,3 +1,4 @@
+import type { NativeRunOptions } from "./addon.ts";
 import { EngineError } from "./engine-error.ts";
 
 /** How many threads a run computes with, and where. The bits of its results depend on none of it. */
@@ -14,6 +15,11 @@ export interface ThreadOptions {
    * and runs leave them free; `none` leaves all of them to the operating system.
    */
   readonly pin?: "auto" | "none";
+  /**
+   * A file by which threads join a Linux control group (`tasks` or `cgroup.threads`). Computing threads join it as the run starts,
+   * and are held to its share of a core; those that move data are not. None if left out.
+   */
+  readonly computeGroup?: string;
 }
 
 /** The threads that ran a schedule. */
@@ -31,15 +37,17 @@ export interface RunThreads {
 }
 
 /** The options as the addon takes them. Throws EngineError with code `invalid-argument`. */
-export function nativeThreadsOf(options: ThreadOptions): { threadsPerRank: number; maxThreads: number; pin: boolean } {
-  const { threadsPerRank = 1, maxThreads, pin = "auto" } = options;
+export function nativeThreadsOf(options: ThreadOptions): NativeThreads {
+  const { threadsPerRank = 1, maxThreads, pin = "auto", computeGroup = "" } = options;
   checkCount("threadsPerRank", threadsPerRank);
   if (maxThreads !== undefined) checkCount("maxThreads", maxThreads);
   if (pin !== "auto" && pin !== "none") {
     throw new EngineError("invalid-argument", `invalid pin: ${pin} (must be auto or none)`);
   }
-  return { threadsPerRank, maxThreads: maxThreads ?? 0, pin: pin === "auto" };
+  return { threadsPerRank, maxThreads: maxThreads ?? 0, pin: pin === "auto", computeGroup };
 }
+
+type NativeThreads = Pick<NativeRunOptions, "threadsPerRank" | "maxThreads" | "pin" | "computeGroup">;
 
 function checkCount(name: string, count: number): void {
   if (Number.isInteger(count) && count >= 1 && count <= 1024) return;
