@@ -9,6 +9,8 @@ export interface Transfers {
   readonly partner: Int32Array;
   /** Bytes of each send or receive. */
   readonly bytes: Float64Array;
+  /** 1 for a send to a rank from which the same group receives. */
+  readonly isMutual: Uint8Array;
   /** Group of each send or receive, as a row of `Groups`; -1 for computation ops. */
   readonly groupOf: Int32Array;
   readonly rankOfGroup: Int32Array;
@@ -64,10 +66,23 @@ export function transfersOf(schedule: Schedule, groups: Groups, links: LinkMap):
       }
     }
   }
-  const moves = { partner, bytes, groupOf, rankOfGroup };
+  const moves = { partner, bytes, groupOf, rankOfGroup, isMutual: mutualSends(schedule, groups) };
   const { collectiveOf, members } = joinGroups(groups, partner, groupOf);
   const collectives = members.map((own) => instanceOf(schedule, groups, own, moves, links));
   return { ...moves, collectiveOf, collectives };
+}
+
+function mutualSends({ ops }: Schedule, { opBegin, opEnd }: Groups): Uint8Array {
+  const isMutual = new Uint8Array(ops.kind.length);
+  // The group that last received from each rank.
+  const receiving = new Map<number, number>();
+  for (let group = 0; group < opBegin.length; group++) {
+    for (let row = opBegin[group]; row < opEnd[group]; row++)
+      if (ops.kind[row] !== send) receiving.set(ops.peer[row], group);
+    for (let row = opBegin[group]; row < opEnd[group]; row++)
+      if (ops.kind[row] === send && receiving.get(ops.peer[row]) === group) isMutual[row] = 1;
+  }
+  return isMutual;
 }
 
 function joinGroups(groups: Groups, partner: Int32Array, groupOf: Int32Array) {

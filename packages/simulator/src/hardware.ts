@@ -21,6 +21,8 @@ export interface Hardware {
     /** Launch of one such kernel. */
     readonly launchUs: number;
   };
+  /** Products of large matrices in the cluster's element type: share of the device's peak. */
+  readonly matrix?: { readonly shareOfPeak: number } | undefined;
   /** Communication libraries by name. */
   readonly libraries: Readonly<Record<string, Communication>>;
   /** Where ranks are threads that share the cores of one machine: then a prediction is of that, unless a kernel is named. */
@@ -74,6 +76,8 @@ export interface Communication {
   readonly hopUs: readonly [number, number];
   /** Highest share of the level's bandwidth that one pair of ranks reaches, inside a node and between nodes. */
   readonly pairShare: readonly [number, number];
+  /** Share of that which each direction reaches where the two ranks of a pair send to each other in one group, likewise. */
+  readonly mutualShare: readonly [number, number];
   readonly collectives: Readonly<Partial<Record<GroupKind, Collective>>>;
 }
 
@@ -108,7 +112,8 @@ export function namedEntry<Entry>(what: string, entries: Readonly<Record<string,
 }
 
 /**
- * The hardware file that names the cluster's device; for a device that none names, the file with the same element type.
+ * The hardware file that names the cluster's device; for a device that none names, the file of the same element type that is
+ * based on no other.
  *
  * @throws InputError if there is neither.
  */
@@ -121,6 +126,7 @@ export function hardwareOf({ device }: Cluster): Hardware {
   const found =
     own ??
     hardwareFiles()
+      .filter(({ text }) => !/^base:/m.test(text))
       .map(parsedOnce)
       .find(({ dtype }) => dtype === device.dtype);
   if (found === undefined) throw new InputError(`no hardware file for device: ${device.name} (${device.dtype})`);
@@ -147,15 +153,17 @@ export function readHardware(file: string): Hardware {
 }
 
 /**
- * Reads a hardware file's text. A number may be written bare or as `{ value: 0.7, source: where it comes from }`.
+ * Reads a hardware file's text. A number may be written bare or as `{ value: 0.7, source: where it comes from }`. With `base: h100`
+ * whatever the text leaves out is as in that file of the project; kernels of its own come first.
  *
  * @throws InputError if the text does not describe hardware; `file` names it in the message.
  */
 export function parseHardware(text: string, file: string): Hardware & { readonly dtype: string } {
   let raw: unknown;
   try {
-    raw = parse(text, { merge: true });
+    raw = rawHardware(text);
   } catch (error) {
+    if (error instanceof InputError) throw error;
     throw new InputError(`invalid YAML: ${file} (${(error as Error).message.split("\n")[0]})`);
   }
   const parsed = hardwareSchema.safeParse(withoutSources(raw));
@@ -173,9 +181,28 @@ export function sourcesIn(text: string): Record<string, string> {
     if (typeof source === "string" && "value" in value) sources[path] = source;
     else for (const [key, inner] of Object.entries(value)) visit(inner, path === "" ? key : `${path}.${key}`);
   };
-  visit(parse(text, { merge: true }), "");
+  visit(rawHardware(text), "");
   return sources;
 }
+
+function rawHardware(text: string): unknown {
+  const own: unknown = parse(text, { merge: true });
+  if (!isMap(own) || own.base === undefined) return own;
+  const { base, ...rest } = own;
+  const found = hardwareFiles().find(({ name }) => name === `${base}.yaml`);
+  if (found === undefined) throw new InputError(`unknown base: ${base} (must be a hardware file of the project)`);
+  return merged(rest, rawHardware(found.text));
+}
+
+/** What `own` says, and of maps that both have whatever only `base` has; a number with its source is taken as a whole. */
+function merged(own: unknown, base: unknown): unknown {
+  if (!isMap(own) || !isMap(base) || "source" in own) return own;
+  const both = Object.entries(own).map(([key, value]) => [key, key in base ? merged(value, base[key]) : value]);
+  return { ...Object.fromEntries(both), ...Object.fromEntries(Object.entries(base).filter(([key]) => !(key in own))) };
+}
+
+const isMap = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 // Both src and dist are direct children of the package, so the files lie beside either.
 const directory = fileURLToPath(new URL("../hardware/", import.meta.url));
@@ -226,6 +253,7 @@ const hardwareSchema = z.strictObject({
   dtype: z.enum(["fp32", "bf16"]),
   kernels: z.record(z.string(), z.strictObject({ forward: kernelPass, backward: kernelPass })),
   memory: z.strictObject({ copyShare: share, launchUs: amount }),
+  matrix: z.strictObject({ shareOfPeak: share }).optional(),
   libraries: z.record(
     z.string(),
     z.strictObject({
@@ -236,6 +264,7 @@ const hardwareSchema = z.strictObject({
       ranksPerNic: z.int().min(1),
       hopUs: z.tuple([amount, amount]),
       pairShare: z.tuple([share, share]),
+      mutualShare: z.tuple([share, share]).default([1, 1]),
       collectives: z.partialRecord(z.enum(groupKinds), collective),
     }),
   ),

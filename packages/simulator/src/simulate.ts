@@ -353,7 +353,10 @@ export class Run {
     const path = links.path(from, to);
     const { levels } = links.cluster;
     const level = links.levelBetween(from, to);
-    const cap = levels[level].bandwidthGBps * 1e3 * this.library.pairShare[Math.min(1, level)];
+    const { pairShare, mutualShare } = this.library;
+    const side = Math.min(1, level);
+    const share = pairShare[side] * (transfers.isMutual[cargo] === 1 ? mutualShare[side] : 1);
+    const cap = levels[level].bandwidthGBps * 1e3 * share;
     this.#cargo[this.#flows.start(now, transfers.bytes[cargo], path, undefined, cap)] = cargo;
   }
 

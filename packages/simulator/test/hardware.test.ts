@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { presetCluster } from "@hsap/cluster";
+import { presetCluster, presetNames } from "@hsap/cluster";
 import { describe, expect, it } from "vitest";
 import { hardwareOf, isOwnHardware, parseHardware, publishedRows, sourcesIn } from "../src/index.ts";
 
@@ -27,13 +27,29 @@ describe("hardware files", () => {
     }
   });
 
-  it("are found by the device's name, or by its element type for other devices", () => {
-    const h100 = presetCluster("h100-400g");
-    const a100 = presetCluster("a100-200g");
-    expect(isOwnHardware(hardwareOf(h100), h100)).toBe(true);
-    expect(hardwareOf(a100)).toBe(hardwareOf(h100));
-    expect(isOwnHardware(hardwareOf(a100), a100)).toBe(false);
+  it("are found by the device's name: one for each of the presets' devices", () => {
+    for (const name of presetNames().filter((preset) => preset !== "local")) {
+      const cluster = presetCluster(name);
+      expect(isOwnHardware(hardwareOf(cluster), cluster), name).toBe(true);
+    }
+    expect(hardwareOf(presetCluster("a100-200g"))).not.toEqual(hardwareOf(presetCluster("h100-400g")));
+    expect(Object.keys(hardwareOf(presetCluster("a100-200g")).kernels)[0]).toBe("flash-attention-2");
     expect(Object.keys(hardwareOf(presetCluster("local")).kernels)).toEqual(["engine"]);
+  });
+
+  it("are found by the element type for devices that none names", () => {
+    const h100 = presetCluster("h100-400g");
+    const other = { ...h100, device: { ...h100.device, name: "H999" } };
+    expect(hardwareOf(other)).toBe(hardwareOf(h100));
+    expect(isOwnHardware(hardwareOf(other), other)).toBe(false);
+  });
+
+  it("take what they leave out from the file that they are based on", () => {
+    const [own, base] = ["a100-200g", "h100-400g"].map((name) => hardwareOf(presetCluster(name)));
+    expect(own.libraries).toEqual(base.libraries);
+    expect(own.kernels["flash-attention-2"].forward.launchUs).toBe(base.kernels["flash-attention-2"].forward.launchUs);
+    expect(own.kernels["flash-attention-2"].forward.shareOfPeak).toBe(0.73);
+    expect(() => parseHardware("base: h999", "mine.yaml")).toThrow("unknown base: h999");
   });
 
   it("are refused in one line that names the file and the place", () => {

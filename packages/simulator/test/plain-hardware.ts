@@ -45,6 +45,7 @@ export const idealLibrary: Communication = {
   ranksPerNic: 1,
   hopUs: [0, 0],
   pairShare: [1, 1],
+  mutualShare: [1, 1],
   collectives: {},
 };
 

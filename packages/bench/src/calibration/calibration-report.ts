@@ -51,7 +51,8 @@ export function calibrationReport(options: CalibrationOptions): CalibrationRepor
     return prepareRow(row, { packs, seed: options.seed });
   });
   const lines = options.crossValidate ? linearise(prepared, hardware, fittedConstants) : undefined;
-  const rows = lines?.predicted ?? prepared.map((row) => predictRow(row, hardware));
+  // Rows of several devices each have their own hardware, unless one is given.
+  const rows = lines?.predicted ?? prepared.map((row) => predictRow(row, options.hardware));
   const systems = [...new Set(published.map(({ system }) => system))];
   const eighths = Array.from({ length: 8 }, (_, i) => i);
   return {

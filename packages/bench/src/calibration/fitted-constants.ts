@@ -85,6 +85,18 @@ export const fittedConstants: readonly FittedConstant[] = [
     source: "fp32 outputs read and written by each call after the first",
   },
   {
+    path: ["libraries", "nccl", "pairShare", 1],
+    prior: 0.33,
+    spread: 0.2,
+    source: "Galvatron, A100: one pair of ranks between nodes has 7.7 to 8.8 of 25 GB/s",
+  },
+  {
+    path: ["libraries", "nccl", "mutualShare", 1],
+    prior: 0.5,
+    spread: 0.3,
+    source: "not published; 0.5 where both directions between two ranks share what one has alone",
+  },
+  {
     path: ["libraries", "nccl", "collectives", "broadcast", "lineRate", 1],
     prior: 0.7,
     spread: 0.3,

@@ -1,4 +1,4 @@
-import { type Cluster, clusterOf, presetCluster } from "@hsap/cluster";
+import { type Cluster, clusterOf, presetCluster, presetNames } from "@hsap/cluster";
 import { flopsOf, type Problem } from "@hsap/schedule";
 import {
   type Hardware,
@@ -52,9 +52,15 @@ export function predictRow({ row, system, schedules }: PreparedRow, hardware?: H
   return { row, predictedTflops, error: predictedTflops / row.tflopsPerDevice - 1 };
 }
 
-/** The devices and links of a row's evaluation: nodes of eight with a 400 Gb/s card for each device. */
+/**
+ * The devices and links of a row's evaluation: nodes of eight with a 400 Gb/s card for each device, or what its preset has.
+ *
+ * @throws InputError if there is no preset of the device.
+ */
 export function publishedCluster({ device, ranks }: PublishedRow): Cluster {
-  return clusterOf({ ranks, from: presetCluster(`${device}-400g`) });
+  const ofDevice = presetNames().filter((name) => name.startsWith(`${device}-`));
+  const preset = ofDevice.find((name) => name.endsWith("-400g")) ?? ofDevice[0];
+  return clusterOf({ ranks, from: presetCluster(preset ?? device) });
 }
 
 function batchesOf({ mask, ranks }: PublishedRow, packs: number, seed: number): PackedBatch[] {
