@@ -39,8 +39,14 @@ export class AheadCompiler {
   #requests = 0;
   #closed = false;
 
+  /**
+   * Starts the thread, which warms up until it is asked (see `warmUp`).
+   *
+   * @throws Error if the package is not built.
+   */
   constructor({ cache = new ScheduleCache() }: AheadCompilerOptions = {}) {
     this.cache = cache;
+    this.#start().unref();
   }
 
   /**

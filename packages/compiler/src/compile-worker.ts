@@ -5,8 +5,13 @@ import type { Answer, Question } from "./ahead-compiler.ts";
 import { compilePrograms } from "./compile.ts";
 import { chooseDegrees } from "./degrees.ts";
 import type { Programs } from "./lower.ts";
+import { compileMadeUp, warmUpRounds } from "./warm-up.ts";
+
+let rounds = 0;
+let isAsked = false;
 
 parentPort?.on("message", ({ id, problem, degrees: given, options = {} }: Question) => {
+  isAsked = true;
   try {
     const degrees = given ?? chooseDegrees(problem);
     const programs = compilePrograms(problem, degrees, options);
@@ -16,6 +21,15 @@ parentPort?.on("message", ({ id, problem, degrees: given, options = {} }: Questi
     parentPort?.postMessage({ id, message, isInputError: error instanceof InputError } satisfies Answer);
   }
 });
+
+setImmediate(warmUpUntilAsked);
+
+/** Until there is something to do the thread warms up, a batch at a time. */
+function warmUpUntilAsked(): void {
+  if (isAsked || rounds === warmUpRounds) return;
+  compileMadeUp(rounds++);
+  setImmediate(warmUpUntilAsked);
+}
 
 /** The memory of the columns, each buffer once. */
 function buffersOf({ blocks, ops, opBegin, owned }: Programs): ArrayBuffer[] {
