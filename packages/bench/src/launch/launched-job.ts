@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -45,7 +45,7 @@ export class JobFailed extends Error {
 export async function runLaunched(command: readonly string[], options: LaunchedJobOptions): Promise<void> {
   const { signal, onOut, onErr, verbose = false, graceMs = 10_000 } = options;
   signal?.throwIfAborted();
-  // In a group of its own a Ctrl-C reaches it through us alone, once.
+  // In a session of its own a Ctrl-C reaches it through us alone, once, and what it starts can be told by it.
   const child = spawn(command[0], command.slice(1), {
     stdio: ["pipe", "pipe", "pipe"],
     detached: true,
@@ -58,7 +58,7 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
   ended.catch(() => undefined);
   const stop = (): void => void endJob(child, graceMs);
   signal?.addEventListener("abort", stop, { once: true });
-  const onExit = (): void => killGroup(child, "SIGKILL");
+  const onExit = (): void => killSession(child);
   process.once("exit", onExit);
   try {
     createInterface({ input: child.stdout as NonNullable<ChildProcess["stdout"]> }).on("line", onOut);
@@ -70,6 +70,7 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
     const [exitCode, killedBy] = await ended.catch((error: Error) => {
       throw new JobFailed(`cannot start ${command[0]} (${error.message})`);
     });
+    await endLeftovers(child, 5000);
     signal?.throwIfAborted();
     if (exitCode !== 0) throw new JobFailed(report.cause(command[0], exitCode, killedBy));
   } finally {
@@ -152,53 +153,39 @@ function killed(rank: string, host: string, number: string, name: string | undef
 
 /** Asks the launcher to end its ranks; after the grace, kills it and every process that it started here. */
 async function endJob(child: ChildProcess, graceMs: number): Promise<void> {
-  const below = descendantsOf(child.pid);
   child.kill("SIGTERM");
-  const waiting = sleep(graceMs, "late", { ref: false });
   const ended = child.exitCode !== null || child.signalCode !== null ? Promise.resolve() : once(child, "exit");
-  if ((await Promise.race([waiting, ended])) !== "late") return;
-  killGroup(child, "SIGKILL");
-  for (const pid of below) kill(pid, "SIGKILL");
+  if ((await Promise.race([sleep(graceMs, "late", { ref: false }), ended])) === "late") killSession(child);
 }
 
-function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) kill(-child.pid, signal);
+/** Waits until the launcher's ranks on this machine have ended, and kills those that outlive it by the grace. */
+async function endLeftovers(child: ChildProcess, graceMs: number): Promise<void> {
+  for (const end = Date.now() + graceMs; Date.now() < end && sessionOf(child).length > 0; ) await sleep(20);
+  killSession(child);
 }
 
-function kill(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It has ended.
-  }
-}
-
-/** Processes below `pid`, at any depth; none where the system has no /proc. */
-function descendantsOf(pid: number | undefined): number[] {
-  if (pid === undefined) return [];
-  const children = new Map<number, number[]>();
-  let entries: string[] = [];
-  try {
-    entries = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  } catch {
-    return [];
-  }
-  for (const entry of entries) {
+function killSession(child: ChildProcess): void {
+  for (const pid of sessionOf(child)) {
     try {
-      const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
-      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-      children.set(parent, [...(children.get(parent) ?? []), Number(entry)]);
+      process.kill(pid, "SIGKILL");
     } catch {
-      // It has ended meanwhile.
+      // It has ended.
     }
   }
-  const all: number[] = [];
-  const queue = [pid];
-  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    for (const child of children.get(next) ?? []) {
-      all.push(child);
-      queue.push(child);
+}
+
+/** The launcher and what it started on this machine, as far as they live; none where the system has no /proc. */
+function sessionOf({ pid }: ChildProcess): number[] {
+  if (pid === undefined || !existsSync("/proc/self/stat")) return [];
+  const numbers = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return numbers.map(Number).filter((candidate) => {
+    try {
+      const stat = readFileSync(`/proc/${candidate}/stat`, "utf8");
+      // After the command's name in parentheses: state, parent, group, session (proc(5)).
+      const [state, , , session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      return Number(session) === pid && state !== "Z" && state !== "X";
+    } catch {
+      return false;
     }
-  }
-  return all;
+  });
 }

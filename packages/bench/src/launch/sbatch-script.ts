@@ -40,14 +40,14 @@ export function sbatchScript(job: SlurmJob): string {
     "set -uo pipefail",
     `cd ${commandText([folder])}`,
     // A shell sees a signal only between commands, unless the command runs beside it.
+    "command=",
     "trap 'kill -TERM \"$command\" 2>/dev/null' TERM INT",
     "run() {",
     '  "$@" &',
     "  command=$!",
-    '  wait "$command"',
-    "  local status=$?",
-    // The wait ends at the signal; the command has its results to put in order.
-    '  while kill -0 "$command" 2>/dev/null; do wait "$command"; status=$?; done',
+    "  local status",
+    // A wait ends at the signal; the command has its results to put in order.
+    '  until wait "$command"; status=$?; [ "$status" -le 128 ] || ! kill -0 "$command" 2>/dev/null; do :; done',
     '  return "$status"',
     "}",
     ...commands.map((command) => `run ${commandText(command)} || exit`),
