@@ -15,18 +15,19 @@ const communicates = opKinds.map(isCommunication);
  * free, computed from the processor time that each op took. Each rank goes through its ops in issue order; a *stage* is
  * what it computes between two groups of transfers, and at a group it waits until the ranks that send to it have come that
  * far. So the path is made of the slowest rank of each stage, among those that wait for one another; it shows the imbalance
- * that wall time hides where ranks share cores.
+ * that wall time hides where ranks share cores. Where a rank computes on several threads each has a core, and an op's time is shared
+ * evenly.
  */
-export function criticalPathMs(schedule: Schedule, trace: Trace): number {
-  return lastEndMs(schedule, trace, issueOrderWaits(schedule));
+export function criticalPathMs(schedule: Schedule, trace: Trace, threadsPerRank = 1): number {
+  return lastEndMs(schedule, trace, issueOrderWaits(schedule), threadsPerRank);
 }
 
 /**
  * As `criticalPathMs`, but with the overlap that the schedule allows: an op waits only for the items of the other lane that it
  * needs (`waitFor` of the lowered schedule). No run with a core for each rank could be faster.
  */
-export function longestChainMs(schedule: Schedule, { op }: LoweredSchedule, trace: Trace): number {
-  return lastEndMs(schedule, trace, op.waitFor);
+export function longestChainMs(schedule: Schedule, { op }: LoweredSchedule, trace: Trace, threadsPerRank = 1): number {
+  return lastEndMs(schedule, trace, op.waitFor, threadsPerRank);
 }
 
 /** For each op how many items of the other lane stand before it in its rank's program: tiles for a transfer, else groups. */
@@ -46,7 +47,7 @@ function issueOrderWaits({ opBegin, ops }: Schedule): Int32Array {
 }
 
 /** When the last rank ends, if tiles take their processor time, transfers none, and each op waits for as many as `waits` says. */
-function lastEndMs(schedule: Schedule, trace: Trace, waits: Int32Array): number {
+function lastEndMs(schedule: Schedule, trace: Trace, waits: Int32Array, threadsPerRank: number): number {
   const lanes = lanesOf(schedule);
   const progress = lanes.map(() => ({
     tileEnds: [] as number[],
@@ -60,7 +61,7 @@ function lastEndMs(schedule: Schedule, trace: Trace, waits: Int32Array): number 
     while (tileEnds.length < tiles.length && waits[tiles[tileEnds.length]] <= groupEnds.length) {
       const row = tiles[tileEnds.length];
       const begin = Math.max(afterFirst(tileEnds.length, tileEnds), afterFirst(waits[row], groupEnds));
-      tileEnds.push(begin + trace.busyUs[row]);
+      tileEnds.push(begin + trace.busyUs[row] / threadsPerRank);
     }
     const next = groupEnds.length;
     if (next < groups.length) {

@@ -1,7 +1,9 @@
 import { Command } from "commander";
 import { addLaunchOptions, type LaunchOptions } from "./launch-options.ts";
+import { addModelOptions, type ModelOptions } from "./model-options.ts";
 import type { Output } from "./output.ts";
 import { addProblemOptions, collect, type ProblemOptions } from "./problem-options.ts";
+import { addThreadOptions, type GivenThreads } from "./thread-options.ts";
 import { addTrainOptions, type TrainOptions } from "./train-options.ts";
 
 /** What every command is given besides its options. */
@@ -44,13 +46,13 @@ export interface SimulateOptions extends ProblemOptions {
   readonly rows?: string;
 }
 
-export interface VerifyOptions extends ProblemOptions {
+export interface VerifyOptions extends ProblemOptions, GivenThreads {
   readonly quick?: boolean;
   readonly full?: boolean;
   readonly schedule?: string;
 }
 
-export interface CompareOptions extends ProblemOptions {
+export interface CompareOptions extends ProblemOptions, GivenThreads {
   readonly predict?: boolean;
   readonly hardware?: string;
   readonly measure?: boolean;
@@ -75,7 +77,7 @@ export interface JobOptions {
   readonly dryRun?: boolean;
 }
 
-export interface ExperimentOptions extends ProblemOptions, LaunchOptions {
+export interface ExperimentOptions extends ProblemOptions, LaunchOptions, GivenThreads {
   readonly profile: string;
   readonly results?: string;
   readonly repeats?: string;
@@ -199,21 +201,25 @@ export function program(context: CommandContext): Command {
     .option("--json", "print JSON")
     .action(async (options: CalibrateOptions) => (await import("./commands/calibrate.ts")).calibrate(options, context));
 
-  addProblemOptions(
-    root
-      .command("verify")
-      .description("run strategies for real and check every output against non-parallel attention in float64")
-      .addHelpText("after", "\nWithout documents it runs the suite: every strategy and degree on 1 to 16 ranks."),
+  addThreadOptions(
+    addProblemOptions(
+      root
+        .command("verify")
+        .description("run strategies for real and check every output against non-parallel attention in float64")
+        .addHelpText("after", "\nWithout documents it runs the suite: every strategy and degree on 1 to 16 ranks."),
+    ),
   )
     .option("--quick", "a smaller suite, under 20 s")
     .option("--full", "a larger suite: every pack with every shape, every document perturbed")
     .option("--schedule <file>", "verify a schedule that hsap compile --out wrote")
     .action(async (options: VerifyOptions) => (await import("./commands/verify.ts")).verify(options, context));
 
-  addProblemOptions(
-    root
-      .command("compare")
-      .description("one problem, all strategies side by side: balance, bytes, memory, waste and the bounds"),
+  addThreadOptions(
+    addProblemOptions(
+      root
+        .command("compare")
+        .description("one problem, all strategies side by side: balance, bytes, memory, waste and the bounds"),
+    ),
   )
     .option("--predict", "simulate every schedule on the cluster, and sort by predicted time")
     .option("--hardware <file>", "with --predict: a profile, as hsap calibrate writes it (default: the device's own)")
@@ -225,16 +231,18 @@ export function program(context: CommandContext): Command {
     .option("--out <file>", "where the page of --packs goes (default: docs/comparison.md)")
     .action(async (options: CompareOptions) => (await import("./commands/compare.ts")).compare(options, context));
 
-  addLaunchOptions(
-    addProblemOptions(
-      root
-        .command("experiment")
-        .argument("[name]", "which experiment; see --list", "evaluation")
-        .description("measure an experiment, verify each trial, and draw the figures")
-        .addHelpText(
-          "after",
-          "\nProblem options replace the experiment's own. An interrupted run goes on where it stopped.",
-        ),
+  addThreadOptions(
+    addLaunchOptions(
+      addProblemOptions(
+        root
+          .command("experiment")
+          .argument("[name]", "which experiment; see --list", "evaluation")
+          .description("measure an experiment, verify each trial, and draw the figures")
+          .addHelpText(
+            "after",
+            "\nProblem options replace the experiment's own. An interrupted run goes on where it stopped.",
+          ),
+      ),
     ),
   )
     .option("--profile <name>", "how much is measured: smoke (under 30 s), short (under 3 min) or full", "short")
@@ -264,6 +272,12 @@ export function program(context: CommandContext): Command {
     .action(async (command: readonly string[], options: JobOptions) =>
       (await import("./commands/job.ts")).job(command, options, context),
     );
+
+  addModelOptions(
+    root
+      .command("model")
+      .description("predict a training step of a model for several strategies: time, tokens a second, MFU, memory"),
+  ).action(async (options: ModelOptions) => (await import("./commands/model.ts")).model(options, context));
 
   addTrainOptions(
     root

@@ -1,7 +1,8 @@
 import { balancedBoundBytes, computeFloorMs, slowLinkBoundBytes } from "@hsap/baselines";
 import { nodesOf } from "@hsap/cluster";
+import type { ThreadOptions } from "@hsap/engine";
 import { type Degrees, type Problem, publishedOptions, type Strategy, type StrategyOptions } from "@hsap/schedule";
-import { type Hardware, hardwareOf, simulate } from "@hsap/simulator";
+import { type Hardware, hardwareOf, type RankBreakdown, type Simulation, simulate } from "@hsap/simulator";
 import { InputError, tokensOf } from "@hsap/workload";
 import { type Compiled, compileWith } from "../compiled.ts";
 import { variantName } from "../trial.ts";
@@ -11,6 +12,12 @@ import { type Waste, wasteOf } from "./waste.ts";
 /** What the simulator says of one schedule on the cluster of its problem. */
 export interface PredictedTime {
   readonly stepMs: number;
+  /** What ranks do in the step: means over them, which add up to it. */
+  readonly computingMs: number;
+  readonly exposedCommunicationMs: number;
+  readonly waitingMs: number;
+  /** The exposed communication by the outermost level that it uses, innermost first. */
+  readonly exposedByLevelMs: readonly number[];
   /** The kernel's name in the hardware file. */
   readonly kernel: string;
 }
@@ -88,6 +95,8 @@ export interface ComparisonOptions {
   readonly hardware?: Hardware | undefined;
   /** Measures each schedule as often. Schedules that break another rule than contamination are not run. */
   readonly repeats?: number | undefined;
+  /** Threads that measured runs compute with. */
+  readonly threads?: ThreadOptions | undefined;
   readonly seed?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** `done` is the share of the work, 0 to 1. */
@@ -161,13 +170,27 @@ function predicted(entries: readonly Entry[], hardware: Hardware): Timed {
   const timed = entries.map(({ compiled, row }) => {
     if (!isRunnable(compiled)) return { compiled, row };
     const { schedule, lowered } = compiled;
-    const { trace, floors, kernel } = simulate(schedule, { hardware, lowered, waits: lowered.op.waitFor });
+    const simulation = simulate(schedule, { hardware, lowered, waits: lowered.op.waitFor });
+    const { floors } = simulation;
     // The floor is the problem's, but a strategy that pads documents has a larger one.
     const floorMs = floors.problemUs / 1e3;
     predictedFloorMs = predictedFloorMs === 0 ? floorMs : Math.min(predictedFloorMs, floorMs);
-    return { compiled, row: { ...row, predicted: { stepMs: trace.durationUs / 1e3, kernel } } };
+    return { compiled, row: { ...row, predicted: predictedTime(simulation) } };
   });
   return { entries: timed, bounds: { predictedFloorMs } };
+}
+
+function predictedTime({ trace, kernel, perRank }: Simulation): PredictedTime {
+  const meanMs = (us: (rank: RankBreakdown) => number) =>
+    perRank.reduce((sum, rank) => sum + us(rank), 0) / perRank.length / 1e3;
+  return {
+    stepMs: trace.durationUs / 1e3,
+    computingMs: meanMs(({ computingUs }) => computingUs),
+    exposedCommunicationMs: meanMs(({ exposedCommunicationUs }) => exposedCommunicationUs),
+    waitingMs: meanMs(({ waitingUs }) => waitingUs),
+    exposedByLevelMs: perRank[0].exposedByLevelUs.map((_, level) => meanMs((rank) => rank.exposedByLevelUs[level])),
+    kernel,
+  };
 }
 
 async function measured(
@@ -175,7 +198,7 @@ async function measured(
   entries: readonly Entry[],
   given: ComparisonOptions & { readonly repeats: number; readonly from: number },
 ): Promise<Timed> {
-  const { repeats, from, seed = 1, signal, onProgress } = given;
+  const { repeats, from, seed = 1, threads, signal, onProgress } = given;
   const runnable = entries.filter(({ compiled }) => isRunnable(compiled));
   if (runnable.length === 0) return { entries };
   const schedules = runnable.map(({ compiled }) => compiled);
@@ -184,8 +207,10 @@ async function measured(
     const done = runs++ / (schedules.length * (repeats + 1));
     onProgress?.(from + (1 - from) * done, `run ${runnable[i].row.variant}`);
   };
-  const times = await measureAll(schedules, { repeats, seed, signal, onRun });
-  const computeFloor = computeFloorMs(problem, bestTeraflops(schedules, times));
+  const times = await measureAll(schedules, { repeats, seed, threads, signal, onRun });
+  // A rank on several threads computes at as many times the rate of one.
+  const teraflops = bestTeraflops(schedules, times) * times[0].threadsPerRank;
+  const computeFloor = computeFloorMs(problem, teraflops);
   const timed = runnable.map(({ compiled, row }, i) => ({ compiled, row: { ...row, measured: times[i] } }));
   const notRun = entries.filter(({ compiled }) => !isRunnable(compiled));
   return { entries: [...timed, ...notRun], bounds: { computeFloorMs: computeFloor } };

@@ -1,4 +1,4 @@
-import { run } from "@hsap/engine";
+import { run, type ThreadOptions } from "@hsap/engine";
 import { flopsOf } from "@hsap/schedule";
 import { type Expected, errorsOf, expectedOf, type OutputErrors, savedFrom, wrongOutputs } from "../accuracy.ts";
 import { collectGarbage } from "../collected-garbage.ts";
@@ -10,11 +10,13 @@ import { median } from "../statistics.ts";
 /** What one schedule took on this machine: medians over repeats. */
 export interface MeasuredTime {
   readonly wallMs: number;
-  /** See `criticalPathMs`: a core for each rank, and free transfers. */
+  /** See `criticalPathMs`: a core for each computing thread, and free transfers. */
   readonly criticalPathMs: number;
   /** Processor time of all ranks' computation together. */
   readonly computationMs: number;
   readonly repeats: number;
+  /** Threads that computed for each rank. */
+  readonly threadsPerRank: number;
   /** Relative L2 error of each output against non-parallel attention in float64. */
   readonly errors: OutputErrors;
   /** What is wrong with the outputs, if anything. */
@@ -24,6 +26,7 @@ export interface MeasuredTime {
 export interface MeasureOptions {
   readonly repeats: number;
   readonly seed: number;
+  readonly threads?: ThreadOptions | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onRun?: ((variant: number) => void) | undefined;
 }
@@ -33,7 +36,7 @@ export interface MeasureOptions {
  * machine meanwhile disturbs all of them alike.
  */
 export async function measureAll(all: readonly Compiled[], options: MeasureOptions): Promise<MeasuredTime[]> {
-  const { repeats, seed, signal, onRun } = options;
+  const { repeats, seed, threads, signal, onRun } = options;
   const references = new Map<string, Promise<Expected>>();
   const expectedFor = ({ schedule: { problem } }: Compiled): Promise<Expected> => {
     // A strategy that pads documents has a problem of its own.
@@ -45,7 +48,7 @@ export async function measureAll(all: readonly Compiled[], options: MeasureOptio
   const runOnce = async (compiled: Compiled) => {
     const { schedule, lowered } = compiled;
     const saved = schedule.problem.pass === "backward" ? { saved: savedFrom(await expectedFor(compiled)) } : {};
-    return run(schedule, { seed, lowered, ...saved, ...(signal && { signal }) });
+    return run(schedule, { ...threads, seed, lowered, ...saved, ...(signal && { signal }) });
   };
   const warm: { errors: OutputErrors; digest: string }[] = [];
   for (const [i, compiled] of all.entries()) {
@@ -58,21 +61,23 @@ export async function measureAll(all: readonly Compiled[], options: MeasureOptio
     critical: [] as number[],
     computation: [] as number[],
     same: true,
+    threadsPerRank: 1,
   }));
   for (let repeat = 0; repeat < repeats; repeat++) {
     for (const [i, compiled] of all.entries()) {
       onRun?.(i);
       collectGarbage();
-      const { trace, digest } = await runOnce(compiled);
+      const { trace, digest, threads: ran } = await runOnce(compiled);
       samples[i].wall.push(trace.durationUs / 1000);
-      samples[i].critical.push(criticalPathMs(compiled.schedule, trace));
+      samples[i].critical.push(criticalPathMs(compiled.schedule, trace, ran.perRank));
       const { computation } = processorTimeOf(compiled.schedule, trace);
       samples[i].computation.push(computation.reduce((sum, ms) => sum + ms, 0));
       samples[i].same &&= digest === warm[i].digest;
+      samples[i].threadsPerRank = ran.perRank;
     }
   }
   return all.map(({ schedule }, i) => {
-    const { wall, critical, computation, same } = samples[i];
+    const { wall, critical, computation, same, threadsPerRank } = samples[i];
     const { errors } = warm[i];
     const [wrong] = wrongOutputs(errors, schedule.problem.shape.dtype);
     const fault = wrong ? `error of ${wrong} is ${errors[wrong]?.toExponential(1)}` : same ? undefined : "other bits";
@@ -81,6 +86,7 @@ export async function measureAll(all: readonly Compiled[], options: MeasureOptio
       criticalPathMs: median(critical),
       computationMs: median(computation),
       repeats,
+      threadsPerRank,
       errors,
       ...(fault !== undefined && { fault }),
     };

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { engineInfo } from "@hsap/engine";
+import { engineInfo, type ThreadOptions } from "@hsap/engine";
 import { InputError } from "@hsap/workload";
 import { expectedOf, savedFrom } from "../accuracy.ts";
 import { compileWith } from "../compiled.ts";
@@ -26,6 +26,8 @@ export interface ExperimentOptions {
   readonly pack?: GivenPack | undefined;
   /** The job whose ranks run the schedules; threads of this process where left out. */
   readonly job?: { readonly job: JobRecord; readonly run: RunSchedule } | undefined;
+  /** Threads that each trial computes with. */
+  readonly threads?: ThreadOptions | undefined;
   readonly signal?: AbortSignal | undefined;
   /** What a person should know now, in one line. */
   readonly onNote?: ((note: string) => void) | undefined;
@@ -57,6 +59,7 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
     const environment = currentEnvironment({
       ...{ compiler, isa, arguments: options.arguments },
       ...(options.job && { job: options.job.job }),
+      ...(options.threads && { threads: options.threads }),
     });
     const file = join(folder, "trials.jsonl");
     const log = readTrials(file);
@@ -73,7 +76,7 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
       for (const cell of cells) {
         await measureCell(cell, finished, progress, {
           environment: environment.id,
-          run: options.job?.run ?? runHere,
+          run: runWith(options),
           signal,
           append: (trial) => {
             writer.append(trial);
@@ -99,6 +102,12 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
   } finally {
     lock.release();
   }
+}
+
+/** Runs on the job's ranks or here, with the threads that were asked for. */
+function runWith({ job, threads }: ExperimentOptions): RunSchedule {
+  const run = job?.run ?? runHere;
+  return (compiled, options) => run(compiled, { ...threads, ...options });
 }
 
 function makeFolder(folder: string): void {

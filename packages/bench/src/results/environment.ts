@@ -3,13 +3,14 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
+import type { ThreadOptions } from "@hsap/engine";
 import { InputError } from "@hsap/workload";
 import { z } from "zod";
 import { hostsOf, type JobRecord, jobRecordSchema } from "../launch/job-record.ts";
 import { workspacePath } from "../workspace.ts";
 
 const environmentSchema = z.strictObject({
-  /** Digest of all that decides a time: everything below up to `mpi`. */
+  /** Digest of all that decides a time: everything below up to `threads`. */
   id: z.string(),
   cpu: z.string(),
   cores: z.int(),
@@ -22,6 +23,15 @@ const environmentSchema = z.strictObject({
   code: z.string(),
   /** Where ranks were processes: MPI, and how many hosts they had. */
   mpi: z.strictObject({ library: z.string(), hosts: z.int() }).optional(),
+  /** What trials were told of threads, unless it was nothing. */
+  threads: z
+    .strictObject({
+      threadsPerRank: z.int().optional(),
+      maxThreads: z.int().optional(),
+      pin: z.enum(["auto", "none"]).optional(),
+      computeGroup: z.string().optional(),
+    })
+    .optional(),
   /** Where its ranks ran when this environment first wrote here. */
   job: jobRecordSchema.optional(),
   /** The commit checked out, and whether files differed from it; null where there is no git. */
@@ -46,6 +56,8 @@ export interface EnvironmentOptions {
   readonly arguments: readonly string[];
   /** The job whose ranks run the trials. */
   readonly job?: JobRecord;
+  /** What its runs are told of threads. */
+  readonly threads?: ThreadOptions;
 }
 
 /** Describes this machine and checkout. Trials of environments with equal ids may be compared. */
@@ -61,6 +73,7 @@ export function currentEnvironment(options: EnvironmentOptions): Environment {
     isa: options.isa,
     code: codeDigest(),
     ...(options.job && { mpi: { library: options.job.library, hosts: hostsOf(options.job) } }),
+    ...(options.threads && { threads: options.threads }),
   };
   const id = createHash("sha256").update(JSON.stringify(deciding)).digest("hex").slice(0, 12);
   const status = git("status", "--porcelain");

@@ -1,3 +1,4 @@
+import type { ThreadOptions } from "@hsap/engine";
 import {
   type Degrees,
   type Problem,
@@ -49,6 +50,7 @@ export interface VerificationOptions {
   readonly strategies: readonly Strategy[];
   readonly size: VerificationSize;
   readonly seed?: number;
+  readonly threads?: ThreadOptions | undefined;
   /** Only these numbers of ranks. */
   readonly ranks?: readonly number[] | undefined;
   /** Only these problems, instead of the suite's own. */
@@ -161,6 +163,7 @@ interface CaseContext extends VerificationOptions {
   readonly degrees: Degrees;
   readonly expected: Expected;
   readonly seed: number;
+  readonly threads?: ThreadOptions | undefined;
 }
 
 /** Verifies one case and adds it to the row; returns how many schedules were run. */

@@ -1,4 +1,4 @@
-import { type RunResult, run } from "@hsap/engine";
+import { type RunResult, run, type ThreadOptions } from "@hsap/engine";
 import type { Degrees, Dtype, Finding, Problem, Strategy, StrategyOptions } from "@hsap/schedule";
 import { documentsOf, tokensOf } from "@hsap/workload";
 import { type Expected, errorsOf, expectedOf, type OutputErrors } from "../accuracy.ts";
@@ -31,6 +31,7 @@ export interface CaseOptions {
   readonly expected: Expected;
   /** How many documents are perturbed, spread evenly over the pack. */
   readonly probes: number;
+  readonly threads?: ThreadOptions | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -86,11 +87,12 @@ interface BothRuns {
 async function runBoth(
   forward: Compiled,
   backward: Compiled,
-  { seed, signal }: CaseOptions,
+  { seed, threads, signal }: CaseOptions,
   perturbed?: number,
 ): Promise<BothRuns> {
   const { cuSeqlens } = forward.schedule.problem.batch;
   const options = {
+    ...threads,
     seed,
     ...(signal && { signal }),
     ...(perturbed !== undefined && {

@@ -10,6 +10,7 @@ import { interruptible } from "../interruption.ts";
 import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
 import type { CommandContext, CompareOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
+import { threadsOf } from "../thread-options.ts";
 import { memoryCapOf } from "./compile.ts";
 
 /** `hsap compare`: one problem and all strategies side by side, or the page over the packs that come with the project. */
@@ -45,6 +46,9 @@ async function compareGiven(options: CompareOptions, { output }: CommandContext)
   if (options.hardware !== undefined && !options.predict) {
     throw new InputError(`invalid hardware: ${options.hardware} (only --predict simulates)`);
   }
+  for (const [name, value] of Object.entries(threadsOf(options))) {
+    if (!options.measure) throw new InputError(`invalid ${name}: ${value} (only --measure runs anything)`);
+  }
   const passes = passesOf(options, ["forward"]);
   if (passes.length > 1) throw new InputError("invalid pass: both (a comparison is of one pass: forward or backward)");
   const named = options.strategy === undefined ? undefined : givenStrategy(options.strategy, options);
@@ -71,6 +75,7 @@ async function compareGiven(options: CompareOptions, { output }: CommandContext)
           predict: options.predict,
           ...(options.hardware !== undefined && { hardware: readHardware(options.hardware) }),
           repeats: options.measure ? wholeNumber("repeats", options.repeats ?? "5") : undefined,
+          threads: threadsOf(options),
           seed: seedOf(options),
           signal,
           onProgress: progress?.update,

@@ -27,6 +27,7 @@ import { parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { formatSummary } from "../summary-table.ts";
+import { threadsOf } from "../thread-options.ts";
 
 /** `hsap experiment`: measures what is missing, summarises all of it, and draws the figures. */
 export async function experiment(name: string, options: ExperimentOptions, context: CommandContext): Promise<void> {
@@ -65,6 +66,7 @@ async function measure(
   options: ExperimentOptions,
   { output, args }: CommandContext,
 ): Promise<ExperimentResult | undefined> {
+  const threads = threadsOf(options);
   const isRank = launcherOf(options) === "started";
   const follows = isRank && rankPlaceOf(process.env)?.rank !== 0;
   const progress = await startProgress(output);
@@ -83,6 +85,7 @@ async function measure(
           arguments: args,
           pack: packOf(options),
           job,
+          ...(Object.keys(threads).length > 0 && { threads }),
           signal,
           onNote: (note) => progress.note(note),
           onProgress: (state) => {

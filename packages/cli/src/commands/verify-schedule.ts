@@ -4,6 +4,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { seedOf } from "../given-problem.ts";
 import type { CommandContext, VerifyOptions } from "../program.ts";
 import { shortError } from "../table.ts";
+import { threadsOf } from "../thread-options.ts";
 import { readCompiled } from "./compile.ts";
 
 /** `hsap verify --schedule FILE`: every rule of a stored schedule, then one run of it against the float64 reference. */
@@ -27,7 +28,7 @@ export async function verifySchedule(
   }
   const expected = await expectedOf(problem, seed, 2);
   const saved = problem.pass === "backward" ? { saved: savedFrom(expected) } : {};
-  const { outputs, digest, isa } = await run(schedule, { seed, lowered, ...saved });
+  const { outputs, digest, isa } = await run(schedule, { ...threadsOf(options), seed, lowered, ...saved });
   const errors = errorsOf(problem.pass, outputs, expected);
   const wrong = wrongOutputs(errors, problem.shape.dtype);
   if (options.json)

@@ -19,6 +19,7 @@ import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-value
 import type { CommandContext, VerifyOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { type Column, formatTable, shortError } from "../table.ts";
+import { threadsOf } from "../thread-options.ts";
 
 /** `hsap verify`: the suite, one problem, or one schedule from a file, against non-parallel attention in float64. */
 export async function verify(options: VerifyOptions, context: CommandContext): Promise<void> {
@@ -66,6 +67,7 @@ async function runSuite(options: VerifyOptions, { output }: CommandContext): Pro
           degrees,
           options: named?.options ?? parseStrategyOptions(options.option ?? []),
           faithful: options.faithful,
+          threads: threadsOf(options),
           signal,
           onProgress: progress.update,
         }),
