@@ -17,9 +17,11 @@ import { InputError, packedBatch, tokensOf } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
 import { type Expected, errorBound, errorsOf, expectedOf, savedFrom, wrongOutputs } from "../src/accuracy.ts";
 import { compileWith } from "../src/compiled.ts";
+import { whyNoMpi } from "../src/launch/usable-mpi.ts";
 import { strategies } from "../src/strategies.ts";
 import { faultOf } from "../src/verification/verification-suite.ts";
 import { verifyCase } from "../src/verification/verified-case.ts";
+import { startRanks } from "./mpi-job.ts";
 
 /**
  * Each of these failures was reported publicly against some system for parallel attention. Every strategy must pass all of
@@ -109,7 +111,6 @@ const notYet = [
     "positions that restart at each document",
     "rotary positions are applied before attention: the engine is given q and k",
   ],
-  ["other bits on another transport", "there is one transport, between threads of one process"],
 ] as const;
 
 /** Failures of kernels, which no strategy can change: inputs of a schedule have variance 1, so its logits are never large. */
@@ -165,6 +166,18 @@ describe("the same problem twice", () => {
       }
     },
   );
+});
+
+describe("other bits on another transport", { timeout: 180_000 }, () => {
+  // mpi.test.ts has more ranks, and what happens when one of them fails.
+  it("are given by no strategy over mpi, in either pass, in fp32 or bf16", async ({ skip }) => {
+    const reason = whyNoMpi();
+    if (reason !== undefined) return skip(reason);
+    const { out } = await startRanks(4, "bits");
+    const { runs, different } = JSON.parse(out[0]);
+    expect(different).toEqual([]);
+    expect(runs).toBe(2 * 2 * (strategies.length - 1));
+  });
 });
 
 describe("partials in fp32", () => {
