@@ -29,6 +29,7 @@ export * from "./launch/rank-job.ts";
 export * from "./launch/rank-place.ts";
 export * from "./launch/sbatch-script.ts";
 export * from "./launch/usable-mpi.ts";
+export * from "./model/simulated-step.ts";
 export * from "./pipeline/measured-pipeline.ts";
 export * from "./pipeline/pipeline-record.ts";
 export * from "./processor-time.ts";

@@ -29,37 +29,63 @@ function endStage(context: StageContext, placement: WeightPlacement, stage: Stag
   const { reads, gradients } = stageWeights[stage];
   layout.forEach((owned, rank) => {
     shards.gather(rank, reads);
-    for (const range of owned) writeEnd(builder, shards, rank, range, stage, problem.lossChunk);
+    const at = (name: string, tokens: TokenRange) => builder.block(name, tokens);
+    if (stage === "loss") writeLoss(builder, shards, rank, owned, problem.lossChunk);
+    for (const tokens of owned) {
+      if (stage === "embedding")
+        builder.rank(rank).compute("embed", [at("ids", tokens), shards.whole("e"), at("x", tokens)]);
+      if (stage === "embeddingBackward")
+        builder
+          .rank(rank)
+          .compute("embedGradient", [at("ids", tokens), at("dx", tokens), shards.whole("de", 1 + rank)]);
+    }
     shards.reduce(rank, gradients);
   });
   return builder.finish();
 }
 
-function writeEnd(
+function writeLoss(
   builder: ScheduleBuilder,
   shards: WeightShards,
   rank: number,
-  range: TokenRange,
-  stage: StageName,
+  owned: readonly TokenRange[],
   chunk: number,
 ): void {
   const program = builder.rank(rank);
-  const at = (name: string, tokens: TokenRange = range) => builder.block(name, tokens);
+  const at = (name: string, tokens: TokenRange) => builder.block(name, tokens);
   const share = (weight: string) => shards.whole(gradientOf(weight), 1 + rank);
-  if (stage === "embedding") program.compute("embed", [at("ids"), shards.whole("e"), at("x")]);
-  else if (stage === "embeddingBackward") program.compute("embedGradient", [at("ids"), at("dx"), share("e")]);
-  else {
-    const [gain, head] = [shards.whole("gf"), shards.whole("head")];
-    program.compute("rmsNorm", [at("x"), gain, at("n")]);
-    for (let begin = range.begin; begin < range.end; begin += chunk) {
-      const tokens = { begin, end: Math.min(range.end, begin + chunk) };
-      const logits = at("logits", tokens);
-      const dlogits = at("dlogits", tokens);
-      program.compute("linear", [at("n", tokens), head, logits]);
-      program.compute("crossEntropy", [logits, at("labels", tokens), at("loss", tokens), dlogits]);
-      program.compute("linearInputGradient", [dlogits, head, at("dn", tokens)]);
-      program.compute("linearWeightGradient", [at("n", tokens), dlogits, share("head")]);
+  const [gain, head] = [shards.whole("gf"), shards.whole("head")];
+  for (const tokens of owned) program.compute("rmsNorm", [at("x", tokens), gain, at("n", tokens)]);
+  for (const ranges of chunksOf(owned, chunk)) {
+    for (const tokens of ranges) program.compute("linear", [at("n", tokens), head, at("logits", tokens)]);
+    for (const tokens of ranges) {
+      const loss = ["logits", "labels", "loss", "dlogits"].map((name) => at(name, tokens));
+      program.compute("crossEntropy", loss);
     }
-    program.compute("rmsNormGradient", [at("x"), gain, at("dn"), at("dx"), share("gf")]);
+    for (const tokens of ranges)
+      program.compute("linearInputGradient", [at("dlogits", tokens), head, at("dn", tokens)]);
+    for (const tokens of ranges)
+      program.compute("linearWeightGradient", [at("n", tokens), at("dlogits", tokens), share("head")]);
   }
+  for (const tokens of owned)
+    program.compute("rmsNormGradient", [at("x", tokens), gain, at("dn", tokens), at("dx", tokens), share("gf")]);
+}
+
+/** Ranges in groups of at most so many tokens; a range that holds more is cut. */
+function chunksOf(ranges: readonly TokenRange[], tokens: number): TokenRange[][] {
+  const chunks: TokenRange[][] = [];
+  let left = 0;
+  for (let { begin, end } of ranges) {
+    while (begin < end) {
+      if (left === 0) {
+        chunks.push([]);
+        left = tokens;
+      }
+      const cut = Math.min(end, begin + left);
+      chunks[chunks.length - 1].push({ begin, end: cut });
+      left -= cut - begin;
+      begin = cut;
+    }
+  }
+  return chunks;
 }

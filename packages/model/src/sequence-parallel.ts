@@ -1,6 +1,7 @@
 import {
   type Block,
   type Degrees,
+  type LayerOpKind,
   type Layout,
   type ProgramBuilder,
   type Schedule,
@@ -67,13 +68,21 @@ class Seat {
     readonly shards: WeightShards,
     readonly attention: SplicedAttention,
     readonly rank: number,
+    readonly ranges: readonly TokenRange[],
   ) {
     this.program = builder.rank(rank);
   }
 
-  /** All column groups of some tokens, or those given. */
-  at(name: string, tokens: TokenRange, heads?: HeadRange): Block {
-    return this.builder.block(name, tokens, heads);
+  /**
+   * Appends an op for each range of the rank's tokens, one after another: what a device does in one call, as its own tokens lie side by
+   * side in its memory.
+   */
+  compute(kind: LayerOpKind, blocksOf: (at: (name: string, heads?: HeadRange) => Block) => readonly Block[]): void {
+    for (const tokens of this.ranges)
+      this.program.compute(
+        kind,
+        blocksOf((name, heads) => this.builder.block(name, tokens, heads)),
+      );
   }
 
   /** This rank's share of a weight's gradient, or of some of its column groups or rows. */
@@ -115,9 +124,9 @@ function layerForward(
     for (const name of savedTensors)
       if (backward.isResident(name)) seat.program.hold(...backward.residentBlocks(rank, name));
     seat.shards.gather(rank, layerWeights);
-    for (const tokens of layout[rank]) project(seat, tokens);
+    project(seat);
     attention.append(seat.program, rank);
-    for (const tokens of layout[rank]) finish(seat, tokens, problem.model.headDim);
+    finish(seat, problem.model.headDim);
   });
   return seats[0].builder.finish();
 }
@@ -136,42 +145,33 @@ function seatsOf(
   const { problem: own } = attention.schedule;
   const builder = new ScheduleBuilder(own, strategy, degrees, layout, tensors, stageEquations[stage]);
   const shards = new WeightShards(builder, placement, attention.owners, layout.length);
-  return layout.map((_, rank) => new Seat(builder, shards, attention, rank));
+  return layout.map((ranges, rank) => new Seat(builder, shards, attention, rank, ranges));
 }
 
 /** x -> q, k, v */
-function project(seat: Seat, tokens: TokenRange): void {
-  const { program } = seat;
-  const n1 = seat.at("n1", tokens);
-  program.compute("rmsNorm", [seat.at("x", tokens), seat.weight("g1"), n1]);
-  for (const [name, weight] of [
-    ["q", "wq"],
-    ["k", "wk"],
-  ] as const) {
-    const unturned = `${name}0`;
-    program.compute("linear", [n1, seat.weight(weight), seat.at(unturned, tokens)]);
-    for (const heads of seat.slices(name))
-      program.compute("rotary", [seat.at(unturned, tokens, heads), seat.at(name, tokens, heads)]);
+function project(seat: Seat): void {
+  seat.compute("rmsNorm", (at) => [at("x"), seat.weight("g1"), at("n1")]);
+  for (const name of ["q", "k"]) {
+    seat.compute("linear", (at) => [at("n1"), seat.weight(`w${name}`), at(`${name}0`)]);
+    for (const heads of seat.slices(name)) seat.compute("rotary", (at) => [at(`${name}0`, heads), at(name, heads)]);
   }
   for (const heads of seat.slices("v"))
-    program.compute("linear", [n1, seat.weight("wv", { heads }), seat.at("v", tokens, heads)]);
+    seat.compute("linear", (at) => [at("n1"), seat.weight("wv", { heads }), at("v", heads)]);
 }
 
 /** x, o -> y */
-function finish(seat: Seat, tokens: TokenRange, headDim: number): void {
-  const { program } = seat;
-  const at = (name: string) => seat.at(name, tokens);
-  program.compute("add", [at("x"), at("h")]);
+function finish(seat: Seat, headDim: number): void {
+  seat.compute("add", (at) => [at("x"), at("h")]);
   for (const heads of seat.slices("o")) {
     const rows = rowsOfHeads(heads, headDim);
-    program.compute("linear", [seat.at("o", tokens, heads), seat.weight("wo", { rows }), at("h")]);
+    seat.compute("linear", (at) => [at("o", heads), seat.weight("wo", { rows }), at("h")]);
   }
-  program.compute("rmsNorm", [at("h"), seat.weight("g2"), at("n2")]);
-  program.compute("linear", [at("n2"), seat.weight("wg"), at("gate")]);
-  program.compute("linear", [at("n2"), seat.weight("wu"), at("up")]);
-  program.compute("swiglu", [at("gate"), at("up"), at("m")]);
-  program.compute("add", [at("h"), at("y")]);
-  program.compute("linear", [at("m"), seat.weight("wd"), at("y")]);
+  seat.compute("rmsNorm", (at) => [at("h"), seat.weight("g2"), at("n2")]);
+  seat.compute("linear", (at) => [at("n2"), seat.weight("wg"), at("gate")]);
+  seat.compute("linear", (at) => [at("n2"), seat.weight("wu"), at("up")]);
+  seat.compute("swiglu", (at) => [at("gate"), at("up"), at("m")]);
+  seat.compute("add", (at) => [at("h"), at("y")]);
+  seat.compute("linear", (at) => [at("m"), seat.weight("wd"), at("y")]);
 }
 
 function layerBackward(context: StageContext, placement: WeightPlacement, attention: SplicedAttention): Schedule {
@@ -181,36 +181,33 @@ function layerBackward(context: StageContext, placement: WeightPlacement, attent
     for (const name of savedTensors)
       if (attention.isResident(name)) seat.program.hold(...attention.residentBlocks(rank, name));
     seat.shards.gather(rank, layerWeights);
-    for (const tokens of layout[rank]) unfinish(seat, tokens, problem.model.headDim);
+    unfinish(seat, problem.model.headDim);
     handOverDelta(seat, layout);
     attention.append(seat.program, rank);
-    for (const tokens of layout[rank]) unproject(seat, tokens);
+    unproject(seat);
     seat.shards.reduce(rank, layerWeights);
   });
   return seats[0].builder.finish();
 }
 
 /** dy -> dh, do, delta and the gradients of the weights behind attention. */
-function unfinish(seat: Seat, tokens: TokenRange, headDim: number): void {
-  const { program } = seat;
-  const at = (name: string) => seat.at(name, tokens);
-  program.compute("swiglu", [at("gate"), at("up"), at("m")]);
-  program.compute("linearInputGradient", [at("dy"), seat.weight("wd"), at("dm")]);
-  program.compute("linearWeightGradient", [at("m"), at("dy"), seat.share("wd")]);
-  program.compute("swigluGradient", [at("gate"), at("up"), at("dm"), at("dgate"), at("dup")]);
-  program.compute("rmsNorm", [at("h"), seat.weight("g2"), at("n2")]);
-  program.compute("linearWeightGradient", [at("n2"), at("dgate"), seat.share("wg")]);
-  program.compute("linearWeightGradient", [at("n2"), at("dup"), seat.share("wu")]);
-  program.compute("linearInputGradient", [at("dgate"), seat.weight("wg"), at("dn2")]);
-  program.compute("linearInputGradient", [at("dup"), seat.weight("wu"), at("dn2")]);
-  program.compute("add", [at("dy"), at("dh")]);
-  program.compute("rmsNormGradient", [at("h"), seat.weight("g2"), at("dn2"), at("dh"), seat.share("g2")]);
+function unfinish(seat: Seat, headDim: number): void {
+  seat.compute("swiglu", (at) => [at("gate"), at("up"), at("m")]);
+  seat.compute("linearInputGradient", (at) => [at("dy"), seat.weight("wd"), at("dm")]);
+  seat.compute("linearWeightGradient", (at) => [at("m"), at("dy"), seat.share("wd")]);
+  seat.compute("swigluGradient", (at) => ["gate", "up", "dm", "dgate", "dup"].map((name) => at(name)));
+  seat.compute("rmsNorm", (at) => [at("h"), seat.weight("g2"), at("n2")]);
+  seat.compute("linearWeightGradient", (at) => [at("n2"), at("dgate"), seat.share("wg")]);
+  seat.compute("linearWeightGradient", (at) => [at("n2"), at("dup"), seat.share("wu")]);
+  seat.compute("linearInputGradient", (at) => [at("dgate"), seat.weight("wg"), at("dn2")]);
+  seat.compute("linearInputGradient", (at) => [at("dup"), seat.weight("wu"), at("dn2")]);
+  seat.compute("add", (at) => [at("dy"), at("dh")]);
+  seat.compute("rmsNormGradient", (at) => [at("h"), seat.weight("g2"), at("dn2"), at("dh"), seat.share("g2")]);
   for (const heads of unionOf(seat.slices("do"), seat.slices("delta"))) {
     const rows = rowsOfHeads(heads, headDim);
-    const [o, dO] = [seat.at("o", tokens, heads), seat.at("do", tokens, heads)];
-    program.compute("linearInputGradient", [at("dh"), seat.weight("wo", { rows }), dO]);
-    program.compute("linearWeightGradient", [o, at("dh"), seat.share("wo", { rows })]);
-    program.compute("rowDot", [o, dO, seat.at("delta", tokens, heads)]);
+    seat.compute("linearInputGradient", (at) => [at("dh"), seat.weight("wo", { rows }), at("do", heads)]);
+    seat.compute("linearWeightGradient", (at) => [at("o", heads), at("dh"), seat.share("wo", { rows })]);
+    seat.compute("rowDot", (at) => [at("o", heads), at("do", heads), at("delta", heads)]);
   }
 }
 
@@ -242,27 +239,20 @@ function handOverDelta({ program, attention, rank }: Seat, layout: Layout): void
 }
 
 /** dq, dk, dv, dh -> dx and the gradients of the weights before attention. */
-function unproject(seat: Seat, tokens: TokenRange): void {
-  const { program } = seat;
-  const at = (name: string) => seat.at(name, tokens);
-  program.compute("rmsNorm", [at("x"), seat.weight("g1"), at("n1")]);
-  for (const [name, weight] of [
-    ["dq", "wq"],
-    ["dk", "wk"],
-  ] as const) {
-    const turnedBack = `${name}0`;
-    for (const heads of seat.slices(name))
-      program.compute("rotaryGradient", [seat.at(name, tokens, heads), seat.at(turnedBack, tokens, heads)]);
-    program.compute("linearWeightGradient", [at("n1"), at(turnedBack), seat.share(weight)]);
-    program.compute("linearInputGradient", [at(turnedBack), seat.weight(weight), at("dn1")]);
+function unproject(seat: Seat): void {
+  seat.compute("rmsNorm", (at) => [at("x"), seat.weight("g1"), at("n1")]);
+  for (const name of ["q", "k"]) {
+    for (const heads of seat.slices(`d${name}`))
+      seat.compute("rotaryGradient", (at) => [at(`d${name}`, heads), at(`d${name}0`, heads)]);
+    seat.compute("linearWeightGradient", (at) => [at("n1"), at(`d${name}0`), seat.share(`w${name}`)]);
+    seat.compute("linearInputGradient", (at) => [at(`d${name}0`), seat.weight(`w${name}`), at("dn1")]);
   }
   for (const heads of seat.slices("dv")) {
-    const dv = seat.at("dv", tokens, heads);
-    program.compute("linearWeightGradient", [at("n1"), dv, seat.share("wv", { heads })]);
-    program.compute("linearInputGradient", [dv, seat.weight("wv", { heads }), at("dn1")]);
+    seat.compute("linearWeightGradient", (at) => [at("n1"), at("dv", heads), seat.share("wv", { heads })]);
+    seat.compute("linearInputGradient", (at) => [at("dv", heads), seat.weight("wv", { heads }), at("dn1")]);
   }
-  program.compute("add", [at("dh"), at("dx")]);
-  program.compute("rmsNormGradient", [at("x"), seat.weight("g1"), at("dn1"), at("dx"), seat.share("g1")]);
+  seat.compute("add", (at) => [at("dh"), at("dx")]);
+  seat.compute("rmsNormGradient", (at) => [at("x"), seat.weight("g1"), at("dn1"), at("dx"), seat.share("g1")]);
 }
 
 /** The pieces of two divisions of the same heads. */

@@ -2,6 +2,7 @@ import { opKinds, type Schedule, type Tile } from "@hsap/schedule";
 import type { CollectiveInstance, Transfers } from "./collectives.ts";
 import type { Collective, Communication, Hardware, Kernel } from "./hardware.ts";
 import { copyUs, paidPairs, pairsUs } from "./kernel-time.ts";
+import { isLayerKind, layerCallUs } from "./matrix-time.ts";
 import { causalMask, isTileOp, type ProgramItems } from "./program-items.ts";
 
 /** What each call and group costs by itself, in microseconds. */
@@ -73,11 +74,13 @@ function callCosts(
       const blocks = calls.sequences[call] * Math.ceil(length / (pass === "forward" ? own.tileRows : own.tileColumns));
       // Blocks with work are counted too: beside as many empty ones they are few.
       fixed = own.launchUs + blocks * own.emptyBlockUs + copyUs(moved, hardware, cluster);
+    } else if (isLayerKind(ops.kind[calls.opBegin[call]])) {
+      sum = layerCallUs(schedule, calls.opBegin[call], calls.opEnd[call], hardware);
     } else fixed += copyUs(calls.movedBytes[call], hardware, cluster);
     callUs[call] = fixed + sum;
     const count = calls.opEnd[call] - calls.opBegin[call];
     for (let op = calls.opBegin[call]; op < calls.opEnd[call]; op++)
-      opUs[op] = sum > 0 ? tilesUs[op] * (1 + fixed / sum) : callUs[call] / count;
+      opUs[op] = sum > 0 && tilesUs[op] > 0 ? tilesUs[op] * (1 + fixed / sum) : callUs[call] / count;
   }
   return callUs;
 }
@@ -186,12 +189,21 @@ function collectiveCost(
     const bytes = Math.max(1e-9, ...needs);
     return { bytes, links, weights: needs.map((need) => need / bytes) };
   });
-  const hops = kind?.algorithm === "pairs" ? 1 : instance.groups.length - 1;
-  const betweenNodes = kind?.algorithm === "pairs" ? (instance.nodes > 1 ? 1 : 0) : instance.nodes - 1;
+  const hops = stepsOf(kind?.algorithm, instance.groups.length);
+  const betweenNodes = stepsOf(kind?.algorithm, instance.nodes);
   const stepsUs =
-    (hops - betweenNodes) * communication.hopUs[0] + betweenNodes * communication.hopUs[1] + (kind?.baseUs ?? 0);
+    Math.max(0, hops - betweenNodes) * communication.hopUs[0] +
+    betweenNodes * communication.hopUs[1] +
+    (kind?.baseUs ?? 0);
   const packUs = copyUs((kind?.packPasses ?? 0) * instance.bufferBytes, hardware, cluster);
   return { fixedUs: communication.launchUs + stepsUs + packUs, parts };
+}
+
+/** Steps that follow each other until the last of `count` ranks, or nodes, has what it needs. */
+function stepsOf(algorithm: Collective["algorithm"] | undefined, count: number): number {
+  if (algorithm === "pairs") return Math.min(1, count - 1);
+  // A tree goes up and down again, as NCCL's double trees do.
+  return algorithm === "tree" ? 2 * Math.ceil(Math.log2(count)) : count - 1;
 }
 
 const levelOf = (link: number, { ranks }: Schedule["problem"]["cluster"]): number => Math.floor(link / (2 * ranks));

@@ -76,16 +76,16 @@ export interface Communication {
   readonly hopUs: readonly [number, number];
   /** Highest share of the level's bandwidth that one pair of ranks reaches, inside a node and between nodes. */
   readonly pairShare: readonly [number, number];
-  /** Share of that which each direction reaches where the two ranks of a pair send to each other in one group, likewise. */
-  readonly mutualShare: readonly [number, number];
+  /** Share of that which each direction reaches where the two ranks of a pair send to each other in one group, likewise; 1 if left out. */
+  readonly mutualShare?: readonly [number, number] | undefined;
   readonly collectives: Readonly<Partial<Record<GroupKind, Collective>>>;
 }
 
 export interface Collective {
   /** Before the first step of a ring. */
   readonly baseUs: number;
-  /** `ring`: every rank waits for P - 1 steps, `pairs`: for one. */
-  readonly algorithm: "ring" | "pairs";
+  /** `ring`: every rank waits for P - 1 steps, `tree`: for 2 log2 P, `pairs`: for one. */
+  readonly algorithm: "ring" | "tree" | "pairs";
   /** Passes over what a rank sends and receives, to pack and unpack it. */
   readonly packPasses: number;
   /** Share of the links' line rate by the bytes of a rank's buffer, for so many nodes (the nearest in log scale is taken). */
@@ -243,7 +243,7 @@ const kernelPass = z.strictObject({
 });
 const collective = z.strictObject({
   baseUs: amount,
-  algorithm: z.enum(["ring", "pairs"]),
+  algorithm: z.enum(["ring", "tree", "pairs"]),
   packPasses: amount,
   lineRate: z.tuple([share, share]),
   shares: z.array(z.strictObject({ nodes: z.int().min(1), points: z.array(z.tuple([share, share])).min(1) })).min(1),
@@ -264,7 +264,7 @@ const hardwareSchema = z.strictObject({
       ranksPerNic: z.int().min(1),
       hopUs: z.tuple([amount, amount]),
       pairShare: z.tuple([share, share]),
-      mutualShare: z.tuple([share, share]).default([1, 1]),
+      mutualShare: z.tuple([share, share]).optional(),
       collectives: z.partialRecord(z.enum(groupKinds), collective),
     }),
   ),

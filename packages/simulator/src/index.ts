@@ -3,6 +3,8 @@ export { type ChromeEvent, type ChromeTrace, chromeTrace } from "./chrome-trace.
 export type { Floors } from "./floors.ts";
 export * from "./hardware.ts";
 export { type KernelCall, kernelTflops, paidPairs } from "./kernel-time.ts";
+export { laneWaitsOf } from "./lane-waits.ts";
+export { matrixFlops } from "./matrix-time.ts";
 export { type PublishedRow, publishedRows } from "./published-rows.ts";
 export {
   type PreparedSchedule,

@@ -1,6 +1,7 @@
 import { opKinds, type Schedule, tileMasks, wireBytesOf, worldSizeOf } from "@hsap/schedule";
 import { documentAt } from "@hsap/workload";
 import { laneWaitsOf } from "./lane-waits.ts";
+import { isLayerKind, isSameLayerCall } from "./matrix-time.ts";
 import { RowSet, Stretches } from "./stretches.ts";
 
 /**
@@ -88,7 +89,8 @@ export function programItemsOf(schedule: Schedule, waits: Int32Array = laneWaits
 }
 
 /** Where the call or group that begins at `row` ends. */
-function itemEnd({ ops }: Schedule, row: number, programEnd: number, waits: Int32Array): number {
+function itemEnd(schedule: Schedule, row: number, programEnd: number, waits: Int32Array): number {
+  const { ops } = schedule;
   const kind = ops.kind[row];
   let end = row + 1;
   if (kind <= recv) {
@@ -96,10 +98,17 @@ function itemEnd({ ops }: Schedule, row: number, programEnd: number, waits: Int3
     return end;
   }
   const isTile = isTileOp(kind);
+  const isLayer = isLayerKind(kind);
   while (end < programEnd && waits[end] <= waits[row]) {
     const next = ops.kind[end];
     // Tiles of one kind are one call; whatever else is computed is another.
-    if (isTile ? next !== kind : next <= recv || isTileOp(next)) break;
+    // Rows of one rank lie side by side, so one kernel takes all ranges of them.
+    if (isLayer && !isSameLayerCall(schedule, row, end)) break;
+    if (isLayer) {
+      end++;
+      continue;
+    }
+    if (isTile ? next !== kind : next <= recv || isTileOp(next) || isLayerKind(next)) break;
     end++;
   }
   return end;

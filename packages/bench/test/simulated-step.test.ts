@@ -1,0 +1,64 @@
+import { clusterOf, presetCluster } from "@hsap/cluster";
+import { type ModelProblem, modelNamed, stageNames } from "@hsap/model";
+import { flopsOf } from "@hsap/schedule";
+import { hardwareOf, matrixFlops, simulate } from "@hsap/simulator";
+import { layerStrategyNamed } from "@hsap/training";
+import { mixPack } from "@hsap/workload";
+import { describe, expect, it } from "vitest";
+import { modelFlops, simulatedStep } from "../src/index.ts";
+
+const problemOf = (ranks: number, tokens: number, name = "7b"): ModelProblem => ({
+  model: modelNamed(name),
+  batch: mixPack("hybrid", { tokens, seed: 1 }),
+  cluster: clusterOf({ ranks, from: presetCluster("h100-400g") }),
+  dtype: "bf16",
+  lossChunk: 4096,
+});
+
+describe("a simulated training step", () => {
+  it("has the matrix products of the model's FLOPs, whatever the strategy", () => {
+    for (const name of ["megatron", "ulysses", "hsap"]) {
+      const problem = problemOf(4, 4096, "1.3b");
+      const strategy = layerStrategyNamed(name);
+      const schedules = strategy.compile(problem, strategy.defaultDegrees(problem));
+      let products = 0;
+      for (const stage of stageNames) {
+        const runs = stage.startsWith("layer") ? problem.model.layers : 1;
+        const { ops } = schedules[stage];
+        for (let row = 0; row < ops.kind.length; row++) products += runs * matrixFlops(schedules[stage], row);
+      }
+      const attention = 3 * problem.model.layers * flopsOf(schedules.layerForward.problem);
+      expect(products / (modelFlops(problem) - attention), name).toBeCloseTo(1, 9);
+    }
+  });
+
+  it("takes no less than its products at the device's rate, and no more TFLOP/s than that", () => {
+    const problem = problemOf(8, 16384);
+    const { matrix } = hardwareOf(problem.cluster);
+    for (const name of ["megatron", "ulysses", "hsap"]) {
+      const step = simulatedStep(problem, layerStrategyNamed(name));
+      expect(step.mfu, name).toBeGreaterThan(0.05);
+      expect(step.mfu, name).toBeLessThan(matrix?.shareOfPeak ?? 0);
+      expect(step.tokensPerSecond * step.stepMs).toBeCloseTo(1000 * 16384, 3);
+    }
+  });
+
+  it("takes a layer's forward pass twice where everything is computed again, and keeps less", () => {
+    const problem = problemOf(8, 16384);
+    const kept = simulatedStep(problem, layerStrategyNamed("ulysses"));
+    const again = simulatedStep(problem, layerStrategyNamed("ulysses"), { recompute: "full" });
+    expect(again.stepMs - kept.stepMs).toBeCloseTo(problem.model.layers * kept.stageMs.layerForward, 6);
+    expect(again.memory.activations).toBeLessThan(kept.memory.activations / 4);
+  });
+
+  it("takes all ranges of a rank's tokens in one call", () => {
+    const problem = problemOf(8, 16384);
+    const stage = (shard: string) => {
+      const strategy = layerStrategyNamed("hsap");
+      const { layerForward } = strategy.compile(problem, { ulysses: 8, sap: 1 }, { shard });
+      return simulate(layerForward).trace.durationUs;
+    };
+    // A balanced shard is many ranges, a contiguous one is one; the linear layers take as long for both.
+    expect(stage("balanced")).toBeLessThan(1.25 * stage("contiguous"));
+  });
+});

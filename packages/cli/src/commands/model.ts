@@ -1,0 +1,88 @@
+import { formatDegrees, type SimulatedStep, simulatedStep } from "@hsap/bench";
+import { clusterOf, namedCluster } from "@hsap/cluster";
+import { type ModelProblem, modelNamed, parametersOf, weightPlacements } from "@hsap/model";
+import { hardwareOf, isOwnHardware } from "@hsap/simulator";
+import { layerStrategyNamed, recomputations } from "@hsap/training";
+import { InputError, mixPack } from "@hsap/workload";
+import { tableHeader } from "../header.ts";
+import type { ModelOptions } from "../model-options.ts";
+import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
+import type { CommandContext } from "../program.ts";
+import { type Column, formatTable, shortNumber } from "../table.ts";
+
+/** A row of the table: what is predicted, or why the strategy cannot do it. */
+type Row = { readonly tokens: number; readonly strategy: string } & (
+  | { readonly step: SimulatedStep }
+  | { readonly refusal: string }
+);
+
+/** `hsap model`: a training step of a model, predicted for several strategies: time, tokens a second, MFU and memory by kind. */
+export async function model(options: ModelOptions, { output, version }: CommandContext): Promise<void> {
+  const names = (options.strategy ?? "megatron,colai-sp,ulysses,hsap").split(",").map((name) => name.trim());
+  if (options.degrees !== undefined && names.length !== 1)
+    throw new InputError("invalid degrees: more than one strategy (give one --strategy)");
+  const counts = (options.tokens ?? "65536").split(",").map((text) => wholeNumber("tokens", text.trim()));
+  const rows = counts.flatMap((tokens) => names.map((name) => rowOf(name, problemOf(options, tokens), options)));
+  if (options.json) output.out(`${JSON.stringify(rows, null, 2)}\n`);
+  else output.out(tableOf(rows, problemOf(options, counts[0]), version));
+}
+
+function problemOf(options: ModelOptions, tokens: number): ModelProblem {
+  const from = namedCluster(options.cluster ?? "h100-400g");
+  return {
+    model: modelNamed(options.model ?? "7b"),
+    batch: mixPack(options.mix ?? "hybrid", { tokens, seed: wholeNumber("seed", options.seed ?? "1", 0) }),
+    cluster: clusterOf({ ranks: wholeNumber("ranks", options.ranks ?? "8"), ranksPerNode: undefined, from }),
+    dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
+    lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
+  };
+}
+
+function rowOf(name: string, problem: ModelProblem, options: ModelOptions): Row {
+  const tokens = problem.batch.cuSeqlens[problem.batch.cuSeqlens.length - 1];
+  const placement = options.weights === undefined ? undefined : oneOf("weights", options.weights, weightPlacements);
+  const strategy = layerStrategyNamed(name, name === "megatron" ? undefined : placement);
+  const recompute = oneOf("recompute", options.recompute ?? "none", recomputations);
+  const degrees = options.degrees === undefined ? undefined : parseDegrees(options.degrees);
+  try {
+    return { tokens, strategy: name, step: simulatedStep(problem, strategy, { recompute, degrees }) };
+  } catch (error) {
+    // One strategy that cannot split this model is a result; a wrong option of the only one is a mistake.
+    if (error instanceof InputError && error.message.startsWith("invalid degree")) {
+      if (degrees === undefined) return { tokens, strategy: name, refusal: error.message };
+    }
+    throw error;
+  }
+}
+
+function tableOf(rows: readonly Row[], { model: shape, cluster, dtype }: ModelProblem, version: string): string {
+  const shown = (value: (step: SimulatedStep) => string) => (row: Row) => ("step" in row ? value(row.step) : "-");
+  const gibibytes = (bytes: number) => shortNumber(bytes / 2 ** 30);
+  const columns: Column<Row>[] = [
+    { title: "tokens", value: ({ tokens }) => String(tokens) },
+    { title: "strategy", align: "left", value: ({ strategy }) => strategy },
+    { title: "degrees", align: "left", value: shown(({ degrees }) => formatDegrees(degrees)) },
+    { title: "step", unit: "ms", value: shown(({ stepMs }) => shortNumber(stepMs)) },
+    { title: "tokens", unit: "/s", value: shown(({ tokensPerSecond }) => shortNumber(tokensPerSecond)) },
+    { title: "TFLOP/s", unit: "/rank", value: shown(({ tflopsPerDevice }) => shortNumber(tflopsPerDevice)) },
+    { title: "MFU", value: shown(({ mfu }) => mfu.toFixed(3)) },
+    ...(["weights", "gradients", "optimiser", "activations", "working", "total"] as const).map(
+      (kind): Column<Row> => ({ title: kind, unit: "GiB", value: shown(({ memory }) => gibibytes(memory[kind])) }),
+    ),
+    {
+      title: "fits",
+      align: "left",
+      value: (row) => ("refusal" in row ? row.refusal : ({ true: "yes", false: "no" }[String(row.step.fits)] ?? "-")),
+    },
+  ];
+  const { device } = cluster;
+  return [
+    tableHeader(
+      version,
+      `${shape.name}: ${shortNumber(parametersOf(shape) / 1e9)} billion weights, ${dtype}; ${cluster.ranks} ranks of ${cluster.name} (${device.name}, ${device.memoryGiB ?? "?"} GiB)`,
+      `origin: simulated; memory: counted, of the rank that needs most${isOwnHardware(hardwareOf(cluster), cluster) ? "" : "; rates of another device"}`,
+    ),
+    formatTable(columns, rows),
+    `# ${rows.length} rows\n`,
+  ].join("");
+}

@@ -1,0 +1,36 @@
+import type { Command } from "commander";
+
+/** The options of `hsap model`, as typed. */
+export interface ModelOptions {
+  readonly model?: string;
+  readonly strategy?: string;
+  readonly weights?: string;
+  readonly degrees?: string;
+  readonly cluster?: string;
+  readonly ranks?: string;
+  readonly mix?: string;
+  readonly tokens?: string;
+  readonly seed?: string;
+  readonly dtype?: string;
+  readonly recompute?: string;
+  readonly lossChunk?: string;
+  readonly json?: boolean;
+}
+
+/** Adds them to a command, in the order that its help shows them. */
+export function addModelOptions(command: Command): Command {
+  return command
+    .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: 7b)")
+    .option("--strategy <list>", "which strategies (default: megatron,colai-sp,ulysses,hsap)")
+    .option("--weights <placement>", "replicated or sharded (ZeRO-3) (default: sharded; megatron splits its own)")
+    .option("--degrees <list>", "how many ranks each mechanism spans, for a single strategy")
+    .option("--cluster <name>", "links and devices: a preset or a .yaml file (default: h100-400g)")
+    .option("--ranks <n>", "how many ranks share a sequence (default: 8)")
+    .option("--mix <name>", "a named mix of document lengths (default: hybrid)")
+    .option("--tokens <list>", "tokens of a step, one or several (default: 65536)")
+    .option("--seed <n>", "seed of the draw (default: 1)")
+    .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
+    .option("--recompute <what>", "what the backward pass computes again: none or full (default: none)")
+    .option("--loss-chunk <n>", "tokens whose logits are held at once (default: 4096)")
+    .option("--json", "print JSON instead of a table");
+}
