@@ -100,20 +100,38 @@ describe("hsap simulate", () => {
     expect(err).toContain("a trace is of one schedule");
   });
 
-  it("replays computation that was measured here, and says so", async () => {
-    const { code, out } = await hsap(
-      "simulate",
+  it("replays computation that was measured here, and says so in what it prints and traces", async () => {
+    const file = join(mkdtempSync(join(tmpdir(), "hsap-")), "trace.json");
+    const problem = [
       "--strategy",
       "ring",
       "--ranks",
       "4",
-      "--tokens",
-      "512",
-      "--replay",
-      "--json",
-    );
+      "--docs",
+      "300,212",
+      "--cluster",
+      "h100-400g",
+      "--dtype",
+      "fp32",
+    ];
+    const { code, out } = await hsap("simulate", ...problem, "--replay", "--trace", file, "--json");
     expect(code).toBe(0);
-    expect(JSON.parse(out).origin).toBe("replayed");
-    expect(JSON.parse(out).reports[0].stepMs).toBeGreaterThan(0);
+    const { origin, reports } = JSON.parse(out);
+    expect(origin).toBe("replayed");
+    expect(reports[0].origin).toBe("replayed");
+    // The links are the cluster's: three steps of a ring take at least three times its latency.
+    expect(reports[0].stepMs).toBeGreaterThan(0.003);
+    const { traceEvents, otherData } = JSON.parse(readFileSync(file, "utf8"));
+    expect(otherData).toMatchObject({ origin: "replayed", title: "ring, forward, h100-400g (replayed)" });
+    const tiles = traceEvents.filter(({ name }: { name: string }) => name === "attend");
+    // What a rank computes takes as long as it was measured to: the floor is the busiest rank's sum.
+    const busy = tiles.reduce((sums: Map<number, number>, { pid, dur }: { pid: number; dur: number }) => {
+      return sums.set(pid, (sums.get(pid) ?? 0) + dur);
+    }, new Map<number, number>());
+    const busiest = Math.max(...(busy.values() as Iterable<number>));
+    const stretch = busiest / 1e3 / reports[0].floorsMs.computation;
+    expect(stretch).toBeGreaterThan(1 - 1e-6);
+    // Computation goes a little slower while the cluster's links are busy.
+    expect(stretch).toBeLessThan(1.1);
   });
 });

@@ -1,5 +1,5 @@
 import { availableParallelism, cpus } from "node:os";
-import { type Isa, kernelIsas, run } from "@hsap/engine";
+import { engineInfo, type Isa, run } from "@hsap/engine";
 import { type Dtype, lower } from "@hsap/schedule";
 import {
   type OpTermKind,
@@ -39,10 +39,11 @@ export interface MeasureMachineOptions {
 }
 
 /** Rows and keys of a register tile of each instruction set: tileRows and width of native/src/kernels/simd_*.h. */
-const registersOf: Readonly<Record<string, RegisterTile>> = {
+const registersOf: Readonly<Record<Isa, RegisterTile>> = {
   scalar: { tileRows: 4, vectorKeys: 4 },
   avx2: { tileRows: 6, vectorKeys: 8 },
   avx512: { tileRows: 12, vectorKeys: 16 },
+  avx512bf16: { tileRows: 12, vectorKeys: 16 },
 };
 
 /** More spread than this says that something else ran on the machine. */
@@ -58,7 +59,7 @@ export const quietSpread = 0.15;
 export async function measureMachine(options: MeasureMachineOptions = {}): Promise<MachineProfile> {
   const { repeats = 5, dtypes = ["fp32"], signal, onProgress } = options;
   if (dtypes.length === 0) throw new InputError("missing dtype: a profile needs fp32, bf16 or both");
-  const isa = kernelIsas().at(-1) ?? "scalar";
+  const { isa } = engineInfo();
   const registers = registersOf[isa];
   const cores = availableParallelism();
   const terms: Partial<Record<Dtype, Readonly<Record<OpTermKind, MeasuredTerms>>>> = {};

@@ -5,18 +5,20 @@ export interface Observation {
 }
 
 /**
- * Times of the terms, none below 0, that leave small relative errors: least squares of (sum_j terms_j * x_j) / us - 1, where a
- * measurement that is far off (more than twice the typical error) pulls no harder than one that is not, so that a disturbed one
- * does not bend the rest. A term that no observation has gets 0.
+ * Times of the terms, none below 0, that leave small relative errors: least squares of (sum_j terms_j * x_j) / us - 1. What takes
+ * less than `briefUs` counts less, as clocks and interruptions say more about it than its ops; and a measurement that is far off
+ * (more than twice the typical error) pulls no harder than one that is not, so that a disturbed one does not bend the rest. A term
+ * that no observation has gets 0.
  */
 export function nonnegativeFit(observations: readonly Observation[]): number[] {
-  let weights = observations.map(() => 1);
+  const base = observations.map(({ us }) => us / (us + briefUs));
+  let weights = base;
   let times: number[] = [];
   for (let round = 0; round < reweightings; round++) {
     times = leastSquares(observations, weights);
     const errors = fitErrors(observations, times).map(Math.abs);
     const typical = [...errors].sort((a, b) => a - b)[Math.floor(errors.length / 2)];
-    weights = errors.map((error) => Math.min(1, (2 * typical) / Math.max(1e-12, error)));
+    weights = errors.map((error, i) => base[i] * Math.min(1, (2 * typical) / Math.max(1e-12, error)));
   }
   return times;
 }
@@ -26,6 +28,7 @@ export function fitErrors(observations: readonly Observation[], times: readonly 
   return observations.map(({ terms, us }) => terms.reduce((sum, term, i) => sum + term * times[i], 0) / us - 1);
 }
 
+const briefUs = 500;
 const reweightings = 4;
 const mostRounds = 100_000;
 const settled = 1e-8;

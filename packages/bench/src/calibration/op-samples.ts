@@ -149,8 +149,8 @@ const rectangles = [
   { queries: 128, keys: 64, parts: 4 },
   { queries: 512, keys: 64, parts: 1 },
   { queries: 256, keys: 256, parts: 2 },
-  { queries: 1024, keys: 256, parts: 4 },
   { queries: 512, keys: 512, parts: 8 },
+  { queries: 1024, keys: 1024, parts: 4 },
 ] as const;
 type Rectangle = (typeof rectangles)[number];
 
