@@ -134,11 +134,20 @@ void RankMemory::eachOwnedBox(std::uint8_t role, Visit visit) const {
 
 void RankMemory::fillInputs(const RunOptions& options, ThreadTeam& team, const std::function<void()>& checkpoint) const {
   constexpr std::int32_t step = 1024;
-  std::vector<std::pair<std::int32_t, Box>> pieces;
-  eachOwnedBox(0, [&](std::int32_t region, const Box& box) {
-    for (std::int32_t begin = box.tokenBegin; begin < box.tokenEnd; begin += step)
-      pieces.push_back({region, {begin, std::min(box.tokenEnd, begin + step), box.headBegin, box.headEnd}});
+  std::vector<std::pair<std::int32_t, Box>> owned, pieces;
+  eachOwnedBox(0, [&](std::int32_t region, const Box& box) { owned.emplace_back(region, box); });
+  // What is resident may be owned as well; no two threads write the same rows.
+  std::sort(owned.begin(), owned.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second.tokenBegin < b.second.tokenBegin;
   });
+  std::int32_t last = -1, filled = 0;
+  for (const auto& [region, box] : owned) {
+    std::int32_t begin = region == last ? std::max(filled, box.tokenBegin) : box.tokenBegin;
+    filled = region == last ? std::max(filled, box.tokenEnd) : box.tokenEnd;
+    last = region;
+    for (; begin < box.tokenEnd; begin += step)
+      pieces.push_back({region, {begin, std::min(box.tokenEnd, begin + step), box.headBegin, box.headEnd}});
+  }
   team.forPieces(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t piece, std::int32_t) {
     checkpoint();
     fillInput(pieces[piece].first, pieces[piece].second, options);
