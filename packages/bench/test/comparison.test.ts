@@ -125,6 +125,12 @@ describe("a comparison", () => {
     const { rows, bounds } = await compareStrategies({ ...large, cluster }, { strategies, predict: true });
     const steps = rows.map(({ predicted }) => predicted?.stepMs ?? Number.NaN);
     expect(steps).toEqual([...steps].sort((a, b) => a - b));
+    for (const { predicted } of rows) {
+      if (predicted === undefined) continue;
+      const { stepMs, computingMs, exposedCommunicationMs, waitingMs, exposedByLevelMs } = predicted;
+      expect(computingMs + exposedCommunicationMs + waitingMs).toBeCloseTo(stepMs, 9);
+      expect(exposedByLevelMs.reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(exposedCommunicationMs, 9);
+    }
     expect(bounds.predictedFloorMs).toBeGreaterThan(0);
     expect(bounds.predictedFloorMs).toBeLessThanOrEqual(steps[0]);
     expect(rows.every(({ measured }) => measured === undefined)).toBe(true);

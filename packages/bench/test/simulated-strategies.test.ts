@@ -1,7 +1,17 @@
 import { type Cluster, clusterOf, presetCluster } from "@hsap/cluster";
-import { accountOf, type Pass, type Problem, type Schedule } from "@hsap/schedule";
-import { simulate } from "@hsap/simulator";
-import { packedBatch } from "@hsap/workload";
+import {
+  accountOf,
+  dataWaitsOf,
+  groupKinds,
+  isCommunication,
+  opKinds,
+  type Pass,
+  type Problem,
+  type Schedule,
+} from "@hsap/schedule";
+import { laneWaitsOf, simulate } from "@hsap/simulator";
+import { InputError, packedBatch } from "@hsap/workload";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { strategies } from "../src/index.ts";
 
@@ -82,5 +92,93 @@ describe.each(["forward", "backward"] as const)("every strategy's simulated %s p
   it("is the same each time", () => {
     const [schedule] = schedules.slice(-1);
     expect(simulate(schedule).trace.endUs).toEqual(simulate(schedule).trace.endUs);
+  });
+});
+
+describe("any strategy on any pack", () => {
+  const anyCase = fc.record({
+    strategy: fc.constantFrom(...strategies),
+    degrees: fc.nat(),
+    lengths: fc.array(fc.integer({ min: 1, max: 1500 }), { minLength: 1, maxLength: 6 }),
+    ranks: fc.integer({ min: 1, max: 8 }),
+    ranksPerNode: fc.constantFrom(2, 4),
+    pass: fc.constantFrom("forward" as const, "backward" as const),
+  });
+
+  /** The case's schedule on H100, or undefined where the strategy refuses the problem. */
+  function scheduleOf({ strategy, degrees, lengths, ranks, ranksPerNode, pass }: Case): Schedule | undefined {
+    const from = clusterOf({ ranks, ranksPerNode, from: presetCluster("h100-400g") });
+    const problem: Problem = { batch: packedBatch(lengths), shape, cluster: from, mask: "causal", pass };
+    try {
+      const candidates = strategy.candidateDegrees(problem);
+      if (candidates.length === 0) return undefined;
+      return strategy.compile(problem, candidates[degrees % candidates.length]);
+    } catch (error) {
+      if (error instanceof InputError) return undefined;
+      throw error;
+    }
+  }
+  type Case = typeof anyCase extends fc.Arbitrary<infer T> ? T : never;
+
+  it("delivers what is sent, on no link above its bandwidth, and in no less than the floors", () => {
+    let simulated = 0;
+    fc.assert(
+      fc.property(anyCase, (given) => {
+        const schedule = scheduleOf(given);
+        if (schedule === undefined) return;
+        simulated++;
+        const { trace, perRank, floors, highestLinkUse, carriedBytesByLevel } = simulate(schedule);
+        const floor = Math.max(floors.computationUs, floors.bandwidthUs, floors.problemUs);
+        expect(trace.durationUs).toBeGreaterThanOrEqual(floor * (1 - 1e-9));
+        expect(highestLinkUse).toBeLessThanOrEqual(1 + 1e-9);
+        for (const { computingUs, exposedCommunicationUs, waitingUs } of perRank)
+          expect((computingUs + exposedCommunicationUs + waitingUs) / trace.durationUs).toBeCloseTo(1, 9);
+        for (let row = 0; row < trace.endUs.length; row++) {
+          expect(trace.endUs[row]).toBeGreaterThanOrEqual(trace.beginUs[row]);
+          expect(trace.endUs[row]).toBeLessThanOrEqual(trace.durationUs * (1 + 1e-9));
+        }
+        const counted = accountOf(schedule).bytesByLevel;
+        const { kind, attribute } = schedule.ops;
+        const kinds = new Set(
+          Array.from(kind, (op, row) => (isCommunication(opKinds[op]) ? groupKinds[attribute[row]] : "p2p")),
+        );
+        if ([...kinds].every((group) => group === "p2p" || group === "allToAll")) {
+          counted.forEach((bytes, level) => expect(carriedBytesByLevel[level]).toBeCloseTo(bytes, 3));
+          return;
+        }
+        // Other collectives send between nodes once what several ranks of a node need.
+        const betweenNodes = (bytes: readonly number[]) => bytes.slice(1).reduce((sum, value) => sum + value, 0);
+        expect(betweenNodes(carriedBytesByLevel)).toBeLessThanOrEqual(betweenNodes(counted) * (1 + 1e-9));
+      }),
+      { numRuns: 60 },
+    );
+    expect(simulated).toBeGreaterThan(20);
+  });
+
+  it("is at most 1 % slower with more bandwidth at any one level", () => {
+    const anyFaster = fc.record({ level: fc.nat(1), factor: fc.double({ min: 1, max: 8, noNaN: true }) });
+    fc.assert(
+      fc.property(anyCase, anyFaster, (given, { level, factor }) => {
+        const schedule = scheduleOf(given);
+        if (schedule === undefined) return;
+        const { cluster: from } = schedule.problem;
+        const levels = from.levels.map((own, i) =>
+          i === level ? { ...own, bandwidthGBps: own.bandwidthGBps * factor } : own,
+        );
+        const slow = simulate(schedule).trace.durationUs;
+        expect(simulate(onOther(schedule, { ...from, levels })).trace.durationUs).toBeLessThanOrEqual(1.01 * slow);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe("what an item waits for on the other lane", () => {
+  it("is what lowering finds, for every strategy, degree and pass", () => {
+    for (const pass of ["forward", "backward"] as const) {
+      for (const schedule of compiled(pass)) {
+        expect(laneWaitsOf(schedule), `${schedule.strategy} ${pass}`).toEqual(dataWaitsOf(schedule));
+      }
+    }
   });
 });

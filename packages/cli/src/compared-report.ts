@@ -132,6 +132,9 @@ function columnsOf({ levels, strategies }: ComparedReport, isMeasured: boolean):
     { title: "predicted", unit: "ms", value: ({ predicted }) => shown(predicted?.stepMs) },
     { title: "/best", value: ({ ratio }) => shown(ratio.predictedToBest) },
     { title: "/floor", value: ({ ratio }) => shown(ratio.predictedToFloor) },
+    { title: "computing", unit: "ms mean", value: ({ predicted }) => shown(predicted?.computingMs) },
+    { title: "exposed", unit: "ms mean", value: ({ predicted }) => shown(predicted?.exposedCommunicationMs) },
+    { title: "waiting", unit: "ms mean", value: ({ predicted }) => shown(predicted?.waitingMs) },
   ];
   const isPredicted = strategies.some(({ predicted }) => predicted !== undefined);
   const contaminated = strategies.some(({ contaminatedArea }) => contaminatedArea > 0);

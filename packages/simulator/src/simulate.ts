@@ -114,11 +114,14 @@ function replaced(costs: Costs, { calls }: ProgramItems, measuredUs: Float64Arra
   return { ...costs, callUs, opUs: measuredUs };
 }
 
-/** A byte of a flow is counted once, on the link that it leaves by. */
+/** What comes over the links of each level, in the direction in which more does: hierarchical collectives fan out inside a node. */
 function carriedByLevel(carried: Float64Array, links: LinkMap): number[] {
-  const byLevel = links.cluster.levels.map(() => 0);
-  for (let link = 0; link < carried.length; link += 2) byLevel[links.level[link]] += carried[link];
-  return byLevel;
+  const [sent, received] = [0, 1].map((direction) => {
+    const byLevel = links.cluster.levels.map(() => 0);
+    for (let link = direction; link < carried.length; link += 2) byLevel[links.level[link]] += carried[link];
+    return byLevel;
+  });
+  return sent.map((bytes, level) => Math.max(bytes, received[level]));
 }
 
 const events = { wakeCalls: 0, wakeGroups: 1, flowStart: 2, flowEnd: 3, callEnd: 4 } as const;
@@ -134,6 +137,8 @@ export class Run {
   /** When the last partner of a group was there, so that its bytes could move. */
   readonly groupMetUs: Float64Array;
   nowUs = 0;
+  /** Bytes that have come over each link: what arrived, however well or badly the link was used for it. */
+  readonly carried: Float64Array;
   readonly #queue = new EventQueue();
   readonly #flows: FairShare;
   /** What each flow carries: the op row of a send, or -1 - collective and the part of it. */
@@ -165,6 +170,7 @@ export class Run {
     this.groupBeginUs = new Float64Array(groups.opBegin.length).fill(-1);
     this.groupEndUs = new Float64Array(groups.opBegin.length);
     this.groupMetUs = new Float64Array(groups.opBegin.length);
+    this.carried = new Float64Array(links.capacity.length);
     this.#flows = new FairShare(links.capacity, (flow, endUs, version) =>
       this.#queue.add(endUs, events.flowEnd, flow, version),
     );
@@ -181,10 +187,6 @@ export class Run {
     for (const { parts } of transfers.collectives)
       for (const part of parts) for (const group of part.groups) this.#pending[group]++;
     this.#absent = Int32Array.from(transfers.collectives, (instance) => instance.groups.length);
-  }
-
-  get carried(): Float64Array {
-    return this.#flows.carried;
   }
 
   highestUse(): number {
@@ -355,21 +357,26 @@ export class Run {
     const level = links.levelBetween(from, to);
     const { pairShare, mutualShare } = this.library;
     const side = Math.min(1, level);
-    const share = pairShare[side] * (transfers.isMutual[cargo] === 1 ? mutualShare[side] : 1);
+    const share = pairShare[side] * (transfers.isMutual[cargo] === 1 ? (mutualShare?.[side] ?? 1) : 1);
     const cap = levels[level].bandwidthGBps * 1e3 * share;
     this.#cargo[this.#flows.start(now, transfers.bytes[cargo], path, undefined, cap)] = cargo;
   }
 
   #endFlow(flow: number, now: number): void {
-    const { transfers } = this.prepared;
+    const { transfers, links } = this.prepared;
     const cargo = this.#cargo[flow];
     this.nowUs = now;
     if (cargo < 0) {
-      for (const group of this.#instance(-1 - cargo).parts[this.#part[flow]].groups) this.#arrive(group, now);
-    } else {
-      this.#arrive(transfers.groupOf[cargo], now);
-      this.#arrive(transfers.groupOf[transfers.partner[cargo]], now);
+      const { load, groups } = this.#instance(-1 - cargo).parts[this.#part[flow]];
+      for (const [link, bytes] of load) this.carried[link] += bytes;
+      for (const group of groups) this.#arrive(group, now);
+      return;
     }
+    const [from, to] = [transfers.groupOf[cargo], transfers.groupOf[transfers.partner[cargo]]];
+    for (const link of links.path(transfers.rankOfGroup[from], transfers.rankOfGroup[to]))
+      this.carried[link] += transfers.bytes[cargo];
+    this.#arrive(from, now);
+    this.#arrive(to, now);
   }
 
   #arrive(group: number, now: number): void {

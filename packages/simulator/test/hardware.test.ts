@@ -53,9 +53,9 @@ describe("hardware files", () => {
   });
 
   it("are refused in one line that names the file and the place", () => {
-    const broken = textOf("local.yaml").replace("value: 0.79", "value: -1");
+    const broken = textOf("h100.yaml").replace("shareOfPeak: { value: 0.692", "shareOfPeak: { value: -1");
     expect(() => parseHardware(broken, "mine.yaml")).toThrow(
-      /^invalid hardware file: mine\.yaml at kernels\.engine\.forward\.shareOfPeak \(/,
+      /^invalid hardware file: mine\.yaml at kernels\.flash-attention-3\.forward\.shareOfPeak \(/,
     );
   });
 });

@@ -51,6 +51,20 @@ describe("simulate", () => {
     expect(trace.durationUs).toBeCloseTo(2 + 4 * (512_000 / 100_000), 9);
   });
 
+  it("lets two ranks that send to each other have less than one that only sends", () => {
+    const problem = plainProblem([2000, 2000], plainCluster(2));
+    const travelUs = (mutual: number) => {
+      const { perRank } = simulate(gatherSchedule(problem, "p2p"), {
+        hardware: idealHardware({}, { mutualShare: [mutual, 1] }),
+      });
+      return perRank[0].communicatingUs - 2;
+    };
+    expect(travelUs(0.5)).toBeCloseTo(2 * travelUs(1), 9);
+    const oneWay = (mutual: number) =>
+      simulate(oneMessage(1000), { hardware: idealHardware({}, { mutualShare: [mutual, 1] }) }).trace.durationUs;
+    expect(oneWay(0.5)).toBe(oneWay(1));
+  });
+
   it("hides the messages of a ring behind its tiles where these take longer", () => {
     const problem = plainProblem([4096], plainCluster(4));
     const { trace, perRank } = simulate(ringSchedule(problem), { hardware });
@@ -235,6 +249,22 @@ describe("simulate, collectives", () => {
       hardware: idealHardware({}, { hopUs: [3, 10], collectives: { allGather: collective } }),
     });
     expect(stepped.trace.durationUs - plain.trace.durationUs).toBeCloseTo(7 + 3 * 3, 6);
+  });
+
+  it.each([
+    // 8 ranks in 4 nodes: 7 steps of which 3 between nodes; up and down 3 levels, 2 of them between nodes; all at once.
+    ["ring", 4 * 3 + 3 * 10],
+    ["tree", 2 * 3 + 4 * 10],
+    ["pairs", 10],
+  ] as const)("waits for the steps of a %s, inside nodes and between them", (algorithm, stepsUs) => {
+    const shares = [{ nodes: 1, points: [[1, 1] as const] }];
+    const collective = { baseUs: 0, algorithm, packPasses: 0, lineRate: [1, 1] as const, shares };
+    const problem = plainProblem([64], plainCluster(8, 2));
+    const plain = simulate(gatherSchedule(problem), { hardware });
+    const stepped = simulate(gatherSchedule(problem), {
+      hardware: idealHardware({}, { hopUs: [3, 10], collectives: { allGather: collective } }),
+    });
+    expect(stepped.trace.durationUs - plain.trace.durationUs).toBeCloseTo(stepsUs, 6);
   });
 
   it("attains only its share of the links", () => {
