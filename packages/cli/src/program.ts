@@ -22,7 +22,8 @@ export interface CompileOptions extends ProblemOptions {
   readonly schedule?: string;
 }
 
-export interface CalibrateOptions {
+export interface CalibrateOptions extends LaunchOptions {
+  readonly ranksPerNode?: string;
   readonly out?: string;
   readonly repeats?: string;
   readonly dtype?: string;
@@ -185,8 +186,7 @@ export function program(context: CommandContext): Command {
     .option("--cross-validate", "with --calibration: predict rows with constants fitted to others (slow)")
     .action(async (options: SimulateOptions) => (await import("./commands/simulate.ts")).simulate(options, context));
 
-  root
-    .command("calibrate")
+  addLaunchOptions(root.command("calibrate"))
     .description(
       "measure this machine, so that hsap simulate predicts runs on it; or check such predictions against runs",
     )
@@ -198,6 +198,7 @@ export function program(context: CommandContext): Command {
     .option("--pack <list>", "with --check: some of hybrid,instruct,magilaw,code,meetings,single (default: all)")
     .option("--pass <pass>", "with --check: forward or backward (default: both)")
     .option("--ranks <n>", "with --check: how many ranks (default: 8)")
+    .option("--ranks-per-node <n>", "with a launcher: ranks in one node (default: 4)")
     .option("--json", "print JSON")
     .action(async (options: CalibrateOptions) => (await import("./commands/calibrate.ts")).calibrate(options, context));
 
@@ -283,7 +284,11 @@ export function program(context: CommandContext): Command {
     root
       .command("train")
       .description("train a model on packed documents of real lengths and synthetic text, with any strategy"),
-  ).action(async (options: TrainOptions) => (await import("./commands/train.ts")).train(options, context));
+  ).action(async (options: TrainOptions) =>
+    options.check
+      ? (await import("./commands/check-step.ts")).checkStep(options, context)
+      : (await import("./commands/train.ts")).train(options, context),
+  );
 
   const bench = root.command("bench").description("measure a part of the project by itself on this machine");
   bench

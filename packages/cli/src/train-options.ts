@@ -19,6 +19,7 @@ export interface TrainOptions {
   readonly checkpoint?: string;
   readonly every?: string;
   readonly resume?: boolean;
+  readonly check?: boolean;
   readonly json?: boolean;
 }
 
@@ -26,7 +27,7 @@ export interface TrainOptions {
 export function addTrainOptions(command: Command): Command {
   return command
     .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: tiny)")
-    .option("--strategy <name>", "an attention strategy, or megatron (default: hsap)")
+    .option("--strategy <name>", "an attention strategy, or megatron; a list with --check (default: hsap)")
     .option("--weights <placement>", "replicated or sharded (ZeRO-3) (default: sharded; megatron splits its own)")
     .option("--degrees <list>", "how many ranks each mechanism spans: ulysses=2,sap=4 (default: the strategy's choice)")
     .option("--option <name=value>", "an option of the strategy; may be repeated", collect, [])
@@ -41,5 +42,6 @@ export function addTrainOptions(command: Command): Command {
     .option("--checkpoint <file>", "where the state is kept, after every --every steps and at the end")
     .option("--every <n>", "steps between two rows of the table, and two checkpoints (default: 20)")
     .option("--resume", "go on from --checkpoint, if it is there")
+    .option("--check", "instead of training: one step of each --strategy, against the step of one rank")
     .option("--json", "print a line of JSON for every step instead of a table");
 }

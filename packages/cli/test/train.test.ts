@@ -34,6 +34,17 @@ describe("hsap train", () => {
     ]);
   });
 
+  test("checks the first step of strategies against the step of one rank", async () => {
+    const { exitCode, out } = await hsap("train --check --strategy ulysses,megatron --ranks 2 --tokens 64 --json");
+    expect(exitCode).toBe(0);
+    const { by, rows } = JSON.parse(out);
+    expect(by).toBe("float64");
+    expect(rows.map(({ strategy, ok }: { strategy: string; ok: boolean }) => [strategy, ok])).toEqual([
+      ["ulysses", true],
+      ["megatron", true],
+    ]);
+  });
+
   test("shows a row for some steps, with the memory of the largest rank", async () => {
     const { exitCode, out } = await hsap("train --strategy megatron --ranks 2 --tokens 64 --steps 3 --every 2");
     expect(exitCode).toBe(0);

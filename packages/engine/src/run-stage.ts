@@ -17,6 +17,8 @@ export interface StageResult {
   readonly trace: Trace;
   /** Bytes of each rank's arena as the schedule counts them. */
   readonly arenaBytes: Float64Array;
+  /** What the system has given pages for of each rank's arena, measured: all that was touched. */
+  readonly residentBytes: Float64Array;
   readonly isa: Isa;
 }
 
@@ -39,10 +41,14 @@ export async function runStage(
     ...native,
     tensors: tensorsOf(schedule, tensors),
   };
-  const { beginUs, endUs, busyUs, durationUs } = await finished(() => addon().run(lowered, problem, given), signal);
+  const { beginUs, endUs, busyUs, durationUs, residentBytes } = await finished(
+    () => addon().run(lowered, problem, given),
+    signal,
+  );
   return {
     trace: { origin: "measured", beginUs, endUs, busyUs, durationUs },
     arenaBytes: lowered.rank.arenaBytes,
+    residentBytes,
     isa: native.isa,
   };
 }

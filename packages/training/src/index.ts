@@ -4,5 +4,6 @@ export * from "./layer-strategies.ts";
 export * from "./model-step.ts";
 export * from "./parameters.ts";
 export * from "./reference-step.ts";
+export * from "./step-check.ts";
 export * from "./synthetic-text.ts";
 export * from "./training-run.ts";

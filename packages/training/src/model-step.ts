@@ -30,6 +30,8 @@ export interface StepResult {
   readonly stageMs: Readonly<Record<StageName, number>>;
   /** The largest arena of each rank over all stages, as the schedules count them. */
   readonly arenaBytes: Float64Array;
+  /** The same as the system saw it: the most that was touched of each rank's arena in any stage, measured. */
+  readonly residentBytes: Float64Array;
 }
 
 type Saved = Record<string, Float32Array>;
@@ -38,6 +40,7 @@ type Saved = Record<string, Float32Array>;
 export class ModelStep {
   readonly #lowered: Readonly<Record<StageName, LoweredSchedule>>;
   readonly #stageMs: Record<StageName, number>;
+  #residentBytes: Float64Array = new Float64Array(0);
 
   constructor(
     private readonly problem: ModelProblem,
@@ -59,6 +62,7 @@ export class ModelStep {
     if (wrong >= 0)
       throw new InputError(`invalid id: ${ids[wrong]} at token ${wrong} (must be below ${model.vocabulary})`);
     for (const stage of stageNames) this.#stageMs[stage] = 0;
+    this.#residentBytes = this.#arenaBytes().fill(0);
     const gradients = new Map(
       weightsOf(model).map(({ key, weight }) => [key, new Float32Array(elementsOf(model, weight))]),
     );
@@ -66,7 +70,13 @@ export class ModelStep {
     const { states, saved } = await this.#forward(parameters, tokens);
     const { loss, dx } = await this.#loss(parameters, states, ids, gradients);
     await this.#backward(parameters, gradients, { tokens, states, saved, dx });
-    return { loss, gradients, stageMs: { ...this.#stageMs }, arenaBytes: this.#arenaBytes() };
+    return {
+      loss,
+      gradients,
+      stageMs: { ...this.#stageMs },
+      arenaBytes: this.#arenaBytes(),
+      residentBytes: this.#residentBytes,
+    };
   }
 
   async #forward(parameters: ModelTensors, ids: Float32Array) {
@@ -126,7 +136,8 @@ export class ModelStep {
   async #run(stage: StageName, tensors: NamedTensors): Promise<void> {
     const { isa, signal } = this.options;
     const options = { ...(isa && { isa }), ...(signal && { signal }), lowered: this.#lowered[stage] };
-    const { trace } = await runStage(this.schedules[stage], tensors, options);
+    const { trace, residentBytes } = await runStage(this.schedules[stage], tensors, options);
+    this.#residentBytes = this.#residentBytes.map((most, rank) => Math.max(most, residentBytes[rank]));
     this.#stageMs[stage] += trace.durationUs / 1000;
   }
 

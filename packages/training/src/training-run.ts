@@ -45,8 +45,9 @@ export interface StepRecord {
   /** Forward and backward pass: the sum of all stages, measured. */
   readonly runMs: number;
   readonly stageMs: StepResult["stageMs"];
-  /** The largest arena of any rank. */
+  /** The largest arena of any rank as counted from the schedules, and as the system saw it. */
   readonly arenaBytes: number;
+  readonly residentBytes: number;
 }
 
 export const defaultOptimiser: AdamWOptions = {
@@ -86,7 +87,7 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
   const modelStep = preparedStep(batch, options);
   const compileMs = performance.now() - began;
   const ids = syntheticText(batch, model.vocabulary, seedOf(seed, step));
-  const { loss, gradients, stageMs, arenaBytes } = await modelStep.run(state.weights, ids);
+  const { loss, gradients, stageMs, arenaBytes, residentBytes } = await modelStep.run(state.weights, ids);
   const gradientNorm = clip(gradients);
   const settings = { ...defaultOptimiser, ...optimiser };
   const learningRate = settings.learningRate * Math.min(1, step / warmUpSteps);
@@ -100,11 +101,13 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
     ...{ step, loss, gradientNorm, documents: lengthsOf(batch).length, tokens: tokensOf(batch), compileMs, stageMs },
     runMs: Object.values(stageMs).reduce((sum, ms) => sum + ms, 0),
     arenaBytes: Math.max(...arenaBytes),
+    residentBytes: Math.max(...residentBytes),
   };
   return [{ ...state, step }, record];
 }
 
-function preparedStep(batch: PackedBatch, options: TrainingOptions): ModelStep {
+/** The step of a batch: its schedules compiled, verified and lowered. */
+export function preparedStep(batch: PackedBatch, options: TrainingOptions): ModelStep {
   const { model, cluster, strategy, strategyOptions } = options;
   const problem: ModelProblem = { model, batch, cluster, dtype: "fp32", lossChunk: 1024 };
   const degrees = options.degrees ?? strategy.defaultDegrees(problem);
@@ -130,4 +133,4 @@ function of(tensors: ModelTensors, key: string): Float32Array {
 }
 
 /** One seed for each step: neighbouring seeds give unrelated sequences, so it need only be another number. */
-const seedOf = (seed: number, step: number): number => (seed * 1_000_003 + step) % 2 ** 32;
+export const seedOf = (seed: number, step: number): number => (seed * 1_000_003 + step) % 2 ** 32;

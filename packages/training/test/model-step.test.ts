@@ -6,7 +6,7 @@ import { type ModelProblem, modelNamed, sequenceParallel, stageNames } from "@hs
 import { type Strategy, verify } from "@hsap/schedule";
 import { packedBatch, seededRandom, tokensOf } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
-import { initialParameters, ModelStep, referenceStep, type StepResult } from "../src/index.ts";
+import { initialParameters, layerStrategyNamed, ModelStep, referenceStep, type StepResult } from "../src/index.ts";
 
 const model = modelNamed("tiny");
 const batch = packedBatch([37, 5, 1, 70, 15]);
@@ -51,6 +51,21 @@ describe("a training step of a model of two layers", () => {
     const schedules = megatron.compile(problem, { tensor: 4 });
     for (const stage of stageNames) expect(verify(schedules[stage])).toEqual([]);
     expectEqual(await new ModelStep(problem, schedules).run(parameters, ids));
+  });
+
+  it("touches the memory that its schedules count, within 5 %", async () => {
+    const many = { ...problemOn(4), batch: packedBatch([900, 124]) };
+    const random = seededRandom(1);
+    const text = Int32Array.from({ length: 1024 }, () => Math.floor(random() * model.vocabulary));
+    for (const name of ["ring", "ulysses", "megatron"]) {
+      const strategy = layerStrategyNamed(name);
+      const schedules = strategy.compile(many, strategy.defaultDegrees(many));
+      const { arenaBytes, residentBytes } = await new ModelStep(many, schedules).run(parameters, text);
+      arenaBytes.forEach((bytes, rank) => {
+        expect(residentBytes[rank] / bytes, `${name}, rank ${rank}`).toBeGreaterThan(0.95);
+        expect(residentBytes[rank] / bytes, `${name}, rank ${rank}`).toBeLessThan(1.05);
+      });
+    }
   });
 
   it("gives the same bits when the forward pass is computed again", async () => {

@@ -58,7 +58,8 @@ export async function train(options: TrainOptions, { output, version }: CommandC
   if (!options.json) output.out(`# ${state.step} steps\n`);
 }
 
-function trainingOf(options: TrainOptions): TrainingOptions {
+/** What the options say, checked; `strategy` instead of theirs where it is given. */
+export function trainingOf(options: TrainOptions, name = options.strategy ?? "hsap"): TrainingOptions {
   const ranks = wholeNumber("ranks", options.ranks ?? "4");
   const ranksPerNode = wholeNumber("ranks-per-node", options.ranksPerNode ?? "4");
   const placement = options.weights === undefined ? undefined : oneOf("weights", options.weights, weightPlacements);
@@ -70,7 +71,7 @@ function trainingOf(options: TrainOptions): TrainingOptions {
     mix: options.mix ?? "chat",
     tokens: wholeNumber("tokens", options.tokens ?? "1024"),
     seed: wholeNumber("seed", options.seed ?? "1", 0),
-    strategy: layerStrategyNamed(options.strategy ?? "hsap", placement),
+    strategy: layerStrategyNamed(name, name === "megatron" && options.check ? undefined : placement),
     ...(options.degrees === undefined ? {} : { degrees: parseDegrees(options.degrees) }),
     strategyOptions: parseStrategyOptions(options.option ?? []),
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
@@ -107,7 +108,7 @@ function headerOf(training: TrainingOptions, state: TrainingState, version: stri
         .map(([name, value]) => `${name}=${value}`)
         .join(",")}, ${cluster.ranks} ranks`,
       `memory of the largest rank (counted): ${memoryText(largest)}`,
-      "loss, gradient and ms are means since the row before; origin: measured",
+      "loss, gradient and ms are means since the row before, arena is the most of any rank; origin: measured",
     ),
     formatTable<readonly string[]>(
       columns.map(([title, unit, width], i) => ({ title: title.padStart(width), unit, value: (row) => row[i] })),
@@ -145,7 +146,7 @@ function rowOf(records: readonly StepRecord[]): string {
     shortNumber(mean(({ compileMs }) => compileMs)),
     shortNumber(runMs),
     shortNumber((1000 * mean(({ tokens }) => tokens)) / runMs),
-    megabytes(Math.max(...records.map(({ arenaBytes }) => arenaBytes))),
+    megabytes(Math.max(...records.map(({ residentBytes }) => residentBytes))),
   ];
   return `  ${cells.map((cell, i) => cell.padStart(columns[i][2])).join("  ")}\n`;
 }

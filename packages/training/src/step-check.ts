@@ -1,0 +1,63 @@
+import { clusterOf } from "@hsap/cluster";
+import { relativeError } from "@hsap/engine";
+import { layerStrategyNamed } from "./layer-strategies.ts";
+import { initialParameters, type ModelTensors } from "./parameters.ts";
+import { referenceStep } from "./reference-step.ts";
+import { syntheticText } from "./synthetic-text.ts";
+import { batchOf, preparedStep, seedOf, type TrainingOptions } from "./training-run.ts";
+
+/** The first step of a training on one rank: what the step of every strategy must equal. */
+export interface ExpectedStep {
+  readonly loss: number;
+  readonly gradients: ReadonlyMap<string, Float64Array>;
+  /** How it was computed. */
+  readonly by: "float64" | "one rank";
+  readonly weights: ModelTensors;
+}
+
+/** How far a strategy's step is from the expected one. */
+export interface StepErrors {
+  /** Relative difference. */
+  readonly loss: number;
+  /** Largest relative L2 error of any gradient, and of which. */
+  readonly gradient: number;
+  readonly worst: string;
+  readonly runMs: number;
+}
+
+/** The most by which a step may differ. */
+export const allowedErrors = { loss: 1e-6, gradient: 1e-5 } as const;
+
+/** Up to so many multiply-adds of weights and tokens the textbook step takes seconds. */
+const largestReference = 5e8;
+
+/** The first step on one rank: in float64 where that takes seconds, else by the engine with one rank. */
+export async function expectedFirstStep(options: TrainingOptions): Promise<ExpectedStep> {
+  const { model, seed, tokens } = options;
+  const weights = initialParameters(model, seed);
+  const batch = batchOf(options, 1);
+  const ids = syntheticText(batch, model.vocabulary, seedOf(seed, 1));
+  const elements = [...weights.values()].reduce((sum, { length }) => sum + length, 0);
+  if (elements * tokens <= largestReference)
+    return { ...referenceStep(model, weights, ids, batch), by: "float64", weights };
+  const alone = { ...options, strategy: layerStrategyNamed("reference"), cluster: clusterOf({ ranks: 1 }) };
+  const { degrees: _, strategyOptions: __, ...rest } = alone;
+  const { loss, gradients } = await preparedStep(batch, rest).run(weights, ids);
+  const widened = new Map([...gradients].map(([key, values]) => [key, Float64Array.from(values)]));
+  return { loss, gradients: widened, by: "one rank", weights };
+}
+
+/** Takes the first step with the strategy of `options`, and says how far it is from `expected`. */
+export async function firstStepErrors(options: TrainingOptions, expected: ExpectedStep): Promise<StepErrors> {
+  const batch = batchOf(options, 1);
+  const ids = syntheticText(batch, options.model.vocabulary, seedOf(options.seed, 1));
+  const { loss, gradients, stageMs } = await preparedStep(batch, options).run(expected.weights, ids);
+  let [gradient, worst] = [0, ""];
+  for (const [key, values] of gradients) {
+    const error = relativeError(values, expected.gradients.get(key) ?? new Float64Array(values.length));
+    if (!(error > gradient) && !Number.isNaN(error)) continue;
+    [gradient, worst] = [error, key];
+  }
+  const runMs = Object.values(stageMs).reduce((sum, ms) => sum + ms, 0);
+  return { loss: Math.abs(loss - expected.loss) / Math.abs(expected.loss), gradient, worst, runMs };
+}
