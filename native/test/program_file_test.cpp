@@ -76,6 +76,7 @@ std::vector<std::byte> encode(const Program& program, const std::string& leftOut
   ints("problem.shape", shape), ints("problem.cuSeqlens", problem.cuSeqlens);
   ints("rank.opBegin", rank.opBegin), ints("rank.regionBegin", rank.regionBegin), doubles("rank.arenaBytes", rank.arenaBytes);
   ints("tensor.code", tensor.code), ints("tensor.heads", tensor.heads), ints("tensor.width", tensor.width);
+  ints("tensor.rows", tensor.rows);
   bytes("tensor.dtype", tensor.dtype), bytes("tensor.role", tensor.role), bytes("tensor.accumulates", tensor.accumulates);
   ints("region.tensor", region.tensor), ints("region.part", region.part), ints("region.tokenBegin", region.tokenBegin);
   ints("region.tokenEnd", region.tokenEnd), ints("region.headBegin", region.headBegin), ints("region.headEnd", region.headEnd);
