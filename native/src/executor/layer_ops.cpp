@@ -36,7 +36,8 @@ class LayerOp {
         return turn(-1);
       case OpKind::swiglu:
         clear(2);
-        return eachRow(0, [&](std::int32_t i, std::int32_t h) { kernels_.swiglu(at(0, i, h), at(1, i, h), at(2, i, h), width(0)); });
+        return eachRow(0,
+                       [&](std::int32_t i, std::int32_t h) { kernels_.swiglu(at(0, i, h), at(1, i, h), at(2, i, h), width(0)); });
       case OpKind::swigluGradient:
         clear(3), clear(4);
         return eachRow(0, [&](std::int32_t i, std::int32_t h) {
@@ -120,7 +121,8 @@ class LayerOp {
     const auto half = static_cast<std::size_t>(width(0) / 2);
     const Box& box = blocks_[0].box;
     std::vector<double> frequencies(half);
-    for (std::size_t i = 0; i < half; ++i) frequencies[i] = std::pow(rotaryBase, -static_cast<double>(i) / static_cast<double>(half));
+    for (std::size_t i = 0; i < half; ++i)
+      frequencies[i] = std::pow(rotaryBase, -static_cast<double>(i) / static_cast<double>(half));
     std::vector<float> cosines(half), sines(half);
     const auto& cuSeqlens = problem_.cuSeqlens;
     for (std::int32_t i = 0; i < box.tokens(); ++i) {
@@ -154,8 +156,8 @@ class LayerOp {
     eachRow(0, [&](std::int32_t i, std::int32_t h) {
       const float label = at(1, i, 0)[0], weight = at(1, i, 0)[1];
       if (weight != 0 && !(label >= 0 && label < static_cast<float>(width(0))))
-        throw std::runtime_error("token " + std::to_string(blocks_[1].box.tokenBegin + i) + " has label " + std::to_string(label) +
-                                 " (must be below " + std::to_string(width(0)) + ")");
+        throw std::runtime_error("token " + std::to_string(blocks_[1].box.tokenBegin + i) + " has label " +
+                                 std::to_string(label) + " (must be below " + std::to_string(width(0)) + ")");
       *at(2, i, h) += kernels_.crossEntropy(at(0, i, h), at(3, i, h), room.data(), width(0),
                                             weight != 0 ? static_cast<std::int64_t>(label) : 0, weight);
     });

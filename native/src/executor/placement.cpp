@@ -144,7 +144,8 @@ void Placement::unbind() const {
 void joinGroup(const std::string& file) {
   std::ofstream group(file);
   group << 0 << std::flush;
-  if (!group) throw RunError("invalid-run", "cannot join the control group of " + file + " (a file that threads may be written to)");
+  if (!group)
+    throw RunError("invalid-run", "cannot join the control group of " + file + " (a file that threads may be written to)");
 }
 
 void nameThread([[maybe_unused]] const std::string& name) {

@@ -104,8 +104,8 @@ Program ProgramFile::program() const {
   Program program;
   program.problem = {shape[0], shape[1], shape[2], shape[3] != 0, shape[4] != 0, shape[5] != 0, ints("problem.cuSeqlens")};
   program.rank = {ints("rank.opBegin"), ints("rank.regionBegin"), doubles("rank.arenaBytes")};
-  program.tensor = {ints("tensor.code"),   ints("tensor.heads"), ints("tensor.width"),
-                    bytes("tensor.dtype"), bytes("tensor.role"), bytes("tensor.accumulates"), ints("tensor.rows")};
+  program.tensor = {ints("tensor.code"),  ints("tensor.heads"),        ints("tensor.width"), bytes("tensor.dtype"),
+                    bytes("tensor.role"), bytes("tensor.accumulates"), ints("tensor.rows")};
   program.region = {ints("region.tensor"),    ints("region.part"),      ints("region.tokenBegin"),
                     ints("region.tokenEnd"),  ints("region.headBegin"), ints("region.headEnd"),
                     doubles("region.offset"), ints("region.flags"),     ints("region.initOp")};
