@@ -14,7 +14,7 @@ import { zigzagPerDocument } from "./zigzag-per-document.ts";
 
 /**
  * Non-parallel attention and every published system that HSAP is compared with, but for `megatron` (tensor and sequence parallelism,
- * arXiv 2205.05198): its published form needs the linear layers around attention, and comes with them.
+ * arXiv 2205.05198), which is a strategy for whole layers.
  */
 export const baselines: readonly Strategy[] = [
   reference,

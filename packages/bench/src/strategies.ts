@@ -16,7 +16,7 @@ export function strategyNamed(name: string): Strategy {
   if (strategy) return strategy;
   if (name === "megatron") {
     throw new InputError(
-      "unsupported strategy: megatron (its published form needs linear layers, and comes with them)",
+      "unsupported strategy: megatron (it splits whole layers, not attention alone: see hsap model and hsap train)",
     );
   }
   throw new InputError(`unknown strategy: ${name} (known: ${strategies.map((known) => known.name).join(", ")})`);

@@ -92,7 +92,7 @@ const cases: readonly (readonly [title: string, line: string, ...named: RegExp[]
   ["a schedule that is not there", "verify --schedule DIR/none.hsap", /none\.hsap/],
   ["an unknown experiment", "experiment evaluatoin", /unknown experiment: evaluatoin/, /evaluation/],
   ["an unknown profile", "experiment --profile tiny", /unknown profile: tiny/, /smoke, short, full/],
-  ["a strategy that needs linear layers", "compile --strategy megatron --docs 40", /megatron \(.*linear layers/],
+  ["a strategy for whole layers", "compile --strategy megatron --docs 40", /megatron \(it splits whole layers/],
   ["an unknown strategy to verify", "verify --strategy ulyses", /unknown strategy: ulyses/],
   ["results without trials", "figures --results DIR", /no trials: /],
   ["an unknown command", "compille", /unknown command 'compille'/],
