@@ -1,6 +1,7 @@
 export * from "./accuracy.ts";
 export * from "./calibration/calibration-report.ts";
 export * from "./calibration/machine-profile.ts";
+export * from "./calibration/measured-cluster.ts";
 export type { MeasuredTerms } from "./calibration/measured-terms.ts";
 export * from "./calibration/profile-file.ts";
 export * from "./calibration/reality-check.ts";
@@ -36,8 +37,8 @@ export * from "./processor-time.ts";
 export * from "./results/environment.ts";
 export * from "./results/folder-lock.ts";
 export * from "./results/trial-log.ts";
-export * from "./simulate-times.ts";
 export * from "./run-schedule.ts";
+export * from "./simulate-times.ts";
 export * from "./statistics.ts";
 export * from "./strategies.ts";
 export * from "./trial.ts";

@@ -197,7 +197,7 @@ export function program(context: CommandContext): Command {
     .option("--hardware <file>", "with --check: a profile written before, instead of measuring one")
     .option("--pack <list>", "with --check: some of hybrid,instruct,magilaw,code,meetings,single (default: all)")
     .option("--pass <pass>", "with --check: forward or backward (default: both)")
-    .option("--ranks <n>", "with --check: how many ranks (default: 8)")
+    .option("--ranks <n>", "with --check or a launcher: how many ranks (default: 8)")
     .option("--ranks-per-node <n>", "with a launcher: ranks in one node (default: 4)")
     .option("--json", "print JSON")
     .action(async (options: CalibrateOptions) => (await import("./commands/calibrate.ts")).calibrate(options, context));

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { joinMpi, type MpiWorld, type RunRankOptions, runRank } from "@hsap/engine";
-import { encodeSchedule, type LoweredSchedule, lower, type Schedule } from "@hsap/schedule";
+import { decodeSchedule, encodeSchedule, type LoweredSchedule, lower, type Schedule } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import type { Compiled } from "../compiled.ts";
 import type { RunSchedule, RunScheduleOptions } from "../run-schedule.ts";
@@ -86,6 +86,7 @@ async function work<T>(
 /** What rank 0 asks of the others, in the order in which they do it. */
 type Task =
   | { readonly kind: "compile"; readonly id: number; readonly request: string }
+  | { readonly kind: "take"; readonly id: number }
   | { readonly kind: "saved"; readonly id: number }
   | { readonly kind: "run"; readonly id: number; readonly saved: number | null; readonly options: PlainOptions }
   | { readonly kind: "end" };
@@ -135,8 +136,14 @@ class Leader {
   async #scheduleId({ schedule, request }: Compiled): Promise<number> {
     const known = this.#schedules.get(schedule);
     if (known !== undefined && known > this.#schedulesKnown - keptSchedules) return known;
-    if (request === undefined) throw new InputError("a schedule from a file cannot run on the ranks of a job");
     const id = ++this.#schedulesKnown;
+    if (request === undefined) {
+      // Nobody else could compile it: it was read from a file, or made by hand.
+      await tell(this.#world, { kind: "take", id });
+      await this.#world.broadcast(encodeSchedule(schedule));
+      this.#schedules.set(schedule, id);
+      return id;
+    }
     await tell(this.#world, { kind: "compile", id, request: textOfRequest(request) });
     const sums = await this.#world.gather(checksumOf(schedule));
     const others = sums.flatMap((sum, rank) => (Buffer.compare(sum, sums[0]) === 0 ? [] : [rank]));
@@ -161,6 +168,10 @@ class Leader {
 async function follow(world: MpiWorld, own: OwnOptions): Promise<void> {
   const schedules = new Map<number, { readonly schedule: Schedule; readonly lowered: LoweredSchedule }>();
   let saved: RunRankOptions["saved"];
+  const keep = (id: number, schedule: Schedule): void => {
+    schedules.set(id, { schedule, lowered: lower(schedule) });
+    schedules.delete(id - keptSchedules);
+  };
   const floats = async (): Promise<Float32Array> => {
     const { buffer, byteOffset, byteLength } = await world.broadcast(new Uint8Array(0));
     return new Float32Array(buffer, byteOffset, byteLength / 4);
@@ -171,11 +182,13 @@ async function follow(world: MpiWorld, own: OwnOptions): Promise<void> {
       case "compile": {
         const { strategy, problem, degrees, options } = requestOfText(task.request);
         const schedule = strategyNamed(strategy).compile(problem, degrees, options);
-        schedules.set(task.id, { schedule, lowered: lower(schedule) });
-        schedules.delete(task.id - keptSchedules);
+        keep(task.id, schedule);
         await world.gather(checksumOf(schedule));
         break;
       }
+      case "take":
+        keep(task.id, decodeSchedule(await world.broadcast(new Uint8Array(0))));
+        break;
       case "saved":
         saved = { o: await floats(), lse: await floats() };
         break;

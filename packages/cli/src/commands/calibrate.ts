@@ -4,6 +4,7 @@ import type { Dtype } from "@hsap/schedule";
 import { type OpTermKind, readHardware, type ThreadMachine } from "@hsap/simulator";
 import { InputError } from "@hsap/workload";
 import { interruptible } from "../interruption.ts";
+import { launcherOf } from "../launch-options.ts";
 import { oneOf, wholeNumber } from "../option-values.ts";
 import type { CalibrateOptions, CommandContext } from "../program.ts";
 import { type Progress, startProgress } from "../progress.ts";
@@ -11,6 +12,8 @@ import { formatTable } from "../table.ts";
 
 /** `hsap calibrate`: measures this machine, and writes what predicts runs on it; with `--check`, compares them with real runs. */
 export async function calibrate(options: CalibrateOptions, context: CommandContext): Promise<void> {
+  if (launcherOf(options) !== "local")
+    return (await import("./calibrate-cluster.ts")).calibrateCluster(options, context);
   refuseStray(options);
   const progress = await startProgress(context.output);
   try {

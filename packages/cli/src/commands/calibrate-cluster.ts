@@ -1,0 +1,89 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import {
+  asRank,
+  type ClusterProfile,
+  clusterFileOf,
+  type LedJob,
+  measureCluster,
+  misplacement,
+  rankPlaceOf,
+} from "@hsap/bench";
+import { InputError } from "@hsap/workload";
+import { interruptible } from "../interruption.ts";
+import { launcherOf, launchRanks, ranksOfNodes } from "../launch-options.ts";
+import { wholeNumber } from "../option-values.ts";
+import type { CalibrateOptions, CommandContext } from "../program.ts";
+import { startProgress } from "../progress.ts";
+import { formatTable, shortNumber } from "../table.ts";
+
+/** `hsap calibrate --launcher`: ranks that are processes measure the links between them, and a cluster file is written. */
+export async function calibrateCluster(options: CalibrateOptions, context: CommandContext): Promise<void> {
+  if (options.check || options.hardware !== undefined || options.dtype !== undefined) {
+    throw new InputError("conflicting options: --launcher and --check, --hardware or --dtype (it measures links)");
+  }
+  const ranksPerNode = wholeNumber("ranks-per-node", options.ranksPerNode ?? "4");
+  const repeats = wholeNumber("repeats", options.repeats ?? "5");
+  const file = resolve(options.out ?? "cluster.yaml");
+  if (launcherOf(options) !== "started") {
+    const ranks = ranksOfNodes(options, ranksPerNode) ?? wholeNumber("ranks", options.ranks ?? "8");
+    const own = ["--ranks", `${ranks}`, "--ranks-per-node", `${ranksPerNode}`];
+    return launchRanks(options, ranks, own, context);
+  }
+  const { output } = context;
+  const progress = await startProgress(output);
+  try {
+    const follows = rankPlaceOf(process.env)?.rank !== 0;
+    const kept = () => (follows ? "" : "interrupted: no profile is written; start it again");
+    const measure = async (led: LedJob, signal: AbortSignal): Promise<ClusterProfile> => {
+      const odd = misplacement(led.job, ranksPerNode);
+      if (odd !== undefined) progress.note(`note: ${odd}`);
+      return measureCluster(led, { ranksPerNode, repeats, signal, onProgress: progress.update });
+    };
+    const profile = await interruptible(kept, (signal) => asRank((led) => measure(led, signal), signal));
+    if (profile === undefined) return;
+    write(file, clusterFileOf(profile));
+    report(profile, file, options, context);
+  } finally {
+    progress.stop();
+  }
+}
+
+function report(profile: ClusterProfile, file: string, { json }: CalibrateOptions, { output }: CommandContext): void {
+  if (json) {
+    output.out(`${JSON.stringify({ origin: "measured", file, ...profile }, null, 2)}\n`);
+    return;
+  }
+  const { device, library, nodes, ranksPerNode, teraflops } = profile;
+  output.out(`# origin: measured; ${nodes} x ${ranksPerNode} ranks over ${library}, ${device}\n`);
+  const rows = (["node", "network"] as const).flatMap((name) =>
+    (profile[name]?.messages ?? []).map((message) => ({ name, ...message })),
+  );
+  output.out(
+    formatTable(
+      [
+        { title: "link", align: "left", value: ({ name }) => name },
+        { title: "message", unit: "B", value: ({ bytes }) => shortNumber(bytes) },
+        { title: "time", unit: "us", value: ({ us }) => shortNumber(us) },
+        { title: "rate", unit: "GB/s", value: ({ bytes, us }) => shortNumber(bytes / us / 1e3) },
+      ],
+      rows,
+    ),
+  );
+  for (const name of ["node", "network"] as const) {
+    const link = profile[name];
+    if (link === undefined) continue;
+    output.out(`# ${name}: ${shortNumber(link.bandwidthGBps)} GB/s for each rank, ${shortNumber(link.latencyUs)} us\n`);
+  }
+  const { forward, backward } = teraflops;
+  output.out(`# a rank: ${shortNumber(1e3 * forward)} Gflop/s forward, ${shortNumber(1e3 * backward)} backward\n`);
+  output.out(`# wrote ${file}: hsap simulate --cluster ${file}, hsap experiment --cluster ${file} --launcher ...\n`);
+}
+
+function write(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw new InputError(`unwritable file: ${file} (${(error as Error).message})`);
+  }
+}
