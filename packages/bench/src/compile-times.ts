@@ -51,9 +51,13 @@ export interface CompileTimesOptions {
   readonly onProgress?: ((done: number, label: string) => void) | undefined;
 }
 
-/** How long a process compiles before its calls are timed, and how many then are for each pass. */
+/** How long a process compiles before its calls are timed, and how many then are for each pass, if they take no longer than `timedMs`. */
 export const warmUpMs = 500;
 export const timedCalls = 20;
+export const timedMs = 4000;
+
+/** However long they take, so many calls are timed. */
+const leastCalls = 3;
 
 /** Packs as large as clusters get: the mixes of the packs that come with the project, drawn for more ranks. */
 export const largePacks: readonly string[] = [128, 256, 512, 1024].flatMap((ranks) =>
@@ -124,9 +128,12 @@ export function timeCompilations(strategyName: string, pack: string): CompileSam
   const strategy = strategyNamed(strategyName);
   const passes = (["forward", "backward"] as const).map((pass) => new TimedPass(strategy, compileProblem(pack, pass)));
   for (const pass of passes) pass.time("first", () => pass.compile());
+  const isOver = (began: number, milliseconds: number) => performance.now() - began >= milliseconds;
+  for (const began = performance.now(); !isOver(began, warmUpMs); ) for (const pass of passes) pass.timeAll(() => {});
   const began = performance.now();
-  while (performance.now() - began < warmUpMs) for (const pass of passes) pass.timeAll(() => {});
-  for (let call = 0; call < timedCalls; call++) for (const pass of passes) pass.timeAll(pass.keep);
+  for (let call = 0; call < timedCalls && (call < leastCalls || !isOver(began, timedMs)); call++) {
+    for (const pass of passes) pass.timeAll(pass.keep);
+  }
   return passes.map((pass) => pass.samples());
 }
 

@@ -211,7 +211,7 @@ export class Line {
    * neighbours in the new order were far apart in the old one, and every stretch samples all of it.
    */
   #layMixed(rows: readonly number[], document: Int32Array, begin: Int32Array, end: Int32Array): void {
-    const digits = Math.ceil(Math.log2(Math.max(1, rows.length)));
+    const digits = 32 - Math.clz32(Math.max(1, rows.length) - 1);
     const places = 2 ** digits;
     for (let place = 0; place < places; place++) {
       let number = 0;

@@ -115,22 +115,16 @@ function signatureOf({ problem, degrees, options = {} }: CompileRequest): string
 
 const sorted = (record: StrategyOptions) => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 
-/** FNV-1a over 32-bit words, in two lanes of which one sees the words rotated. */
-function hashOf(words: Int32Array): string {
-  let low = 0x811c9dc5;
-  let high = 0x01000193;
-  for (let i = 0; i < words.length; i++) {
-    low = Math.imul(low ^ words[i], 0x01000193);
-    high = Math.imul(high ^ ((words[i] << 13) | (words[i] >>> 19)), 0x85ebca6b);
-  }
-  return `${low >>> 0},${high >>> 0}`;
+/** FNV-1a over 32-bit words. */
+function hashOf(words: Int32Array): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], 0x01000193);
+  return hash >>> 0;
 }
 
-function areEqual(a: Int32Array, b: Int32Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
+const bytesIn = ({ buffer, byteOffset, byteLength }: Int32Array) => new Uint8Array(buffer, byteOffset, byteLength);
+
+const areEqual = (a: Int32Array, b: Int32Array): boolean => Buffer.compare(bytesIn(a), bytesIn(b)) === 0;
 
 function bytesOf({ blocks, ops, opBegin, problem }: Schedule): number {
   const columns = [...Object.values(blocks), ...Object.values(ops), opBegin, problem.batch.cuSeqlens];

@@ -9,6 +9,7 @@ import {
   largePacks,
   measureCompileTimes,
   timedCalls,
+  timedMs,
   warmUpMs,
 } from "@hsap/bench";
 import { drawCompileTimes, pngOf } from "@hsap/figures";
@@ -70,7 +71,7 @@ function formatTimes({ strategy, processes, rows }: CompileTimesReport, version:
     `${strategy}, on the clock; ${processes} processes for each pack`,
     "first: the first call in a process; cold: degrees chosen, all programs, nothing reused; plan: what ranks share;",
     "rank: degrees, plan and one rank's program; cached: an equal problem asked again",
-    `all but first: ${timedCalls} calls a process after ${warmUpMs} ms of others`,
+    `all but first: ${timedCalls} calls a process (fewer where they take over ${timedMs} ms) after ${warmUpMs} ms of others`,
     "origin: measured",
   );
   const present = compileTimings.filter((timing) => rows.some(({ compileMs }) => compileMs[timing] !== undefined));

@@ -31,7 +31,7 @@ export function growthPanel(
       ruleY(powers(fromMs, toMs, 10), { stroke: ink.faint, strokeWidth: 0.6 }),
       ...limits.map((aim) => aimMark(aim, fromX, toX)),
       ...series.flatMap(seriesMarks),
-      bottomAxis(axis, { ticks, tickFormat: (count: number) => fullCount(count) }),
+      bottomAxis(axis, { ticks, tickFormat: axis === "ranks" ? fullCount : shortCount }),
       leftAxis("", 24, {
         ticks: powers(fromMs, toMs, 10),
         tickFormat: (ms: number) => String(Number(ms.toPrecision(1))),
@@ -39,6 +39,9 @@ export function growthPanel(
     ],
   });
 }
+
+/** `10k` for 10000. */
+const shortCount = (count: number): string => (count >= 1000 ? `${count / 1000}k` : String(count));
 
 const aimMark = ({ fromRanks, toRanks, ms }: Aim, from: number, to: number): Markish =>
   line(
