@@ -93,13 +93,16 @@ const rowCounts = [4, 64, 700, 3000];
 /** `empty`: a reduction of nothing only sets its target to 0. */
 const elementKinds = ["merge", "reduce", "copy", "empty"] as const;
 
+const pairOfHeads = { heads: 2, kvHeads: 2 } as const;
+
 /** What goes over elements once. */
 export function elementSamples({ cores, dtype }: SampleOptions): OpSample[] {
   return elementKinds.flatMap((kind) =>
     [64, 128].flatMap((headDim) =>
       rowCounts.map((tokens) => ({
         label: `${kind} ${tokens} x 2 x ${headDim}`,
-        schedule: elementOps(kind, tokens, { heads: 2, kvHeads: 2, headDim, dtype }, cores),
+        // What is merged, summed or emptied accumulates, in fp32 whatever travels.
+        schedule: elementOps(kind, tokens, { ...pairOfHeads, headDim, dtype: kind === "copy" ? dtype : "fp32" }, cores),
       })),
     ),
   );
@@ -174,7 +177,7 @@ function unfused(rectangle: Rectangle, shape: AttentionShape, pass: Pass, cores:
   const each = queries + parts * keys;
   const problem = problemOn(cores, new Array<number>(cores).fill(each * count), shape, pass);
   const scores: TensorSpec = {
-    ...{ name: "s", heads: shape.heads, width: keys, dtype: shape.dtype },
+    ...{ name: "s", heads: shape.heads, width: keys, dtype: "fp32" },
     ...{ role: "internal", accumulates: false },
   };
   const builder = new ScheduleBuilder(problem, "sample", {}, evenLayout(cores, each * count), [scores]);
