@@ -21,7 +21,7 @@ describe("hsap bench simulate", () => {
     ["--pack nothing-8", /unknown pack: nothing-8/],
     ["--strategy rnig", /unknown strategy: rnig/],
     ["--repeats 0", /invalid repeats: 0/],
-    ["--pass sideways", /invalid pass: sideways/],
+    ["--pass sideways", /unknown pass: sideways/],
   ])("refuses %s in one line", async (options, message) => {
     const { exitCode, out, err } = await hsap(`bench simulate ${options}`);
     expect([exitCode, out]).toEqual([2, ""]);
