@@ -45,6 +45,11 @@ export const megatron: LayerStrategy = {
   degreeNames: ["tensor"],
   defaultDegrees: (problem) => ({ tensor: ranksOf(attentionProblemOf(problem, "forward")) }),
 
+  candidateDegrees: (problem) => {
+    const tensor = ranksOf(attentionProblemOf(problem, "forward"));
+    return splitRefusal(problem, tensor) === undefined ? [{ tensor }] : [];
+  },
+
   compile(problem, degrees) {
     const attention = attentionProblemOf(problem, "forward");
     const checked = checkedDegrees(megatron, attention, degrees);
@@ -59,14 +64,17 @@ export const megatron: LayerStrategy = {
   },
 };
 
-function checkSplit({ model }: ModelProblem, degree: number): void {
-  for (const [what, count] of [
-    ["kv heads", model.kvHeads],
-    ["feed-forward column groups", ffnGroups(model)],
-  ] as const) {
-    if (count % degree !== 0)
-      throw new InputError(`invalid degree: tensor=${degree} (megatron splits ${count} ${what}: must divide them)`);
-  }
+function checkSplit(problem: ModelProblem, degree: number): void {
+  const refusal = splitRefusal(problem, degree);
+  if (refusal !== undefined)
+    throw new InputError(`invalid degree: tensor=${degree} (megatron splits ${refusal}: must divide them)`);
+}
+
+/** What `degree` ranks cannot split evenly, if anything. */
+function splitRefusal({ model }: ModelProblem, degree: number): string | undefined {
+  if (model.kvHeads % degree !== 0) return `${model.kvHeads} kv heads`;
+  const groups = ffnGroups(model);
+  return groups % degree === 0 ? undefined : `${groups} feed-forward column groups`;
 }
 
 function stageOf(

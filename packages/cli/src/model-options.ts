@@ -9,6 +9,7 @@ export interface ModelOptions {
   readonly cluster?: string;
   readonly ranks?: string;
   readonly mix?: string;
+  readonly document?: string;
   readonly tokens?: string;
   readonly seed?: string;
   readonly dtype?: string;
@@ -23,10 +24,14 @@ export function addModelOptions(command: Command): Command {
     .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: 7b)")
     .option("--strategy <list>", "which strategies (default: megatron,colai-sp,ulysses,hsap)")
     .option("--weights <placement>", "replicated or sharded (ZeRO-3) (default: sharded; megatron splits its own)")
-    .option("--degrees <list>", "how many ranks each mechanism spans, for a single strategy")
+    .option(
+      "--degrees <list>",
+      "how many ranks each mechanism spans, for one strategy; or fastest, which tries all (default: its choice)",
+    )
     .option("--cluster <name>", "links and devices: a preset or a .yaml file (default: h100-400g)")
     .option("--ranks <n>", "how many ranks share a sequence (default: 8)")
     .option("--mix <name>", "a named mix of document lengths (default: hybrid)")
+    .option("--document <list>", "instead of a mix, documents all of this length; one or several lengths")
     .option("--tokens <list>", "tokens of a step, one or several (default: 65536)")
     .option("--seed <n>", "seed of the draw (default: 1)")
     .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")

@@ -12,6 +12,8 @@ export interface LayerStrategy {
   readonly citation: string;
   readonly degreeNames: readonly string[];
   defaultDegrees(problem: ModelProblem): Degrees;
+  /** Other degrees worth trying; none if the strategy cannot run the problem at all. */
+  candidateDegrees(problem: ModelProblem): readonly Degrees[];
   /** Throws an InputError, in the system's own terms, for a problem or degrees that it does not support. */
   compile(problem: ModelProblem, degrees: Degrees, options?: StrategyOptions): StepSchedules;
 }

@@ -30,6 +30,7 @@ export function sequenceParallel(attention: Strategy, placement: WeightPlacement
     citation: attention.citation,
     degreeNames: attention.degreeNames,
     defaultDegrees: (problem) => attention.defaultDegrees(attentionProblemOf(problem, "forward")),
+    candidateDegrees: (problem) => attention.candidateDegrees(attentionProblemOf(problem, "forward")),
 
     compile(problem, degrees, options = {}) {
       const forward = attentionOf(attention, problem, degrees, options, "forward");

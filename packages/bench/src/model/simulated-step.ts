@@ -34,7 +34,8 @@ export interface SimulatedStep {
 }
 
 export interface SimulatedStepOptions extends Pick<SimulationOptions, "hardware" | "kernel" | "library"> {
-  readonly degrees?: Degrees | undefined;
+  /** The strategy's own choice where left out; `fastest` tries all of its candidates and takes the one predicted fastest. */
+  readonly degrees?: Degrees | "fastest" | undefined;
   readonly strategyOptions?: StrategyOptions;
   readonly recompute?: "none" | "full";
 }
@@ -48,14 +49,27 @@ export interface SimulatedStepOptions extends Pick<SimulationOptions, "hardware"
 export function simulatedStep(
   problem: ModelProblem,
   strategy: LayerStrategy,
-  { degrees: given, strategyOptions, recompute = "none", ...options }: SimulatedStepOptions = {},
+  options: SimulatedStepOptions = {},
+): SimulatedStep {
+  const { degrees } = options;
+  if (degrees !== "fastest") return stepWith(problem, strategy, degrees ?? strategy.defaultDegrees(problem), options);
+  const steps = strategy.candidateDegrees(problem).map((each) => stepWith(problem, strategy, each, options));
+  if (steps.length === 0)
+    throw new InputError(`invalid degrees: fastest (${strategy.name} has none for this model and number of ranks)`);
+  return steps.reduce((best, step) => (step.stepMs < best.stepMs ? step : best));
+}
+
+function stepWith(
+  problem: ModelProblem,
+  strategy: LayerStrategy,
+  degrees: Degrees,
+  { strategyOptions, recompute = "none", hardware: given, kernel, library }: SimulatedStepOptions,
 ): SimulatedStep {
   const { cluster, model } = problem;
-  const hardware = options.hardware ?? hardwareOf(cluster);
-  const degrees = given ?? strategy.defaultDegrees(problem);
+  const hardware = given ?? hardwareOf(cluster);
   const schedules = strategy.compile(problem, degrees, strategyOptions);
   // Threads of one machine are predicted by a model of attention alone.
-  const devices = { ...options, hardware: { ...hardware, threads: undefined } };
+  const devices = { kernel, library, hardware: { ...hardware, threads: undefined } };
   const stageMs = Object.fromEntries(
     stageNames.map((stage) => [stage, simulate(schedules[stage], devices).trace.durationUs / 1000]),
   ) as Record<StageName, number>;

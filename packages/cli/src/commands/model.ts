@@ -3,7 +3,7 @@ import { clusterOf, namedCluster } from "@hsap/cluster";
 import { type ModelProblem, modelNamed, parametersOf, weightPlacements } from "@hsap/model";
 import { hardwareOf, isOwnHardware } from "@hsap/simulator";
 import { layerStrategyNamed, recomputations } from "@hsap/training";
-import { InputError, mixPack } from "@hsap/workload";
+import { fillPack, InputError, lengthsOf, mixPack } from "@hsap/workload";
 import { tableHeader } from "../header.ts";
 import type { ModelOptions } from "../model-options.ts";
 import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
@@ -11,7 +11,7 @@ import type { CommandContext } from "../program.ts";
 import { type Column, formatTable, shortNumber } from "../table.ts";
 
 /** A row of the table: what is predicted, or why the strategy cannot do it. */
-type Row = { readonly tokens: number; readonly strategy: string } & (
+type Row = { readonly tokens: number; readonly documents: number; readonly strategy: string } & (
   | { readonly step: SimulatedStep }
   | { readonly refusal: string }
 );
@@ -19,19 +19,26 @@ type Row = { readonly tokens: number; readonly strategy: string } & (
 /** `hsap model`: a training step of a model, predicted for several strategies: time, tokens a second, MFU and memory by kind. */
 export async function model(options: ModelOptions, { output, version }: CommandContext): Promise<void> {
   const names = (options.strategy ?? "megatron,colai-sp,ulysses,hsap").split(",").map((name) => name.trim());
-  if (options.degrees !== undefined && names.length !== 1)
+  if (options.degrees !== undefined && options.degrees !== "fastest" && names.length !== 1)
     throw new InputError("invalid degrees: more than one strategy (give one --strategy)");
-  const counts = (options.tokens ?? "65536").split(",").map((text) => wholeNumber("tokens", text.trim()));
-  const rows = counts.flatMap((tokens) => names.map((name) => rowOf(name, problemOf(options, tokens), options)));
+  const numbers = (name: string, list: string) => list.split(",").map((text) => wholeNumber(name, text.trim()));
+  const counts = numbers("tokens", options.tokens ?? "65536");
+  const lengths = options.document === undefined ? [undefined] : numbers("document", options.document);
+  const problems = counts.flatMap((tokens) => lengths.map((length) => problemOf(options, tokens, length)));
+  const rows = problems.flatMap((problem) => names.map((name) => rowOf(name, problem, options)));
   if (options.json) output.out(`${JSON.stringify(rows, null, 2)}\n`);
-  else output.out(tableOf(rows, problemOf(options, counts[0]), version));
+  else output.out(tableOf(rows, problems[0], version));
 }
 
-function problemOf(options: ModelOptions, tokens: number): ModelProblem {
+/** `length` is that of every document, if they are not of a mix. */
+function problemOf(options: ModelOptions, tokens: number, length: number | undefined): ModelProblem {
   const from = namedCluster(options.cluster ?? "h100-400g");
   return {
     model: modelNamed(options.model ?? "7b"),
-    batch: mixPack(options.mix ?? "hybrid", { tokens, seed: wholeNumber("seed", options.seed ?? "1", 0) }),
+    batch:
+      length === undefined
+        ? mixPack(options.mix ?? "hybrid", { tokens, seed: wholeNumber("seed", options.seed ?? "1", 0) })
+        : fillPack(() => length, { tokens }),
     cluster: clusterOf({ ranks: wholeNumber("ranks", options.ranks ?? "8"), ranksPerNode: undefined, from }),
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
@@ -40,16 +47,18 @@ function problemOf(options: ModelOptions, tokens: number): ModelProblem {
 
 function rowOf(name: string, problem: ModelProblem, options: ModelOptions): Row {
   const tokens = problem.batch.cuSeqlens[problem.batch.cuSeqlens.length - 1];
+  const of = { tokens, documents: lengthsOf(problem.batch).length, strategy: name };
   const placement = options.weights === undefined ? undefined : oneOf("weights", options.weights, weightPlacements);
   const strategy = layerStrategyNamed(name, name === "megatron" ? undefined : placement);
   const recompute = oneOf("recompute", options.recompute ?? "none", recomputations);
-  const degrees = options.degrees === undefined ? undefined : parseDegrees(options.degrees);
+  const fastest = options.degrees === "fastest";
+  const degrees = options.degrees === undefined || fastest ? undefined : parseDegrees(options.degrees);
   try {
-    return { tokens, strategy: name, step: simulatedStep(problem, strategy, { recompute, degrees }) };
+    return { ...of, step: simulatedStep(problem, strategy, { recompute, degrees: fastest ? "fastest" : degrees }) };
   } catch (error) {
     // One strategy that cannot split this model is a result; a wrong option of the only one is a mistake.
     if (error instanceof InputError && error.message.startsWith("invalid degree")) {
-      if (degrees === undefined) return { tokens, strategy: name, refusal: error.message };
+      if (degrees === undefined) return { ...of, refusal: error.message };
     }
     throw error;
   }
@@ -60,6 +69,7 @@ function tableOf(rows: readonly Row[], { model: shape, cluster, dtype }: ModelPr
   const gibibytes = (bytes: number) => shortNumber(bytes / 2 ** 30);
   const columns: Column<Row>[] = [
     { title: "tokens", value: ({ tokens }) => String(tokens) },
+    { title: "documents", value: ({ documents }) => String(documents) },
     { title: "strategy", align: "left", value: ({ strategy }) => strategy },
     { title: "degrees", align: "left", value: shown(({ degrees }) => formatDegrees(degrees)) },
     { title: "step", unit: "ms", value: shown(({ stepMs }) => shortNumber(stepMs)) },
