@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { clusterOf } from "@hsap/cluster";
+import type { Problem } from "@hsap/schedule";
 import { packedBatch } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -126,10 +127,13 @@ describe("a batch script", () => {
 
 describe("what a schedule is compiled from", () => {
   test("comes through text with its typed arrays", () => {
-    const problem = {
-      ...{ batch: packedBatch([5, 3]), cluster: clusterOf({ ranks: 4, ranksPerNode: 2 }) },
-      ...{ shape: { heads: 4, kvHeads: 2, headDim: 64, dtype: "bf16" }, mask: "causal", pass: "backward" },
-    } as const;
+    const problem: Problem = {
+      batch: packedBatch([5, 3]),
+      shape: { heads: 4, kvHeads: 2, headDim: 64, dtype: "bf16" },
+      cluster: clusterOf({ ranks: 4, ranksPerNode: 2 }),
+      mask: "causal",
+      pass: "backward",
+    };
     const request = { strategy: "hsap", problem, degrees: { ulysses: 2, sap: 2 }, options: { shard: "balanced" } };
     expect(requestOfText(textOfRequest(request))).toEqual(request);
   });
