@@ -1,4 +1,5 @@
 export * from "./cluster.ts";
 export * from "./cluster-file.ts";
 export * from "./device-profile.ts";
+export * from "./device-timing.ts";
 export * from "./presets.ts";
