@@ -32,7 +32,8 @@ function warmUpUntilAsked(): void {
 }
 
 /** The memory of the columns, each buffer once. */
-function buffersOf({ blocks, ops, opBegin, owned }: Programs): ArrayBuffer[] {
-  const columns = [...Object.values(blocks), ...Object.values(ops), opBegin, ...Object.values(owned)];
+function buffersOf({ blocks, ops, opBegin, parts }: Programs): ArrayBuffer[] {
+  const columns = [...Object.values(blocks), ...Object.values(ops), opBegin];
+  for (const { owned } of parts) columns.push(...Object.values(owned));
   return [...new Set(columns.map(({ buffer }) => buffer as ArrayBuffer))];
 }

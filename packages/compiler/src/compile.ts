@@ -1,12 +1,10 @@
 import { checkProblem, type Degrees, type Problem, ranksOf, type Schedule, type StrategyOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
+import { choosePlan } from "./degrees.ts";
 import { hierarchyOf } from "./hierarchy.ts";
-import { lowerToPrograms, type Plan, type Programs, scheduleOf } from "./lower.ts";
-import { place } from "./place.ts";
-import { route } from "./route.ts";
+import { lowerToPrograms, type Programs, scheduleOf } from "./lower.ts";
+import { type Plan, Planner } from "./plan.ts";
 import { type ShardingKind, shard, shardings } from "./shard.ts";
-import { stage } from "./stage.ts";
-import { tile } from "./tile.ts";
 
 /**
  * Compiles the programs of all ranks.
@@ -37,21 +35,26 @@ export function compilePrograms(problem: Problem, degrees: Degrees, options: Str
 
 /** Passes 1 to 6: what all ranks have to agree on. Equal problems give equal plans, on every rank and machine. */
 export function planOf(problem: Problem, degrees: Degrees, options: StrategyOptions = {}): Plan {
-  const kind = shardingKind(options);
+  const { kind, splitAbove } = checkedOptions(options);
   const hierarchy = hierarchyOf(checkProblem(problem), degrees);
-  const sharding = shard(problem, hierarchy, kind);
-  const placement = place(sharding, tile(problem, sharding));
-  const routing = route(sharding, placement, hierarchy);
-  const messages = stage(routing, hierarchy.units, problem.pass);
-  return { hierarchy, sharding, messages };
+  if (kind === "contiguous") return [new Planner(problem).partOf(hierarchy, shard(problem, hierarchy, kind))];
+  if (splitAbove === undefined) return choosePlan(problem, degrees).plan;
+  return new Planner(problem).plan(hierarchy, splitAbove);
 }
 
-function shardingKind(options: StrategyOptions): ShardingKind {
+function checkedOptions(options: StrategyOptions): { readonly kind: ShardingKind; readonly splitAbove?: number } {
   for (const name of Object.keys(options)) {
-    if (name !== "shard") throw new InputError(`unknown option: ${name} (hsap takes shard)`);
+    if (name !== "shard" && name !== "split") {
+      throw new InputError(`unknown option: ${name} (hsap takes shard and split)`);
+    }
   }
-  const kind = options.shard ?? "balanced";
-  const known = shardings.find((sharding) => sharding === kind);
-  if (known === undefined) throw new InputError(`invalid shard: ${kind} (must be ${shardings.join(" or ")})`);
-  return known;
+  const { shard: given = "balanced", split = "auto" } = options;
+  const kind = shardings.find((sharding) => sharding === given);
+  if (kind === undefined) throw new InputError(`invalid shard: ${given} (must be ${shardings.join(" or ")})`);
+  if (split === "auto") return { kind };
+  const splitAbove = split === "nodes" ? Number.POSITIVE_INFINITY : split === "all" ? 0 : Number(split);
+  if (!(splitAbove >= 0)) {
+    throw new InputError(`invalid split: ${split} (must be auto, nodes, all, or a number of ranks of at least 0)`);
+  }
+  return { kind, splitAbove };
 }

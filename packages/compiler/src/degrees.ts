@@ -1,100 +1,154 @@
-import type { Level } from "@hsap/cluster";
-import { areaOf, bytesPerElement, type Degrees, type Problem, ranksOf } from "@hsap/schedule";
-import { tokensOf } from "@hsap/workload";
-import { type Hierarchy, hierarchyOf, ulyssesDegrees } from "./hierarchy.ts";
-import type { Piece } from "./piece.ts";
-import { maskOf, rowArea } from "./row-area.ts";
-import { piecesByOwner, shardAmongNodes, shardAmongUnits } from "./shard.ts";
+import { nodesOf, ranksPerNode } from "@hsap/cluster";
+import { type Degrees, type Problem, ranksOf } from "@hsap/schedule";
+import { type Prediction, predictPlan } from "./cost/predict.ts";
+import { allToAllTimes, laneTokenBytes } from "./cost/transfer-time.ts";
+import { hierarchyOf, ulyssesDegrees } from "./hierarchy.ts";
+import { type Plan, Planner } from "./plan.ts";
 
 /** Every pair of degrees that is possible for the problem: heads split inside units, the sequence between them. */
 export function candidateDegrees(problem: Problem): Degrees[] {
-  return ulyssesDegrees(problem).map((ulysses) => ({ ulysses, sap: ranksOf(problem) / ulysses }));
+  return ulyssesDegrees(problem).map((ulysses) => degreesOf(problem, ulysses));
+}
+
+/** The degrees with the least predicted time when balanced; see `choosePlan`. */
+export const chooseDegrees = (problem: Problem): Degrees => choosePlan(problem).best.degrees;
+
+/** One way to divide heads and sequence, and what it is predicted to take. */
+export interface Considered {
+  readonly degrees: Degrees;
+  /** Heads are split of documents heavier than so many ranks' shares, and of those that several nodes hold; see `splitNodes`. */
+  readonly splitAbove: number;
+  readonly prediction: Prediction;
+}
+
+export interface Choice {
+  readonly best: Considered;
+  readonly plan: Plan;
+  /** All that were weighed, the best among them, in the order in which they were. */
+  readonly considered: readonly Considered[];
 }
 
 /**
- * The candidate with the least predicted time when balanced; among equals the one with the fewest ranks in a unit. The
- * time is rough: the all-to-alls of units, which nothing overlaps, and then the longest of three things that do overlap:
- * computing (the unit with the most area), keys and values received inside nodes, and those received from other nodes,
- * spread evenly over the ranks of the node.
+ * Weighs ways to divide heads and sequence by what their plans are predicted to take, and keeps the plan that takes least.
+ * Ulysses alone, sequence parallelism alone and both together are points of the space. As many ranks as split heads at all do so
+ * best, so other degrees than the largest inside a node are tried only where gradients return, and none once a plan is near
+ * what its ranks compute anyway.
+ *
+ * @param degrees the degrees to keep to; all that are worth it are tried if left out.
  */
-export function chooseDegrees(problem: Problem): Degrees {
-  const [simplest, ...others] = candidateDegrees(problem);
-  if (others.length === 0) return simplest;
-  // Nodes get the same tokens whatever the degree.
-  const nodes = shardAmongNodes(problem, hierarchyOf(problem, simplest));
-  const predict = (degrees: Degrees) => {
-    const hierarchy = hierarchyOf(problem, degrees);
-    return (
-      allToAllUs(problem, degrees) +
-      overlappedUs(problem, hierarchy, piecesByOwner(nodes), piecesByOwner(shardAmongUnits(problem, hierarchy, nodes)))
-    );
-  };
-  let best = simplest;
-  let bestUs = predict(simplest);
-  for (const degrees of others) {
-    // No sharding computes faster than an even one, so most degrees need not be tried.
-    if (allToAllUs(problem, degrees) + computeUs(problem, areaOf(problem) / ranksOf(problem)) >= bestUs) continue;
-    const us = predict(degrees);
-    if (us < bestUs) [best, bestUs] = [degrees, us];
+export function choosePlan(problem: Problem, degrees?: Degrees): Choice {
+  if (lastChoice !== undefined && isSame(lastChoice, problem, degrees)) return lastChoice.choice;
+  const planner = new Planner(problem);
+  let chosen: { readonly of: Considered; readonly plan: Plan } | undefined;
+  const considered: Considered[] = [];
+  const known = new Set<string>();
+  for (const { ulysses, splitAbove } of waysFor(problem, degrees)) {
+    if (ulysses === 1 && chosen !== undefined && isTooMuchToReceive(problem, chosen.plan)) continue;
+    const hierarchy = hierarchyOf(problem, degreesOf(problem, ulysses));
+    const split = planner.split(hierarchy, splitAbove);
+    // More documents are split with each lower threshold, so equally many are the same; where there are none all ways are one.
+    const way = split === 0 ? "flat" : `${ulysses},${split}`;
+    if (known.has(way)) continue;
+    known.add(way);
+    const plan = planner.plan(hierarchy, splitAbove);
+    const of = degreesOf(problem, split === 0 && degrees === undefined ? 1 : ulysses);
+    const prediction = predictPlan(problem, plan);
+    considered.push({ degrees: of, splitAbove, prediction });
+    if (chosen === undefined || prediction.us < chosen.of.prediction.us) {
+      chosen = { of: considered[considered.length - 1], plan };
+    }
+    const { us, computing } = chosen.of.prediction;
+    // Without a split, documents are in more pieces, and in a backward pass that is felt.
+    if (us < nearEnough * computing.mean && (problem.pass === "forward" || chosen.of.degrees.ulysses > 1)) break;
   }
-  return best;
+  if (chosen === undefined) throw new Error("no degrees: 1 is always possible");
+  const choice = { best: chosen.of, plan: chosen.plan, considered };
+  lastChoice = { problem, cuSeqlens: problem.batch.cuSeqlens.slice(), degrees, choice };
+  return choice;
 }
 
-/** Time of the all-to-alls. Forward q, k and v go in and o comes out; backward do goes in and dq, dk and dv come out. */
-function allToAllUs({ batch, cluster, shape }: Problem, { ulysses }: Degrees): number {
-  if (ulysses === 1) return 0;
-  const [{ bandwidthGBps, latencyUs }] = cluster.levels;
-  const tokenBytes = (2 * shape.heads + 2 * shape.kvHeads) * shape.headDim * bytesPerElement[shape.dtype];
-  const bytes = (((ulysses - 1) / ulysses) * tokensOf(batch) * tokenBytes) / cluster.ranks;
-  return bytes / (1e3 * bandwidthGBps) + 2 * latencyUs;
-}
-
-/** Time in which a device computes `area` for all heads. */
-function computeUs({ cluster, shape, pass }: Problem, area: number): number {
-  const flops = 4 * area * shape.heads * shape.headDim * (pass === "backward" ? 2.5 : 1);
-  return flops / (1e6 * cluster.device.peakTflops * attainedShareOfPeak);
-}
-
-function overlappedUs(
-  problem: Problem,
-  { ulysses, unitBegin }: Hierarchy,
-  nodes: readonly (readonly Piece[])[],
-  sharding: readonly (readonly Piece[])[],
-): number {
-  const { cluster, shape, pass } = problem;
-  const mask = maskOf(problem);
-  const most = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), 0);
-  const area = most(
-    sharding.map((pieces) =>
-      pieces.reduce((sum, { document, begin, end }) => sum + rowArea(mask, document, begin, end), 0),
-    ),
-  );
-  const ranksOfNode = (node: number) => (unitBegin[node + 1] - unitBegin[node]) * ulysses;
-  const within = most(sharding.map((pieces) => tokensReceived(problem, pieces) / ulysses));
-  const between = most(nodes.map((pieces, node) => tokensReceived(problem, pieces) / ranksOfNode(node)));
-  // In a backward pass as many gradients return as keys and values came.
-  const keyBytes = 2 * shape.kvHeads * shape.headDim * bytesPerElement[shape.dtype] * (pass === "backward" ? 2 : 1);
-  const transferUs = (tokens: number, level: Level) => (tokens * keyBytes) / (1e3 * level.bandwidthGBps);
-  return Math.max(
-    computeUs(problem, area / ulysses),
-    transferUs(within, cluster.levels[0]),
-    transferUs(between, cluster.levels[cluster.levels.length - 1]),
-  );
-}
-
-/** Attention kernels attain about 60 % of a device's peak on long documents (FlashAttention-3 forward on H100: 584 to 679 of 989). */
-const attainedShareOfPeak = 0.6;
-
-/** Keys that the owner of `pieces` needs and does not own: of each document up to its last row there, or all of it with a full mask. */
-function tokensReceived({ batch: { cuSeqlens }, mask }: Problem, pieces: readonly Piece[]): number {
-  const lastRow = new Map<number, number>();
-  let owned = 0;
-  for (const { document, begin, end } of pieces) {
-    owned += end - begin;
-    const seen = (mask === "full" ? cuSeqlens[document + 1] : end) - cuSeqlens[document];
-    lastRow.set(document, Math.max(lastRow.get(document) ?? 0, seen));
+/**
+ * Whether sequence parallelism alone need not be tried where this plan splits heads: if every rank of a node received the keys that
+ * now come to its lanes together, that alone would take more than half as long as the all-to-alls; and their many pieces
+ * would have to be computed one by one.
+ */
+function isTooMuchToReceive(problem: Problem, [split]: Plan): boolean {
+  if (split.hierarchy.ulysses === 1) return false;
+  const { gatherUs, scatterUs } = allToAllTimes(problem, split);
+  const { to, itemBegin, items, keyRounds, round } = split.messages;
+  const tokens = new Float64Array(split.hierarchy.units);
+  for (let message = 0; message < to.length && round[message] < keyRounds; message++) {
+    for (let row = itemBegin[message]; row < itemBegin[message + 1]; row++) {
+      tokens[to[message]] += items.end[row] - items.begin[row];
+    }
   }
-  let received = -owned;
-  for (const seen of lastRow.values()) received += seen;
-  return received;
+  const tokenBytes = laneTokenBytes(problem, { ulysses: 1 });
+  const receiveUs = (Math.max(...tokens) * tokenBytes) / (1e3 * problem.cluster.levels[0].bandwidthGBps);
+  return receiveUs > 0.5 * (Math.max(...gatherUs) + Math.max(...scatterUs));
 }
+
+/** No other plan computes much less. */
+const nearEnough = 1.015;
+
+interface Way {
+  readonly ulysses: number;
+  readonly splitAbove: number;
+}
+
+function waysFor(problem: Problem, degrees: Degrees | undefined): Way[] {
+  if (degrees !== undefined) {
+    const { ulysses } = hierarchyOf(problem, degrees);
+    return ulysses === 1
+      ? [{ ulysses, splitAbove: 0 }]
+      : thresholds(problem).map((splitAbove) => ({ ulysses, splitAbove }));
+  }
+  const possible = ulyssesDegrees(problem).filter((ulysses) => ulysses <= ranksPerNode(problem.cluster));
+  const most = possible[possible.length - 1];
+  const flat = { ulysses: 1, splitAbove: 0 };
+  if (most === 1) return [flat];
+  const [first, ...others] = thresholds(problem).map((splitAbove) => ({ ulysses: most, splitAbove }));
+  return nodesOf(problem.cluster) > 1 ? [first, flat, ...others] : [flat, first, ...others];
+}
+
+/**
+ * Whose heads may be split. A backward pass returns gradients to the owners of keys where they are not, and few rows of long
+ * documents leave a rank many short ones, which is felt there too; so documents inside a node count as well.
+ */
+function thresholds({ cluster, pass }: Problem): number[] {
+  const inNodes = pass === "forward" ? [] : [1, 0.5];
+  return nodesOf(cluster) > 1 ? [Number.POSITIVE_INFINITY, ...inNodes] : [1, ...inNodes.slice(1)];
+}
+
+const degreesOf = (problem: Problem, ulysses: number): Degrees => ({ ulysses, sap: ranksOf(problem) / ulysses });
+
+/** Degrees are chosen first and programs written after that, for the same problem: its plan is still there then. */
+let lastChoice: LastChoice | undefined;
+
+interface LastChoice {
+  readonly problem: Problem;
+  readonly cuSeqlens: Int32Array;
+  readonly degrees: Degrees | undefined;
+  readonly choice: Choice;
+}
+
+/** Whether a choice was made for this problem: its batch may have changed in place, all else of a problem cannot. */
+function isSame(
+  { problem, cuSeqlens, degrees, choice }: LastChoice,
+  other: Problem,
+  given: Degrees | undefined,
+): boolean {
+  const { batch, ...rest } = other;
+  const sameDegrees =
+    degrees === given || (given !== undefined && degrees === undefined && isEqual(choice.best.degrees, given));
+  const sameSetting =
+    problem.shape === rest.shape &&
+    problem.cluster === rest.cluster &&
+    problem.mask === rest.mask &&
+    problem.pass === rest.pass;
+  if (!sameDegrees || !sameSetting || cuSeqlens.length !== batch.cuSeqlens.length) return false;
+  for (let i = 0; i < cuSeqlens.length; i++) if (cuSeqlens[i] !== batch.cuSeqlens[i]) return false;
+  return true;
+}
+
+const isEqual = (a: Degrees, b: Degrees): boolean =>
+  [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) => (a[name] ?? 1) === (b[name] ?? 1));

@@ -15,6 +15,11 @@ export const hsap: Strategy = {
         "balanced: equal tokens and equal area per rank, documents cut as little as possible; contiguous: as the batch lies",
       default: "balanced",
     },
+    split: {
+      summary:
+        "whose heads the ulysses degree splits: nodes: documents that several nodes hold; N: also those heavier than N ranks' shares; all; auto: by predicted time",
+      default: "auto",
+    },
   },
   defaultDegrees: chooseDegrees,
   candidateDegrees,

@@ -1,6 +1,8 @@
 export { AheadCompiler, type AheadCompilerOptions } from "./ahead-compiler.ts";
 export { compileRank, planOf } from "./compile.ts";
+export { type Prediction, predictPlan } from "./cost/predict.ts";
+export { type Choice, type Considered, choosePlan } from "./degrees.ts";
 export * from "./hsap.ts";
-export type { Plan } from "./lower.ts";
+export type { Part, Plan } from "./plan.ts";
 export { type CompileRequest, ScheduleCache, type ScheduleCacheOptions } from "./schedule-cache.ts";
 export { warmUp } from "./warm-up.ts";

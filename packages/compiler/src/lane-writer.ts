@@ -1,5 +1,5 @@
 import { groupKinds, type Problem } from "@hsap/schedule";
-import { type HeadSlice, type Hierarchy, headSlice, rankOf } from "./hierarchy.ts";
+import { type HeadSlice, type Hierarchy, headSlice, rankOf, sharesKvHeads } from "./hierarchy.ts";
 import { cargoes, type Messages } from "./message.ts";
 import type { OwnedRanges } from "./owned-ranges.ts";
 import type { ScheduleTable } from "./schedule-table.ts";
@@ -46,6 +46,11 @@ export class LaneWriter {
   #keysEnd = -1;
   #keysPart = -1;
   #keysFirst = -1;
+  // The messages that the next round begins with, and those that a round has received.
+  #nextSent = 0;
+  #nextReceived = 0;
+  readonly #receivedBegin: Int32Array;
+  readonly #sharesKvHeads: boolean;
 
   constructor(readonly writing: Writing) {
     const { problem, table, hierarchy, messages, sharding } = writing;
@@ -64,30 +69,66 @@ export class LaneWriter {
     this.#contents = Array.from({ length: ulysses }, () => new Int32Array(messages.round.length).fill(-1));
     this.#queries = new Int32Array(sharding.pieces.begin.length);
     this.#traded = new Int32Array(2 * ulysses * ulysses);
+    this.#receivedBegin = new Int32Array(messages.rounds + 1);
+    this.#sharesKvHeads = sharesKvHeads(hierarchy, problem.shape);
   }
 
-  write(unit: number, lane: number): void {
-    const { hierarchy, sharding, messages, traffic } = this.writing;
+  /** What follows is the program of this lane. */
+  begin(unit: number, lane: number): void {
+    const { hierarchy, sharding, traffic } = this.writing;
     if (unit !== this.#unit) this.#traded.fill(-1);
     this.#unit = unit;
     this.#lane = lane;
     this.#rank = rankOf(hierarchy, unit, lane);
     this.#keysBegin = -1;
     this.#queries.fill(-1, sharding.pieceBegin[unit], sharding.pieceBegin[unit + 1]);
-    if (hierarchy.ulysses > 1) this.#allToAll(this.#codes.gathered, true);
-    let sent = traffic.sentBegin[unit];
-    let received = traffic.receivedBegin[unit];
-    for (let step = 0; step <= messages.rounds; step++) {
-      const firstSent = sent;
-      const firstReceived = received;
-      while (sent < traffic.sentBegin[unit + 1] && messages.round[traffic.sent[sent]] === step) sent++;
-      while (received < traffic.receivedBegin[unit + 1] && messages.round[traffic.received[received]] === step)
-        received++;
-      if (sent > firstSent || received > firstReceived) this.#exchange(firstSent, sent, firstReceived, received);
-      this.#attend(step);
-      if (received > firstReceived && this.#codes.gradients[0] >= 0) this.#reduce(firstReceived, received);
+    this.#nextSent = traffic.sentBegin[unit];
+    this.#nextReceived = traffic.receivedBegin[unit];
+  }
+
+  /** As with Ulysses alone, lse stays split by heads, and a backward pass finds q, k, v and lse as the forward pass left them. */
+  gatherHeads(): void {
+    this.#allToAll(this.#codes.gathered, true);
+  }
+
+  scatterHeads(): void {
+    this.#allToAll(this.#codes.scattered, false);
+    if (this.#sharesKvHeads && this.#codes.gradients[0] >= 0) this.#addSharedHeads();
+  }
+
+  /** The transfers of the next round; rounds come in their order. */
+  exchange(round: number): void {
+    const { messages, traffic } = this.writing;
+    const firstSent = this.#nextSent;
+    const firstReceived = this.#nextReceived;
+    const pastSent = traffic.sentBegin[this.#unit + 1];
+    const pastReceived = traffic.receivedBegin[this.#unit + 1];
+    while (this.#nextSent < pastSent && messages.round[traffic.sent[this.#nextSent]] === round) this.#nextSent++;
+    while (this.#nextReceived < pastReceived && messages.round[traffic.received[this.#nextReceived]] === round)
+      this.#nextReceived++;
+    this.#receivedBegin[round] = firstReceived;
+    this.#receivedBegin[round + 1] = this.#nextReceived;
+    if (this.#nextSent > firstSent || this.#nextReceived > firstReceived) {
+      this.#exchange(firstSent, this.#nextSent, firstReceived, this.#nextReceived);
     }
-    if (hierarchy.ulysses > 1) this.#allToAll(this.#codes.scattered, false);
+  }
+
+  /** A portion of the tiles on own keys. */
+  attendOwn(portion: number): void {
+    const { ownBegin } = this.writing.tiles;
+    this.#attend(ownBegin[portion], ownBegin[portion + 1], this.#ownPart);
+  }
+
+  /** The tiles on what a round brought; partial gradients of keys that belong elsewhere are kept apart under this rank's name. */
+  attendArrived(round: number): void {
+    const { arrivedBegin } = this.writing.tiles;
+    this.#attend(arrivedBegin[round], arrivedBegin[round + 1], partialOf(this.#rank));
+  }
+
+  /** Adds the partial gradients that a round brought, in the order of their senders. */
+  reduce(round: number): void {
+    const [first, past] = [this.#receivedBegin[round], this.#receivedBegin[round + 1]];
+    if (past > first) this.#reduce(first, past);
   }
 
   /** The same lane of other units holds the same heads, so lanes exchange among themselves. */
@@ -128,12 +169,10 @@ export class LaneWriter {
     table.operandsOf(contents[message], contents[message] + 2 * (pastItem - firstItem));
   }
 
-  /** The tiles of a step; partial gradients of keys that belong elsewhere are kept apart under this rank's name. */
-  #attend(step: number): void {
+  #attend(first: number, past: number, part: number): void {
     const { table, tiles } = this.writing;
     const { byQuery, byKey } = this.#codes;
-    const part = step === 0 ? 0 : partialOf(this.#rank);
-    for (let tile = tiles.stepBegin[step]; tile < tiles.stepBegin[step + 1]; tile++) {
+    for (let tile = first; tile < past; tile++) {
       const q = this.#queryBlocks(tile);
       const k = this.#keyBlocks(tiles.kBegin[tile], tiles.kEnd[tile], part);
       table.attend(tiles.mask[tile], q, byQuery.length, k, byKey.length);
@@ -144,7 +183,8 @@ export class LaneWriter {
   #queryBlocks(tile: number): number {
     const { table, tiles, sharding } = this.writing;
     const piece = tiles.piece[tile];
-    const isWhole = tiles.qBegin[tile] === sharding.pieces.begin[piece];
+    const isWhole =
+      tiles.qBegin[tile] === sharding.pieces.begin[piece] && tiles.qEnd[tile] === sharding.pieces.end[piece];
     if (isWhole && this.#queries[piece] >= 0) return this.#queries[piece];
     const first = table.nextBlock;
     if (isWhole) this.#queries[piece] = first;
@@ -174,7 +214,6 @@ export class LaneWriter {
     return this.#keysFirst;
   }
 
-  /** Adds partial gradients that arrived, in the order of their senders. */
   #reduce(firstReceived: number, pastReceived: number): void {
     const { table, messages, traffic } = this.writing;
     const sums = this.#sums;
@@ -182,7 +221,7 @@ export class LaneWriter {
     const [headBegin, headEnd] = this.#slices[this.#lane].kvHeads;
     for (let sum = 0; sum < sums.length; sum++) {
       const [begin, end] = [sums.begin[sum], sums.end[sum]];
-      const target = sums.isResult[sum] === 1 ? 0 : partialOf(this.#rank);
+      const target = sums.isResult[sum] === 1 ? this.#ownPart : partialOf(this.#rank);
       for (const tensor of this.#codes.gradients) {
         table.reduce();
         const first = table.block(tensor, target, begin, end, headBegin, headEnd);
@@ -200,6 +239,8 @@ export class LaneWriter {
    */
   #allToAll(tensors: Int32Array, isGathering: boolean): void {
     const { table, hierarchy, owned } = this.writing;
+    const firstOfUnit = rankOf(hierarchy, this.#unit, 0);
+    if (owned.rangeBegin[firstOfUnit] === owned.rangeBegin[firstOfUnit + hierarchy.ulysses]) return;
     table.beginGroup();
     for (let peer = 0; peer < hierarchy.ulysses; peer++) {
       if (peer === this.#lane) continue;
@@ -229,13 +270,39 @@ export class LaneWriter {
     for (const tensor of tensors) {
       const [headBegin, headEnd] = this.#isOfKeys(tensor) ? slice.kvHeads : slice.heads;
       const [first, past] = [owned.rangeBegin[rank], owned.rangeBegin[rank + 1]];
-      table.blocksOf(tensor, 0, owned.begin, owned.end, first, past, headBegin, headEnd);
+      const isShared = this.#sharesKvHeads && this.#codes.gradients.includes(tensor);
+      const part = isShared ? partialOf(rankOf(hierarchy, this.#unit, sender)) : 0;
+      table.blocksOf(tensor, part, owned.begin, owned.end, first, past, headBegin, headEnd);
     }
     return this.#traded[trade];
   }
 
+  /** Each lane that has a kv head has a part of its gradients; the owner of the tokens adds them up. */
+  #addSharedHeads(): void {
+    const { table, hierarchy, owned } = this.writing;
+    for (let range = owned.rangeBegin[this.#rank]; range < owned.rangeBegin[this.#rank + 1]; range++) {
+      const [begin, end] = [owned.begin[range], owned.end[range]];
+      for (const tensor of this.#codes.gradients) {
+        for (let lane = 0; lane < hierarchy.ulysses; ) {
+          const [headBegin, headEnd] = this.#slices[lane].kvHeads;
+          table.reduce();
+          const first = table.block(tensor, 0, begin, end, headBegin, headEnd);
+          for (; lane < hierarchy.ulysses && this.#slices[lane].kvHeads[0] === headBegin; lane++) {
+            table.block(tensor, partialOf(rankOf(hierarchy, this.#unit, lane)), begin, end, headBegin, headEnd);
+          }
+          table.operandsOf(first, table.nextBlock);
+        }
+      }
+    }
+  }
+
   #isOfKeys(tensor: number): boolean {
     return this.#codes.keys.includes(tensor) || this.#codes.gradients.includes(tensor);
+  }
+
+  /** The part in which gradients of own keys add up. */
+  get #ownPart(): number {
+    return this.#sharesKvHeads ? partialOf(this.#rank) : 0;
   }
 
   #rankOf(unit: number): number {

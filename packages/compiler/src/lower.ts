@@ -1,60 +1,58 @@
-import { attentionTensors, type Degrees, type Problem, type Schedule } from "@hsap/schedule";
-import type { Hierarchy } from "./hierarchy.ts";
+import { attentionTensors, type Degrees, type Problem, ranksOf, type Schedule } from "@hsap/schedule";
 import { LaneWriter } from "./lane-writer.ts";
-import type { Messages } from "./message.ts";
-import { layoutOfRanges, type OwnedRanges, ownedRanges } from "./owned-ranges.ts";
-import { residentBlocks } from "./resident.ts";
+import { orderOf, type Step } from "./order.ts";
+import { layoutOfRanges, ownedRanges } from "./owned-ranges.ts";
+import type { Plan } from "./plan.ts";
+import { PlanWork, unitOf } from "./portions.ts";
+import { type OwnedPart, residentBlocks } from "./resident.ts";
 import { ScheduleTable } from "./schedule-table.ts";
-import type { Sharding } from "./shard.ts";
-import { trafficOf } from "./traffic.ts";
-import { UnitTiles } from "./unit-tiles.ts";
-
-/** What the earlier passes decided, the same on every rank. */
-export interface Plan {
-  readonly hierarchy: Hierarchy;
-  readonly sharding: Sharding;
-  readonly messages: Messages;
-}
 
 /** Programs as nothing but columns, which threads can hand to each other. */
 export interface Programs extends Pick<Schedule, "blocks" | "ops" | "opBegin"> {
-  readonly owned: OwnedRanges;
+  readonly parts: readonly OwnedPart[];
 }
 
 /**
- * Pass 7, programs. Each rank first trades token shards for head slices with its unit (if units have several ranks), then
- * issues round after round, and between a round and the next computes the tiles on what had arrived before, its own keys
- * first; so each round's transfers overlap with the tiles of the one before. Last, results go back to the token shards.
+ * Pass 7, programs: each rank's steps in the order that `orderOf` gives, for all parts together.
  *
  * @param onlyRank the one rank whose program is wanted, if not all: other programs are left empty.
  */
-export function lowerToPrograms(
-  problem: Problem,
-  { hierarchy, sharding, messages }: Plan,
-  onlyRank: number | undefined,
-): Programs {
-  const { ulysses, units } = hierarchy;
-  const owned = ownedRanges(hierarchy, sharding);
-  const traffic = trafficOf(messages, units);
+export function lowerToPrograms(problem: Problem, plan: Plan, onlyRank: number | undefined): Programs {
   const table = new ScheduleTable(problem);
-  const tiles = new UnitTiles(problem, sharding, messages, traffic);
-  const writer = new LaneWriter({ problem, table, hierarchy, owned, sharding, messages, traffic, tiles });
-  for (let unit = 0; unit < units; unit++) {
-    const isWanted = onlyRank === undefined || Math.floor(onlyRank / ulysses) === unit;
-    if (isWanted) tiles.make(unit);
-    for (let lane = 0; lane < ulysses; lane++) {
-      if (onlyRank === undefined || onlyRank === unit * ulysses + lane) writer.write(unit, lane);
-      table.endRank();
+  const work = new PlanWork(problem, plan);
+  const parts = plan.map(({ hierarchy, sharding }) => ({
+    ulysses: hierarchy.ulysses,
+    owned: ownedRanges(hierarchy, sharding),
+  }));
+  const writers = work.parts.map(
+    ({ part, traffic, tiles }, i) => new LaneWriter({ problem, table, ...part, owned: parts[i].owned, traffic, tiles }),
+  );
+  const steps = orderOf(plan, problem.pass);
+  for (let rank = 0; rank < ranksOf(problem); rank++) {
+    if (onlyRank === undefined || onlyRank === rank) {
+      work.prepare(rank);
+      for (const [i, of] of work.parts.entries()) writers[i].begin(unitOf(of, rank), rank % parts[i].ulysses);
+      for (const step of steps) writeStep(writers[step.part], step);
     }
+    table.endRank();
   }
-  return { owned, ...table.finish() };
+  return { parts, ...table.finish() };
+}
+
+function writeStep(writer: LaneWriter, step: Step): void {
+  if (step.kind === "gather") writer.gatherHeads();
+  else if (step.kind === "scatter") writer.scatterHeads();
+  else if (step.kind === "exchange") writer.exchange(step.round);
+  else if (step.kind === "own") writer.attendOwn(step.portion);
+  else if (step.kind === "arrived") writer.attendArrived(step.round);
+  else writer.reduce(step.round);
 }
 
 /** The schedule of which `programs` are the columns. */
-export function scheduleOf(problem: Problem, degrees: Degrees, { owned, ...columns }: Programs): Schedule {
-  const layout = layoutOfRanges(owned);
+export function scheduleOf(problem: Problem, degrees: Degrees, { parts, ...columns }: Programs): Schedule {
+  const layout = layoutOfRanges(parts.map(({ owned }) => owned));
   const schedule = { problem, strategy: "hsap", degrees, layout, tensors: attentionTensors(problem), ...columns };
-  const list = residentBlocks(problem, degrees, owned);
+  const list = residentBlocks(problem, parts);
   if (list === undefined) return schedule;
   let resident: Schedule["resident"];
   // Listed when first asked for: there are many of these blocks, and only allocation and checks look at them.

@@ -14,6 +14,8 @@ export type Cargo = (typeof cargoes)[keyof typeof cargoes];
  */
 export interface Messages {
   readonly rounds: number;
+  /** The rounds that carry keys; those after them carry gradients. */
+  readonly keyRounds: number;
   readonly round: Int32Array;
   readonly from: Int32Array;
   readonly to: Int32Array;
@@ -79,7 +81,8 @@ export class MessageList {
     if (round >= this.#rounds) this.#rounds = round + 1;
   }
 
-  finish(): Messages {
+  /** The rounds before `keyRounds` carry keys, the others gradients. */
+  finish(keyRounds: number): Messages {
     const order = this.#inOrder();
     const items = {
       cargo: new Uint8Array(order.length),
@@ -120,7 +123,8 @@ export class MessageList {
       first = past;
     }
     return {
-      rounds: this.#rounds,
+      rounds: Math.max(this.#rounds, keyRounds),
+      keyRounds,
       round: round.subarray(0, messages),
       from: from.subarray(0, messages),
       to: to.subarray(0, messages),

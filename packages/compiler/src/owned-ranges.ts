@@ -1,4 +1,4 @@
-import type { Layout } from "@hsap/schedule";
+import { type Layout, layoutOf } from "@hsap/schedule";
 import type { Hierarchy } from "./hierarchy.ts";
 import { doubled } from "./piece.ts";
 import { beginOfPart, type Sharding } from "./shard.ts";
@@ -42,14 +42,18 @@ export function ownedRanges({ ulysses, units }: Hierarchy, { pieceBegin, pieces 
   return { rangeBegin, begin: ranges.begin.slice(0, ranges.length), end: ranges.end.slice(0, ranges.length) };
 }
 
-/** The ranges as objects, as schedules have them. */
-export function layoutOfRanges({ rangeBegin, begin, end }: OwnedRanges): Layout {
-  return Array.from({ length: rangeBegin.length - 1 }, (_, rank) => {
-    const ranges = [];
-    for (let row = rangeBegin[rank]; row < rangeBegin[rank + 1]; row++)
-      ranges.push({ begin: begin[row], end: end[row] });
-    return ranges;
-  });
+/** The ranges of all parts together as objects, as schedules have them. */
+export function layoutOfRanges(parts: readonly OwnedRanges[]): Layout {
+  const ranges = Array.from({ length: parts[0].rangeBegin.length - 1 }, (_, rank) =>
+    parts.flatMap(({ rangeBegin, begin, end }) =>
+      Array.from({ length: rangeBegin[rank + 1] - rangeBegin[rank] }, (_, i) => ({
+        begin: begin[rangeBegin[rank] + i],
+        end: end[rangeBegin[rank] + i],
+      })),
+    ),
+  );
+  // The ranges of one part are in order and apart from each other already.
+  return parts.length === 1 ? ranges : layoutOf(ranges);
 }
 
 class RangeList {

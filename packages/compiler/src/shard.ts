@@ -79,6 +79,10 @@ export function shardAmongUnits(problem: Problem, { unitBegin }: Hierarchy, node
     const [from, to] = [nodes.pieceBegin[node], nodes.pieceBegin[node + 1]];
     const rows = new Int32Array(to - from);
     for (let i = 0; i < rows.length; i++) rows[i] = from + i;
+    if (rows.length === 0) {
+      for (let unit = 0; unit < units; unit++) bins.binBegin.push(bins.pieces.length);
+      continue;
+    }
     deal(line, nodes.pieces, rows, keys, new Array<number>(units).fill(1), toleranceOfUnits, bins);
   }
   return inOrder(shardingOf(bins));

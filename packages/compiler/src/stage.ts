@@ -5,27 +5,61 @@ import { rowNumbers, sortByKey } from "./radix-sort.ts";
 import type { Routing } from "./route.ts";
 
 /**
- * Pass 6, when transfers happen. Crossings are coloured so that in each round a unit sends at most one message to other
- * nodes and receives at most one; what arrived in a round is handed on inside the node in the next one, beside the next
- * crossings, which use another link. In a backward pass gradients go back as soon as their tiles are done: a round's
- * tiles are computed during the next round, so they leave in the one after that.
+ * Pass 6, when transfers happen. All crossings leave at once, because one pair of ranks reaches only a part of a network card's
+ * bandwidth, and because a call over all keys at once is faster than many over some of them. Where receive buffers have
+ * to be smaller, crossings take several rounds: they are coloured so that a unit sends at most one message of a colour
+ * to other nodes and receives at most one, and each round has its share of the colours. What arrived in a round is handed
+ * on inside the node in the next one. In a backward pass gradients go back the same ways after all keys have come: first to
+ * those who handed keys on, which add them up, then to other nodes, and last to owners whose keys others sent on.
+ *
+ * @param crossingRounds in how many rounds crossings leave, if there are as many colours.
  */
-export function stage({ within, between }: Routing, units: number, pass: "forward" | "backward"): Messages {
+export function stage(
+  { within, between }: Routing,
+  units: number,
+  pass: "forward" | "backward",
+  crossingRounds = 1,
+): Messages {
   const messages = new MessageList(units);
-  const lastReturn = stageCrossings(messages, between, within.length, crossingColours(between, units), pass);
+  const rounds = roundsOf(between, units, crossingRounds);
+  const keyRounds = Math.max(within.length > 0 ? 1 : 0, rounds.last + 1);
+  const lastReturn = stageCrossings(messages, between, within.length, rounds, keyRounds, pass);
   for (let hop = 0; hop < within.length; hop++) {
     const { from, to, document, begin, end } = within;
     messages.push(0, from[hop], to[hop], cargoes.keys, document[hop], begin[hop], end[hop]);
     if (pass === "forward") continue;
     // Who has sent on a piece adds what comes back before it returns its own part to the owner.
-    const round = Math.max(computedAfter(0), lastReturn[hop] + 1);
+    const round = Math.max(keyRounds, lastReturn[hop] + 1);
     messages.push(round, to[hop], from[hop], cargoes.returned, document[hop], begin[hop], end[hop]);
   }
-  return messages.finish();
+  return messages.finish(keyRounds);
 }
 
-/** The first round whose messages may carry results of tiles on what arrives in `round`. */
-const computedAfter = (round: number): number => round + 2;
+interface CrossingRounds {
+  /** The round in which each crossing leaves. */
+  readonly of: Int32Array;
+  /** The last round in which anything of them moves, -1 if nothing does. */
+  readonly last: number;
+  /** Whether anybody hands on what crossed. */
+  readonly handsOn: boolean;
+}
+
+function roundsOf(between: Crossings, units: number, crossingRounds: number): CrossingRounds {
+  const { length, relay, atom, wantedBegin } = between;
+  const of = crossingRounds > 1 ? crossingColours(between, units) : new Int32Array(length);
+  let colours = 0;
+  let handsOn = false;
+  // Who sends on what it does not own has it only after the first round.
+  let firstRound = 0;
+  for (let row = 0; row < length; row++) {
+    colours = Math.max(colours, of[row] + 1);
+    if (wantedBegin[atom[row] + 1] - wantedBegin[atom[row]] > 1) handsOn = true;
+    if (relay[row] >= 0) firstRound = 1;
+  }
+  const rounds = Math.min(colours, crossingRounds);
+  for (let row = 0; row < length; row++) of[row] = firstRound + Math.floor((of[row] * rounds) / colours);
+  return { of, last: length === 0 ? -1 : firstRound + rounds - 1 + (handsOn ? 1 : 0), handsOn };
+}
 
 /**
  * Stages what crosses to other nodes. Returns for each hop inside a node the last round in which gradients come back to its
@@ -35,20 +69,15 @@ function stageCrossings(
   messages: MessageList,
   { length, owner, from, to, document, begin, end, relay, atom, wantedBegin, wantedBy }: Crossings,
   hops: number,
-  colours: Int32Array,
+  rounds: CrossingRounds,
+  keyRounds: number,
   pass: "forward" | "backward",
 ): Int32Array {
   const lastReturn = new Int32Array(hops).fill(-1);
-  let handsOn = false;
-  // Who sends on what it does not own has it only after the first round.
-  let firstRound = 0;
+  // The receiver first adds what the others of its node have sent back to it.
+  const returned = rounds.handsOn ? keyRounds + 1 : keyRounds;
   for (let row = 0; row < length; row++) {
-    if (wantedBegin[atom[row] + 1] - wantedBegin[atom[row]] > 1) handsOn = true;
-    if (relay[row] >= 0) firstRound = 1;
-  }
-  for (let row = 0; row < length; row++) {
-    const round = firstRound + colours[row];
-    const [sender, receiver] = [from[row], to[row]];
+    const [sender, receiver, round] = [from[row], to[row], rounds.of[row]];
     messages.push(round, sender, receiver, cargoes.keys, document[row], begin[row], end[row]);
     const past = wantedBegin[atom[row] + 1];
     for (let i = wantedBegin[atom[row]]; i < past; i++) {
@@ -56,14 +85,12 @@ function stageCrossings(
       if (unit === receiver) continue;
       messages.push(round + 1, receiver, unit, cargoes.keys, document[row], begin[row], end[row]);
       if (pass === "forward") continue;
-      messages.push(computedAfter(round + 1), unit, receiver, cargoes.relayed, document[row], begin[row], end[row]);
+      messages.push(keyRounds, unit, receiver, cargoes.relayed, document[row], begin[row], end[row]);
     }
     if (pass === "forward") continue;
-    // The receiver first adds what the others of its node have sent back to it.
-    const returned = handsOn ? computedAfter(round + 1) + 1 : computedAfter(round);
     const cargo = sender === owner[row] ? cargoes.returned : cargoes.relayed;
     messages.push(returned, receiver, sender, cargo, document[row], begin[row], end[row]);
-    if (relay[row] >= 0) lastReturn[relay[row]] = Math.max(lastReturn[relay[row]], returned);
+    if (relay[row] >= 0) lastReturn[relay[row]] = returned;
   }
   return lastReturn;
 }

@@ -1,15 +1,18 @@
 import { type Problem, tileMasks } from "@hsap/schedule";
+import type { KernelClock } from "./cost/kernel-time.ts";
 import { cargoes, type Messages } from "./message.ts";
-import { doubled, PieceList } from "./piece.ts";
+import { doubled, PieceList, type Pieces } from "./piece.ts";
 import { rowNumbers, sortByKey } from "./radix-sort.ts";
 import type { Sharding } from "./shard.ts";
 import type { Traffic } from "./traffic.ts";
 
 const fullCode = tileMasks.indexOf("full");
 const causalCode = tileMasks.indexOf("causal");
+/** Tiles are cut at whole blocks of queries. */
+const rowsOfCut = 128;
 
 /**
- * The tiles of one unit as columns, in the order in which they are computed: those on its own keys, and then round after
+ * The tiles of one unit as columns: those on its own keys, in portions that are computed at different times, and round after
  * round those on what the round brought. The object is used for one unit after the other.
  */
 export class UnitTiles {
@@ -22,8 +25,10 @@ export class UnitTiles {
   kEnd = new Int32Array(256);
   /** Index into `tileMasks`. */
   mask = new Int32Array(256);
-  /** Tiles of step s are rows stepBegin[s] up to, not including, stepBegin[s + 1]; step s + 1 is that of round s. */
-  readonly stepBegin: Int32Array;
+  /** Tiles on own keys of portion p are rows ownBegin[p] up to, not including, ownBegin[p + 1]. */
+  ownBegin = Int32Array.of(0, 0);
+  /** Tiles on the keys of round r are rows arrivedBegin[r] up to, not including, arrivedBegin[r + 1]. */
+  readonly arrivedBegin: Int32Array;
   readonly #isCausal: boolean;
   readonly #unsorted = new PieceList();
   readonly #arrived = new PieceList();
@@ -35,36 +40,141 @@ export class UnitTiles {
     readonly sharding: Sharding,
     readonly messages: Messages,
     readonly traffic: Traffic,
+    readonly clock: KernelClock,
+    /** Query heads of a lane. */
+    readonly heads: number,
   ) {
     this.#isCausal = mask === "causal";
-    this.stepBegin = new Int32Array(messages.rounds + 2);
+    this.arrivedBegin = new Int32Array(messages.keyRounds + 1);
   }
 
-  /** Makes the tiles of `unit`. */
+  /** Makes the tiles of `unit`; those on own keys are one portion. */
   make(unit: number): void {
     const { pieceBegin, pieces } = this.sharding;
-    const { rounds, round } = this.messages;
-    const { received, receivedBegin } = this.traffic;
     this.length = 0;
     this.#against(unit, pieces.document, pieces.begin, pieces.end, pieceBegin[unit], pieceBegin[unit + 1]);
-    this.stepBegin[1] = this.length;
+    this.ownBegin = Int32Array.of(0, this.length);
+    this.arrivedBegin[0] = this.length;
+    const { received, receivedBegin } = this.traffic;
     let next = receivedBegin[unit];
-    for (let step = 1; step <= rounds; step++) {
+    for (let round = 0; round < this.messages.keyRounds; round++) {
       const first = next;
-      while (next < receivedBegin[unit + 1] && round[received[next]] === step - 1) next++;
+      while (next < receivedBegin[unit + 1] && this.messages.round[received[next]] === round) next++;
       if (next > first) {
         const { document, begin, end, length } = this.#arrivedIn(first, next);
         this.#against(unit, document, begin, end, 0, length);
       }
-      this.stepBegin[step + 1] = this.length;
+      this.arrivedBegin[round + 1] = this.length;
     }
   }
 
+  /** As `make`, but own keys are taken together with all that arrive, after the last round: one call, and fewer, larger tiles. */
+  makeTogether(unit: number): void {
+    const { pieceBegin, pieces } = this.sharding;
+    const { keyRounds, round } = this.messages;
+    const { received, receivedBegin } = this.traffic;
+    this.length = 0;
+    let past = receivedBegin[unit];
+    while (past < receivedBegin[unit + 1] && round[received[past]] < keyRounds) past++;
+    const { document, begin, end, length } = this.#arrivedIn(receivedBegin[unit], past, {
+      pieces,
+      first: pieceBegin[unit],
+      past: pieceBegin[unit + 1],
+    });
+    this.ownBegin = Int32Array.of(0, 0);
+    this.arrivedBegin.fill(0);
+    this.#against(unit, document, begin, end, 0, length);
+    this.arrivedBegin[keyRounds] = this.length;
+  }
+
+  /** Microseconds of the tiles in rows `first` up to, not including, `past`, without what their call costs. */
+  timeUs(first: number, past: number): number {
+    let us = 0;
+    for (let row = first; row < past; row++) us += this.#tileUs(row);
+    return us;
+  }
+
+  /** Microseconds of a call on tiles `first` up to, not including, `past`; `addsUp` if earlier calls have written to all of its rows. */
+  callUs(first: number, past: number, addsUp: boolean): number {
+    if (first === past) return 0;
+    let us = this.clock.launchUs;
+    let documents = 0;
+    let longest = 0;
+    // Several tiles of one piece stand side by side only if they are on keys of one document.
+    let last = -1;
+    for (let row = first; row < past; row++) {
+      us += this.#tileUs(row);
+      longest = Math.max(longest, this.kEnd[row] - this.kBegin[row]);
+      if (this.piece[row] === last) continue;
+      last = this.piece[row];
+      documents++;
+      if (addsUp) us += this.clock.accumulateUs(this.qEnd[row] - this.qBegin[row], this.heads);
+    }
+    return us + this.clock.emptyBlocksUs(documents, longest, this.heads);
+  }
+
+  /**
+   * Divides the tiles on own keys in portions: the last one takes as long as the last of `tailUs` says, the one before it as the
+   * one before that, and the first has the rest. A tile too long for its portion is cut between two query rows.
+   */
+  divideOwn(tailUs: readonly number[]): void {
+    const own = this.ownBegin[this.ownBegin.length - 1];
+    const portions = new Int32Array(tailUs.length + 2);
+    portions[portions.length - 1] = own;
+    let row = own;
+    let added = 0;
+    for (let portion = tailUs.length; portion > 0; portion--) {
+      for (let left = tailUs[portion - 1]; left > 0 && row > 0; ) {
+        const us = this.#tileUs(row - 1);
+        const queries = this.qEnd[row - 1] - this.qBegin[row - 1];
+        const rows = Math.ceil((queries * left) / us / rowsOfCut) * rowsOfCut;
+        if (us > 1.5 * left && rows < 0.9 * queries) {
+          added += this.#cutTile(row - 1, this.qEnd[row - 1] - rows);
+          left = 0;
+        } else {
+          row--;
+          left -= us;
+        }
+      }
+      portions[portion] = row;
+      // Rows that cuts have added stand behind this border.
+      for (let later = portion + 1; later < portions.length; later++) portions[later] += added;
+      for (let round = 0; round < this.arrivedBegin.length; round++) this.arrivedBegin[round] += added;
+      added = 0;
+    }
+    this.ownBegin = portions;
+  }
+
+  /** Cuts tile `row` before query `at`; what comes after it stands in rows of its own behind it. Returns how many rows were added. */
+  #cutTile(row: number, at: number): number {
+    const [piece, qEnd, kBegin, kEnd] = [this.piece[row], this.qEnd[row], this.kBegin[row], this.kEnd[row]];
+    this.#insertAfter(row);
+    this.#set(row, piece, this.qBegin[row], at, kBegin, this.#isCausal ? Math.min(kEnd, at) : kEnd);
+    this.#set(row + 1, piece, at, qEnd, kBegin, kEnd);
+    return 1;
+  }
+
+  #insertAfter(row: number): void {
+    if (this.length === this.piece.length) this.#grow();
+    for (const column of [this.piece, this.qBegin, this.qEnd, this.kBegin, this.kEnd, this.mask])
+      column.copyWithin(row + 1, row, this.length);
+    this.length++;
+  }
+
+  #tileUs(row: number): number {
+    const isCausal = this.mask[row] === causalCode;
+    return this.clock.tileUs(this.qBegin[row], this.qEnd[row], this.kBegin[row], this.kEnd[row], isCausal, this.heads);
+  }
+
   /** The keys that messages `received[first]` up to `received[past]` bring, in order of position and joined. */
-  #arrivedIn(first: number, past: number): PieceList {
+  #arrivedIn(
+    first: number,
+    past: number,
+    own?: { readonly pieces: Pieces; readonly first: number; readonly past: number },
+  ): PieceList {
     const { itemBegin, items } = this.messages;
     const { received } = this.traffic;
-    let count = 0;
+    let count = own === undefined ? 0 : own.past - own.first;
     for (let i = first; i < past; i++) count += itemBegin[received[i] + 1] - itemBegin[received[i]];
     if (this.#rows.length < count) {
       this.#rows = new Int32Array(2 * count);
@@ -72,6 +182,13 @@ export class UnitTiles {
     }
     const unsorted = this.#unsorted;
     unsorted.length = 0;
+    if (own !== undefined) {
+      for (let row = own.first; row < own.past; row++) {
+        this.#rows[unsorted.length] = unsorted.length;
+        this.#keys[unsorted.length] = own.pieces.begin[row];
+        unsorted.push(own.pieces.document[row], own.pieces.begin[row], own.pieces.end[row]);
+      }
+    }
     for (let i = first; i < past; i++) {
       for (let row = itemBegin[received[i]]; row < itemBegin[received[i] + 1]; row++) {
         if (items.cargo[row] !== cargoes.keys) continue;
@@ -108,7 +225,10 @@ export class UnitTiles {
     const kEnd = this.#isCausal ? Math.min(keyEnd, qEnd) : keyEnd;
     if (qBegin >= qEnd || kBegin >= kEnd) return;
     if (this.length === this.piece.length) this.#grow();
-    const row = this.length++;
+    this.#set(this.length++, piece, qBegin, qEnd, kBegin, kEnd);
+  }
+
+  #set(row: number, piece: number, qBegin: number, qEnd: number, kBegin: number, kEnd: number): void {
     this.piece[row] = piece;
     this.qBegin[row] = qBegin;
     this.qEnd[row] = qEnd;

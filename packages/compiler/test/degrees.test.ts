@@ -8,15 +8,17 @@ const problem = (ranks: number, ranksPerNode: number, kvHeads = 4) =>
   problemOf({ lengths: [500, 300, 40], ranks, ranksPerNode, shape: { heads: 8, kvHeads } });
 
 describe("degrees of hsap", () => {
-  it("offers every way to split kv heads inside nodes", () => {
+  it("offers every way to split heads inside nodes or over whole nodes", () => {
     const offered = (ranks: number, ranksPerNode: number, kvHeads?: number) =>
       hsap.candidateDegrees(problem(ranks, ranksPerNode, kvHeads));
     expect(offered(8, 4)).toEqual([
       { ulysses: 1, sap: 8 },
       { ulysses: 2, sap: 4 },
       { ulysses: 4, sap: 2 },
+      { ulysses: 8, sap: 1 },
     ]);
-    expect(offered(8, 4, 1)).toEqual([{ ulysses: 1, sap: 8 }]);
+    expect(offered(8, 4, 1).map(({ ulysses }) => ulysses)).toEqual([1, 2, 4, 8]);
+    expect(offered(8, 4, 8).map(({ ulysses }) => ulysses)).toEqual([1, 2, 4, 8]);
     expect(offered(6, 4)).toEqual([
       { ulysses: 1, sap: 6 },
       { ulysses: 2, sap: 3 },
@@ -53,14 +55,22 @@ describe("degrees of hsap", () => {
       return "accepted";
     };
     expect(refused({ ulysses: 2, sap: 3 })).toBe("invalid degrees: ulysses=2,sap=3 (must multiply to 8 ranks)");
-    expect(refused({ ulysses: 8, sap: 1 })).toBe("invalid degree: ulysses=8 (must divide 4 kv heads)");
+    expect(refused({ ulysses: 8, sap: 1 })).toBe("accepted");
+    const sixHeads = problemOf({ lengths: [50], ranks: 8, ranksPerNode: 8, shape: { heads: 12, kvHeads: 6 } });
+    expect(() => hsap.compile(sixHeads, { ulysses: 8, sap: 1 })).toThrow("ulysses=8 (must divide 12 heads)");
+    expect(() => hsap.compile(sixHeads, { ulysses: 4, sap: 2 })).toThrow(
+      "invalid degree: ulysses=4 (must divide 6 kv heads or be a multiple of them)",
+    );
     expect(refused({ ulysses: 0, sap: 8 })).toBe("invalid degree: ulysses=0 (must be a whole number of at least 1)");
     expect(refused({ ring: 8 })).toBe("unknown degree: ring (hsap has ulysses, sap)");
     expect(refused({ sap: 8 })).toBe("accepted");
     expect(refused({ ulysses: 1, sap: 8 }, { shard: "random" })).toBe(
       "invalid shard: random (must be balanced or contiguous)",
     );
-    expect(refused({ ulysses: 1, sap: 8 }, { chunk: 3 })).toBe("unknown option: chunk (hsap takes shard)");
+    expect(refused({ ulysses: 1, sap: 8 }, { chunk: 3 })).toBe("unknown option: chunk (hsap takes shard and split)");
+    expect(refused({ ulysses: 2, sap: 4 }, { split: "some" })).toBe(
+      "invalid split: some (must be auto, nodes, all, or a number of ranks of at least 0)",
+    );
     const threeRanks = () => hsap.compile(problem(6, 4), { ulysses: 4, sap: 1.5 });
     expect(threeRanks).toThrow("invalid degree: sap=1.5 (must be a whole number of at least 1)");
     expect(() => hsap.compile(problem(12, 8), { ulysses: 4, sap: 3 })).not.toThrow();

@@ -1,4 +1,4 @@
-import { verify } from "@hsap/schedule";
+import { type Degrees, type Problem, verify } from "@hsap/schedule";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hsap } from "../src/index.ts";
@@ -19,7 +19,8 @@ describe("hsap", () => {
             for (const degrees of hsap.candidateDegrees(problem)) {
               const schedule = hsap.compile(problem, degrees, { shard });
               expect(verify(schedule), `${ranks} ranks, ulysses ${degrees.ulysses}`).toEqual([]);
-              expect(wasteOf(schedule), `${ranks} ranks, ulysses ${degrees.ulysses}`).toEqual(noWaste);
+              if (!sharesKvHeads(problem, degrees))
+                expect(wasteOf(schedule), `${ranks} ranks, ulysses ${degrees.ulysses}`).toEqual(noWaste);
             }
           }
         });
@@ -29,12 +30,13 @@ describe("hsap", () => {
 
   it("computes every pair once and every result at its owner, whatever the packs, shapes, clusters, masks and degrees", () => {
     fc.assert(
-      fc.property(anyProblem, fc.constantFrom("balanced", "contiguous"), fc.nat(), (options, shard, choice) => {
-        const problem = problemOf(options);
+      fc.property(anyProblem, anyOptions, fc.nat(), (given, options, choice) => {
+        const problem = problemOf(given);
         const candidates = hsap.candidateDegrees(problem);
-        const schedule = hsap.compile(problem, candidates[choice % candidates.length], { shard });
+        const degrees = candidates[choice % candidates.length];
+        const schedule = hsap.compile(problem, degrees, options);
         expect(verify(schedule)).toEqual([]);
-        expect(wasteOf(schedule)).toEqual(noWaste);
+        if (!sharesKvHeads(problem, degrees)) expect(wasteOf(schedule)).toEqual(noWaste);
         replay(schedule);
       }),
       { numRuns: 120 },
@@ -52,6 +54,14 @@ describe("hsap", () => {
     const schedule = hsap.compile(problem, { ulysses: 1, sap: 4 });
     expect([...schedule.ops.group].every((group) => group === -1)).toBe(true);
   });
+});
+
+/** Lanes that share a kv head each receive it, which counts as waste. */
+const sharesKvHeads = ({ shape }: Problem, { ulysses }: Degrees): boolean => ulysses > shape.kvHeads;
+
+const anyOptions = fc.record({
+  shard: fc.constantFrom("balanced", "contiguous"),
+  split: fc.constantFrom<string | number>("auto", "nodes", "all", 1, 0.4),
 });
 
 const anyProblem = fc.record({

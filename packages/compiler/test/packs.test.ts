@@ -67,7 +67,8 @@ describe("hsap on the fixed packs", () => {
 
   it("moves nothing for nothing at any degree", () => {
     const problem = packProblem("hybrid-32");
-    for (const degrees of hsap.candidateDegrees(problem)) {
+    // Lanes that share a kv head each receive it.
+    for (const degrees of hsap.candidateDegrees(problem).filter(({ ulysses }) => ulysses <= problem.shape.kvHeads)) {
       expect(wasteOf(hsap.compile(problem, degrees)).enteredAgain).toBe(0);
       expect(wasteOf(hsap.compile(problem, degrees)).unread).toBe(0);
     }

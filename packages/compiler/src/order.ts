@@ -1,0 +1,75 @@
+import type { Pass } from "@hsap/schedule";
+import type { Messages } from "./message.ts";
+import type { Plan } from "./plan.ts";
+
+/** One step of a rank's program, of one of its parts. */
+export type Step =
+  | { readonly kind: "gather"; readonly part: number }
+  | { readonly kind: "scatter"; readonly part: number }
+  | { readonly kind: "exchange" | "arrived" | "reduce"; readonly part: number; readonly round: number }
+  | { readonly kind: "own"; readonly part: number; readonly portion: number };
+
+/**
+ * Pass 6b, in which order each rank does what there is to do; it is the same on all ranks. Each lane keeps the order of the list,
+ * so transfers overlap with the computation that stands after them and does not need them:
+ *
+ * - whole documents are computed beside the all-to-alls of those that split their heads, some before and some after them;
+ * - own keys come before those that have to arrive;
+ * - in a backward pass a last portion of own keys is computed beside the gradients on their way back. All ranks begin with that
+ *   at about the same time, as they have computed about the same amount by then; sums come last, so that nobody waits.
+ *
+ * A split part comes first, if there is one.
+ */
+export function orderOf(plan: Plan, pass: Pass): Step[] {
+  const split = plan.findIndex(({ hierarchy }) => hierarchy.ulysses > 1);
+  const whole = plan.findIndex(({ hierarchy }) => hierarchy.ulysses === 1);
+  const parts = plan.map(({ messages }) => messages);
+  const steps: Step[] = [];
+  if (split >= 0) steps.push({ kind: "gather", part: split });
+  if (split >= 0) steps.push(...exchange(parts[split], split, 0));
+  if (whole >= 0) steps.push(...exchange(parts[whole], whole, 0));
+  if (whole >= 0) steps.push({ kind: "own", part: whole, portion: 0 });
+  if (split >= 0) steps.push({ kind: "own", part: split, portion: 0 }, ...arrivals(parts[split], split));
+  if (pass === "backward") return [...steps, ...backwardEnd(parts, split, whole)];
+  if (split >= 0) steps.push({ kind: "scatter", part: split });
+  if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
+  if (split >= 0 && whole >= 0) steps.push({ kind: "own", part: whole, portion: 1 });
+  return steps;
+}
+
+function backwardEnd(parts: readonly Messages[], split: number, whole: number): Step[] {
+  const steps: Step[] = [];
+  const isMixed = split >= 0 && whole >= 0;
+  if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
+  const first = split >= 0 ? split : whole;
+  const { keyRounds, rounds } = parts[first];
+  for (let round = keyRounds; round < rounds; round++) {
+    steps.push({ kind: "exchange", part: first, round });
+    if (isMixed && round === keyRounds) steps.push(...gradients(parts[whole], whole));
+    steps.push({ kind: "own", part: first, portion: 1 + round - keyRounds }, { kind: "reduce", part: first, round });
+  }
+  if (isMixed && rounds === keyRounds) steps.push(...gradients(parts[whole], whole));
+  if (split >= 0) steps.push({ kind: "scatter", part: split });
+  if (!isMixed) return steps;
+  steps.push({ kind: "own", part: whole, portion: 1 });
+  for (let round = parts[whole].keyRounds; round < parts[whole].rounds; round++) {
+    steps.push({ kind: "reduce", part: whole, round });
+  }
+  return steps;
+}
+
+const exchange = ({ keyRounds }: Messages, part: number, round: number): Step[] =>
+  round < keyRounds ? [{ kind: "exchange", part, round }] : [];
+
+/** What each round brought is computed beside the next round. */
+function arrivals(of: Messages, part: number): Step[] {
+  const steps: Step[] = [];
+  for (let round = 0; round < of.keyRounds; round++) {
+    steps.push(...exchange(of, part, round + 1), { kind: "arrived", part, round });
+  }
+  return steps;
+}
+
+function gradients({ keyRounds, rounds }: Messages, part: number): Step[] {
+  return Array.from({ length: rounds - keyRounds }, (_, i) => ({ kind: "exchange", part, round: keyRounds + i }));
+}

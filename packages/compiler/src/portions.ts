@@ -1,0 +1,132 @@
+import type { Problem } from "@hsap/schedule";
+import { KernelClock } from "./cost/kernel-time.ts";
+import { allToAllTimes, type RoundTimes, roundTimes } from "./cost/transfer-time.ts";
+import type { Part, Plan } from "./plan.ts";
+import { type Traffic, trafficOf } from "./traffic.ts";
+import { UnitTiles } from "./unit-tiles.ts";
+
+/** Microseconds of what a part transfers, as far as they are known before programs are written. */
+export interface TransferTimes {
+  /** Of each round. */
+  readonly rounds: Float64Array;
+  readonly messages: RoundTimes;
+  /** Until the last keys are there, counted from when the first leave. */
+  readonly keysUs: number;
+  /** All-to-alls by unit; 0 where no heads are split. */
+  readonly gatherUs: Float64Array;
+  readonly scatterUs: Float64Array;
+}
+
+function transferTimes(problem: Problem, part: Part): TransferTimes {
+  const messages = roundTimes(problem, part.hierarchy, part.messages);
+  const rounds = messages.us;
+  let keysUs = 0;
+  for (let round = 0; round < part.messages.keyRounds; round++) keysUs += rounds[round];
+  return { rounds, messages, keysUs, ...allToAllTimes(problem, part) };
+}
+
+/** A part of the plan as units work on it, one after the other: `tiles` are those of unit `unit`. */
+export class PartWork {
+  unit = -1;
+  readonly traffic: Traffic;
+  readonly times: TransferTimes;
+  readonly tiles: UnitTiles;
+
+  constructor(
+    problem: Problem,
+    readonly part: Part,
+  ) {
+    const { hierarchy, sharding, messages } = part;
+    const heads = problem.shape.heads / hierarchy.ulysses;
+    this.traffic = trafficOf(messages, hierarchy.units);
+    this.times = transferTimes(problem, part);
+    this.tiles = new UnitTiles(problem, sharding, messages, this.traffic, new KernelClock(problem), heads);
+  }
+}
+
+/** The parts of a plan as ranks work on them. */
+export class PlanWork {
+  readonly parts: readonly PartWork[];
+  readonly #isForward: boolean;
+
+  constructor(problem: Problem, plan: Plan) {
+    this.parts = plan.map((part) => new PartWork(problem, part));
+    this.#isForward = problem.pass === "forward";
+  }
+
+  /** Makes the tiles of the rank's units and divides them in portions. */
+  prepare(rank: number): void {
+    const [first, second] = this.parts;
+    const unit = unitOf(first, rank);
+    if (unit !== first.unit) {
+      first.unit = unit;
+      makeTiles(first, this.#isForward && second === undefined);
+      divideBesideGradients(first);
+    }
+    if (second === undefined) return;
+    second.unit = unitOf(second, rank);
+    second.tiles.make(second.unit);
+    divideBesideHeads(second, first, this.#isForward);
+  }
+}
+
+export const unitOf = ({ part }: Pick<PartWork, "part">, rank: number): number =>
+  Math.floor(rank / part.hierarchy.ulysses);
+
+/**
+ * Divides the tiles on own keys of a part that stands alone, or whose heads are split: in a backward pass as much of them comes
+ * after all others as lasts while gradients return.
+ */
+function divideBesideGradients({ part: { messages }, times, tiles }: PartWork): void {
+  const { keyRounds, rounds } = messages;
+  if (rounds > keyRounds) tiles.divideOwn(Array.from(times.rounds.subarray(keyRounds), (us) => latestGradients * us));
+}
+
+/** Gradients may come later than planned, as ranks are not done at the same moment. */
+const latestGradients = 1.3;
+
+/**
+ * Divides the tiles of whole documents: some are computed while heads of the others are gathered and their keys arrive, and
+ * some while results are scattered. If there are too few for both, each gets its share.
+ */
+function divideBesideHeads(whole: PartWork, split: PartWork, isForward: boolean): void {
+  const { tiles } = whole;
+  const scatterUs = split.times.scatterUs[split.unit];
+  if (!isForward) {
+    tiles.divideOwn([lastPortion * scatterUs]);
+    return;
+  }
+  const arrivedUs = tiles.timeUs(tiles.arrivedBegin[0], tiles.length);
+  const tailUs = Math.max(0, scatterUs - arrivedUs);
+  const splitOwnUs = split.tiles.timeUs(0, split.tiles.ownBegin[1]);
+  const headUs = split.times.gatherUs[split.unit] + Math.max(0, split.times.keysUs - splitOwnUs);
+  const ownUs = tiles.timeUs(0, tiles.ownBegin[1]);
+  const room = Math.min(1, ownUs / Math.max(1, headUs + tailUs));
+  tiles.divideOwn([lastPortion * tailUs * room]);
+}
+
+/** Computation beside an all-to-all is slowed down, so a little more of it is needed. */
+const lastPortion = 1.1;
+
+/**
+ * Whether a forward pass should wait for all keys and compute everything at once: it should if waiting costs less than a second
+ * call, which reads and writes its outputs again and has more and smaller tiles. The tiles are made as is better.
+ */
+function makeTiles({ part: { messages }, times, unit, tiles }: PartWork, isForward: boolean): void {
+  tiles.make(unit);
+  const arrived = tiles.arrivedBegin[0];
+  if (!isForward || tiles.length === arrived || arrived === 0) return;
+  let apartUs = tiles.timeUs(0, arrived);
+  let thereUs = 0;
+  for (let round = 0; round < messages.keyRounds; round++) {
+    thereUs += latestKeys * times.rounds[round];
+    const us = tiles.callUs(tiles.arrivedBegin[round], tiles.arrivedBegin[round + 1], true);
+    if (us > 0) apartUs = Math.max(apartUs, thereUs) + us;
+  }
+  tiles.makeTogether(unit);
+  if (thereUs + tiles.timeUs(0, tiles.length) < apartUs) return;
+  tiles.make(unit);
+}
+
+/** Keys may come later than planned, as transfers of one round wait for those of the one before at both their ends. */
+const latestKeys = 1.15;
