@@ -51,7 +51,9 @@ function sweepOf({ experiment, environment, problem, ranks, ranksPerNode }: Tria
 function machineOf({ environment, ranks }: Trial, environments: readonly Environment[]): string {
   const found = environments.find(({ id }) => id === environment);
   const where = found === undefined ? "an unknown machine" : `${found.cores} cores of an ${found.cpu}`;
-  return `${ranks} ranks as threads on ${where}`;
+  if (found?.mpi === undefined) return `${ranks} ranks as threads on ${where}`;
+  const { library, hosts } = found.mpi;
+  return `${ranks} ranks as processes over ${library} on ${hosts === 1 ? where : `${hosts} hosts, each with ${where}`}`;
 }
 
 /** A cluster's first `ranks` ranks, and the degrees of hsap on it: heads split over half a node, tokens over the rest. */

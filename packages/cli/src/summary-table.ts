@@ -1,4 +1,4 @@
-import type { ExperimentResult, Interval, SummaryRow } from "@hsap/bench";
+import type { Environment, ExperimentResult, Interval, SummaryRow } from "@hsap/bench";
 import { type Column, formatTable, megabytes, shortError, shortNumber } from "./table.ts";
 
 /** The summary of an experiment as tables, one for each pass, and what their columns mean. */
@@ -17,11 +17,27 @@ function header({ experiment, environment }: ExperimentResult, version: string):
   const lines = [
     `hsap ${version}, node ${environment.node}, ${environment.compiler}, kernels ${environment.isa}`,
     `${environment.cpu}, ${environment.cores} cores`,
+    ...rankLines(environment),
     `arguments: ${environment.arguments.join(" ") || "none"}`,
     `${experiment.title}: profile ${experiment.profile}, origin measured`,
     `${sweep.ranks} ranks in ${nodes} nodes of ${sweep.ranksPerNode}, ${sweep.tokens} tokens, ${sweep.heads} heads, ${sweep.kvHeads} kv heads of ${sweep.headDim}, ${sweep.dtype}, ${sweep.mask}`,
   ];
   return lines.map((line) => `# ${line}\n`).join("");
+}
+
+/** Ranks that are processes: one line for those that follow one another on a host. */
+function rankLines({ job }: Environment): string[] {
+  const lines: { first: number; last: number; where: string }[] = [];
+  for (const { rank, host, cpus } of job?.ranks ?? []) {
+    const where = `on ${host}${cpus === "" ? "" : `, processors ${cpus}`}`;
+    const line = lines.at(-1);
+    if (line?.where === where) line.last = rank;
+    else lines.push({ first: rank, last: rank, where });
+  }
+  return lines.map(
+    ({ first, last, where }) =>
+      `rank${first === last ? "" : "s"} ${first === last ? first : `${first} to ${last}`} ${where}`,
+  );
 }
 
 function columns(baseline: string): readonly Column<SummaryRow>[] {
@@ -50,12 +66,15 @@ function ratio(interval: Interval | undefined): string {
 
 function footer({ experiment, environment, refused, trials }: ExperimentResult, rows: readonly SummaryRow[]): string {
   const { ranks } = experiment.sweep;
-  const { cores } = environment;
+  const { cores, mpi } = environment;
   const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
+  const processes = `ranks are processes over ${mpi?.library}; where some of them share a core, wall hides imbalance`;
   const shared =
-    ranks > cores
-      ? `${ranks} ranks share ${cores} cores here: wall is mostly the sum of all ranks' work, and hides imbalance`
-      : `each of the ${ranks} ranks can have a core of its own`;
+    mpi !== undefined
+      ? processes
+      : ranks > cores
+        ? `${ranks} ranks share ${cores} cores here: wall is mostly the sum of all ranks' work, and hides imbalance`
+        : `each of the ${ranks} ranks can have a core of its own`;
   const lines = [
     ...refused.map(({ strategy, reason }) => `refused by ${strategy}: ${reason}`),
     `medians over repeats and packs. ${shared}.`,

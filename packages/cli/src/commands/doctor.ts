@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
 import { probeMpi } from "@hsap/bench";
 import { engineInfo, kernelIsas } from "@hsap/engine";
@@ -72,7 +72,7 @@ function extras(): Finding[] {
   return [
     { name: "mpi", found: firstLineOf("mpirun", "--version"), needed: false, remedy: mpiRemedy },
     mpiTransport(),
-    { name: "slurm", found: firstLineOf("srun", "--version"), needed: false, remedy: "runs on a cluster that has it" },
+    { name: "slurm", found: slurm(), needed: false, remedy: "runs on a cluster that has it" },
     { name: "libnuma", found: library("libnuma.so"), needed: false, remedy: "apt-get install libnuma-dev" },
     {
       name: "cuda",
@@ -82,6 +82,14 @@ function extras(): Finding[] {
     },
     { name: "nccl", found: library("libnccl.so"), needed: false, remedy: "comes with CUDA clusters" },
   ];
+}
+
+/** Slurm's commands do not even say their version where they find no cluster. */
+function slurm(): string | null {
+  const version = firstLineOf("srun", "--version");
+  if (version !== null) return version;
+  const { error } = spawnSync("srun", ["--version"], { stdio: "ignore" });
+  return error === undefined ? "srun is there, but finds no cluster" : null;
 }
 
 const mpiRemedy = "apt-get install openmpi-bin libopenmpi-dev";
