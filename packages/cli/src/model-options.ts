@@ -15,6 +15,7 @@ export interface ModelOptions {
   readonly dtype?: string;
   readonly recompute?: string;
   readonly lossChunk?: string;
+  readonly figure?: string;
   readonly json?: boolean;
 }
 
@@ -37,5 +38,6 @@ export function addModelOptions(command: Command): Command {
     .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
     .option("--recompute <what>", "what the backward pass computes again: none or full (default: none)")
     .option("--loss-chunk <n>", "tokens whose logits are held at once (default: 4096)")
+    .option("--figure <file>", "draw rate and memory by length or tokens: .svg or .png")
     .option("--json", "print JSON instead of a table");
 }

@@ -12,8 +12,9 @@ import {
   timedMs,
   warmUpMs,
 } from "@hsap/bench";
-import { drawCompileTimes, pngOf } from "@hsap/figures";
-import { InputError, packNames } from "@hsap/workload";
+import { drawCompileTimes } from "@hsap/figures";
+import { packNames } from "@hsap/workload";
+import { figureFormat } from "../figure-format.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
 import { wholeNumber } from "../option-values.ts";
@@ -45,13 +46,6 @@ export async function benchCompile(options: BenchCompileOptions, { output, versi
   } finally {
     progress.stop();
   }
-}
-
-/** How a figure is written, by the ending of its file. */
-function figureFormat(path: string): (svg: string) => string | Uint8Array {
-  if (path.endsWith(".svg")) return (svg) => svg;
-  if (path.endsWith(".png")) return pngOf;
-  throw new InputError(`invalid figure: ${path} (must end in .svg or .png)`);
 }
 
 interface CompileTimesReport {

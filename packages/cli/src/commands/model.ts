@@ -1,9 +1,13 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { formatDegrees, type SimulatedStep, simulatedStep } from "@hsap/bench";
 import { clusterOf, namedCluster } from "@hsap/cluster";
+import { drawModelSteps, type ModelStepsInput } from "@hsap/figures";
 import { type ModelProblem, modelNamed, parametersOf, weightPlacements } from "@hsap/model";
 import { hardwareOf, isOwnHardware } from "@hsap/simulator";
 import { layerStrategyNamed, recomputations } from "@hsap/training";
 import { fillPack, InputError, lengthsOf, mixPack } from "@hsap/workload";
+import { figureFormat } from "../figure-format.ts";
 import { tableHeader } from "../header.ts";
 import type { ModelOptions } from "../model-options.ts";
 import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
@@ -25,9 +29,38 @@ export async function model(options: ModelOptions, { output, version }: CommandC
   const counts = numbers("tokens", options.tokens ?? "65536");
   const lengths = options.document === undefined ? [undefined] : numbers("document", options.document);
   const problems = counts.flatMap((tokens) => lengths.map((length) => problemOf(options, tokens, length)));
+  const draw = options.figure === undefined ? undefined : figureFormat(options.figure);
   const rows = problems.flatMap((problem) => names.map((name) => rowOf(name, problem, options)));
+  if (draw !== undefined && options.figure !== undefined) {
+    mkdirSync(dirname(options.figure), { recursive: true });
+    writeFileSync(options.figure, draw(drawModelSteps(figureOf(rows, problems[0], options))));
+  }
   if (options.json) output.out(`${JSON.stringify(rows, null, 2)}\n`);
   else output.out(tableOf(rows, problems[0], version));
+}
+
+/** By the length of documents where several are given, else by tokens. */
+function figureOf(
+  rows: readonly Row[],
+  { model: shape, cluster }: ModelProblem,
+  options: ModelOptions,
+): ModelStepsInput {
+  const byLength = options.document?.includes(",") ?? false;
+  const { device } = cluster;
+  return {
+    title: `${shape.name} on ${cluster.ranks} ranks of ${cluster.name} (${device.name})`,
+    documents:
+      options.document === undefined
+        ? `Mix ${options.mix ?? "hybrid"}.`
+        : `Documents of one length${byLength ? `, ${options.tokens ?? "65536"} tokens together` : ""}.`,
+    axis: byLength ? "tokens of a document" : "tokens of a step",
+    deviceGiB: device.memoryGiB,
+    rows: rows.flatMap((row) =>
+      "step" in row
+        ? [{ tokens: byLength ? row.tokens / row.documents : row.tokens, strategy: row.strategy, step: row.step }]
+        : [],
+    ),
+  };
 }
 
 /** `length` is that of every document, if they are not of a mix. */

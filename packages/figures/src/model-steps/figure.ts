@@ -1,0 +1,126 @@
+import type { SimulatedStep } from "@hsap/bench";
+import { InputError } from "@hsap/workload";
+import { dot, line, type Markish, ruleY } from "@observablehq/plot";
+import { bottomAxis, leftAxis, tokenLabel } from "../drawing/axes.ts";
+import { type LegendEntry, legend } from "../drawing/legend.ts";
+import { columnWidth, drawPage } from "../drawing/page.ts";
+import { ink, okabeIto } from "../drawing/palette.ts";
+import { heading, type Panel, plotPanel, subheading } from "../drawing/panel.ts";
+
+export interface ModelStepsInput {
+  /** `7b on 32 ranks of a100-200g (A100-80 SXM)`. */
+  readonly title: string;
+  /** What the documents are, in one sentence. */
+  readonly documents: string;
+  /** What a row stands for on the horizontal axis: the length of its documents, or the tokens of its step. */
+  readonly axis: string;
+  /** Memory of a device, where it is known. */
+  readonly deviceGiB?: number | undefined;
+  readonly rows: readonly ModelStepsRow[];
+}
+
+/** One step of one strategy; rows of a strategy that cannot run there are left out. */
+export interface ModelStepsRow {
+  readonly tokens: number;
+  readonly strategy: string;
+  readonly step: SimulatedStep;
+}
+
+const gibibyte = 2 ** 30;
+const top = 24;
+const plotHeight = 150;
+const axisHeight = 28;
+const colours = [okabeIto.purple, okabeIto.skyBlue, okabeIto.orange, okabeIto.blue, okabeIto.green, okabeIto.vermilion];
+
+/**
+ * A training step of several strategies by the length of documents or the tokens of a step: model TFLOP/s of each device, and memory of
+ * the rank that needs most. Steps that do not fit into the device are hollow. Returns the SVG.
+ *
+ * @throws InputError if there are no steps.
+ */
+export function drawModelSteps({ title, documents, axis, deviceGiB, rows }: ModelStepsInput): string {
+  if (rows.length === 0) throw new InputError("invalid steps: there are none to draw");
+  const width = columnWidth.double;
+  const room = width / 2;
+  const strategies = [...new Set(rows.map(({ strategy }) => strategy))];
+  const panel = (i: number, values: PanelValues): Panel[] => [
+    heading(i * room + 2, 9, "ab"[i], values.heading),
+    subheading(i * room + 2, 19, values.unit),
+    stepsPanel({ x: i * room, y: top, width: room, height: plotHeight + axisHeight }, axis, rows, strategies, values),
+  ];
+  return drawPage({
+    width,
+    bodyHeight: top + plotHeight + axisHeight,
+    title: `A training step of ${title}`,
+    caption: `Simulated times, counted memory. ${documents}${deviceGiB === undefined ? "" : ` Hollow: needs more than the device's ${deviceGiB} GiB.`}`,
+    legend: legend(
+      strategies.map((label, i): LegendEntry => ({ label, colour: colours[i % colours.length], shape: "dot" })),
+      { width },
+    ),
+    panels: [
+      ...panel(0, {
+        heading: "rate",
+        unit: "model TFLOP/s of each device",
+        of: ({ tflopsPerDevice }) => tflopsPerDevice,
+      }),
+      ...panel(1, {
+        heading: "memory",
+        unit: "GiB of the rank that needs most",
+        of: ({ memory }) => memory.total / gibibyte,
+        limit: deviceGiB,
+      }),
+    ],
+  });
+}
+
+interface PanelValues {
+  readonly heading: string;
+  readonly unit: string;
+  readonly of: (step: SimulatedStep) => number;
+  readonly limit?: number | undefined;
+}
+
+function stepsPanel(
+  place: { readonly x: number; readonly y: number; readonly width: number; readonly height: number },
+  axis: string,
+  rows: readonly ModelStepsRow[],
+  strategies: readonly string[],
+  { of, limit }: PanelValues,
+): Panel {
+  const counts = [...new Set(rows.map(({ tokens }) => tokens))].sort((a, b) => a - b);
+  const highest = Math.max(...rows.map(({ step }) => of(step)), 1);
+  // What is far beyond the device is cut off above: how far does not matter.
+  const ceiling = limit === undefined ? highest : Math.min(highest, 2 * limit);
+  const box = { ...place, marginLeft: 30, marginRight: 12, marginTop: 4, marginBottom: axisHeight };
+  return plotPanel(box, {
+    x: { type: "log", base: 2, domain: [counts[0] / 1.15, counts[counts.length - 1] * 1.15] },
+    y: { domain: [0, ceiling * 1.05], clamp: true },
+    marks: [
+      ruleY([0], { stroke: ink.rule, strokeWidth: 0.6 }),
+      ...(limit === undefined ? [] : [ruleY([limit], { stroke: ink.quiet, strokeDasharray: "2,1.5" })]),
+      ...strategies.flatMap((strategy, i) =>
+        strategyMarks(
+          rows.filter((row) => row.strategy === strategy),
+          i,
+          of,
+        ),
+      ),
+      bottomAxis(axis, { ticks: counts, tickFormat: tokenLabel }),
+      leftAxis("", 24, { ticks: 5 }),
+    ],
+  });
+}
+
+function strategyMarks(rows: readonly ModelStepsRow[], at: number, of: (step: SimulatedStep) => number): Markish[] {
+  const colour = colours[at % colours.length];
+  const points = [...rows]
+    .sort((a, b) => a.tokens - b.tokens)
+    .map(({ tokens, step }) => ({ tokens, value: of(step), step }));
+  return [
+    line(points, { x: "tokens", y: "value", stroke: colour, strokeWidth: 1 }),
+    dot(points, {
+      ...{ x: "tokens", y: "value", r: 2.4, stroke: colour },
+      fill: ({ step }: { step: SimulatedStep }) => (step.fits === false ? ink.paper : colour),
+    }),
+  ];
+}
