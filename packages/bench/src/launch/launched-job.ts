@@ -54,8 +54,9 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
   // Nothing is ever written: its end tells rank 0 that this process is no more.
   child.stdin?.on("error", () => undefined);
   const report = new JobReport();
-  const ended = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
-  ended.catch(() => undefined);
+  const ended = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
+  const closed = once(child, "close");
+  for (const promise of [ended, closed]) promise.catch(() => undefined);
   const stop = (): void => void endJob(child, graceMs);
   signal?.addEventListener("abort", stop, { once: true });
   const onExit = (): void => killSession(child);
@@ -70,7 +71,9 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
     const [exitCode, killedBy] = await ended.catch((error: Error) => {
       throw new JobFailed(`cannot start ${command[0]} (${error.message})`);
     });
+    // Leftovers keep the output open, so they go before the last lines are awaited.
     await endLeftovers(child, 5000);
+    await closed;
     signal?.throwIfAborted();
     if (exitCode !== 0) throw new JobFailed(report.cause(command[0], exitCode, killedBy));
   } finally {
