@@ -21,7 +21,7 @@ describe("an experiment on ranks that mpirun starts", { timeout: 180_000 }, () =
     if (reason !== undefined) return skip(reason);
     const measured = (launcher: string) => {
       const results = join(folder, launcher);
-      const problem = "--docs 40,7,1,33 --ranks 4 --ranks-per-node 2 --strategy hsap --repeats 1";
+      const problem = "--docs 40,7,1,33 --ranks 4 --ranks-per-node 2 --strategy ring --repeats 2";
       const line = `experiment --profile smoke ${problem} --no-figures --json --launcher ${launcher} --results ${results}`;
       const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...line.split(" ")], { encoding: "utf8" });
       expect([status, stderr]).toEqual([0, expect.not.stringContaining("hsap:")]);

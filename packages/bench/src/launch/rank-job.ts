@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { joinMpi, type MpiWorld, type RunRankOptions, runRank } from "@hsap/engine";
-import { decodeSchedule, encodeSchedule, type LoweredSchedule, lower, type Schedule } from "@hsap/schedule";
+import { type Isa, joinMpi, type MpiWorld, type RunRankOptions, runRank } from "@hsap/engine";
+import { type Dtype, decodeSchedule, encodeSchedule, type LoweredSchedule, lower, type Schedule } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import type { Compiled } from "../compiled.ts";
 import type { RunSchedule, RunScheduleOptions } from "../run-schedule.ts";
@@ -68,7 +68,7 @@ async function work<T>(
       await world.finish();
       return undefined;
     }
-    const leader = new Leader(world, own);
+    const leader = new Leader(world, own, job);
     const result = await lead({ job, run: leader.run, world });
     await leader.end();
     await world.finish();
@@ -101,19 +101,22 @@ const keptSchedules = 64;
 
 class Leader {
   readonly #world: MpiWorld;
+  readonly #job: JobRecord;
   readonly #own: OwnOptions;
   readonly #schedules = new WeakMap<Schedule, number>();
   readonly #saved = new WeakMap<Float32Array, number>();
   #schedulesKnown = 0;
   #savedKnown = 0;
 
-  constructor(world: MpiWorld, own: OwnOptions) {
+  constructor(world: MpiWorld, own: OwnOptions, job: JobRecord) {
     this.#world = world;
+    this.#job = job;
     this.#own = own;
   }
 
-  readonly run: RunSchedule = async (compiled, { saved, signal, ...options }) => {
+  readonly run: RunSchedule = async (compiled, { saved, signal, ...given }) => {
     signal?.throwIfAborted();
+    const options = { ...given, isa: given.isa ?? commonIsa(this.#job, compiled.schedule.problem.shape.dtype) };
     const id = await this.#scheduleId(compiled);
     const savedId = saved === undefined ? null : await this.#savedId(saved);
     await tell(this.#world, { kind: "run", id, saved: savedId, options });
@@ -204,6 +207,15 @@ async function follow(world: MpiWorld, own: OwnOptions): Promise<void> {
         return;
     }
   }
+}
+
+/** `auto` where it means the same on every rank; otherwise the best instruction set that all of them have. */
+function commonIsa({ ranks }: JobRecord, dtype: Dtype): "auto" | Isa {
+  const [first] = ranks;
+  if (ranks.every(({ isas }) => isas.join() === first.isas.join())) return "auto";
+  const common = first.isas.filter((isa) => ranks.every(({ isas }) => isas.includes(isa)));
+  const fitting = dtype === "bf16" ? common : common.filter((isa) => isa !== "avx512bf16");
+  return (fitting.at(-1) ?? "scalar") as Isa;
 }
 
 async function tell(world: MpiWorld, task: Task): Promise<void> {
