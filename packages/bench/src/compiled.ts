@@ -37,15 +37,16 @@ export interface CompileOptions {
 }
 
 /**
- * Compiles, verifies, counts and lowers. `compileMs` is the strategy's own time only.
+ * Compiles, verifies, counts and lowers. `compileMs` is the strategy's own time: the choice of degrees, if none are given, and the
+ * schedule.
  *
  * @throws InputError if the problem, the degrees or an option is not valid for the strategy.
  */
 export function compileWith(strategy: Strategy, problem: Problem, given: CompileOptions = {}): Compiled {
   checkProblem(problem);
-  const degrees = settledDegrees(strategy, problem, given.degrees ?? strategy.defaultDegrees(problem));
   const options = checkedOptions(strategy, given.options ?? {});
   const began = performance.now();
+  const degrees = settledDegrees(strategy, problem, given.degrees ?? strategy.defaultDegrees(problem));
   const schedule = strategy.compile(problem, degrees, options);
   const compileMs = performance.now() - began;
   const request = { strategy: strategy.name, problem, degrees, options };

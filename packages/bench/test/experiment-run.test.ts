@@ -33,7 +33,7 @@ profiles:
 `;
 const experiment = parseExperiment(small, { name: "small", profile: "smoke", file: "small.yaml" });
 /** Two passes of ring and of hsap with 1 and 2 ranks to a head group, twice each. */
-const allTrials = 2 * 3 * 2;
+const allTrials = 2 * 4 * 2;
 
 let folder: string;
 let file: string;
@@ -107,7 +107,7 @@ describe("an experiment", () => {
     const { measuredNow, environment, trials } = await measure({ onNote: (note) => notes.push(note) });
     expect(measuredNow).toBe(allTrials);
     expect(new Set(trials.map((trial) => trial.environment))).toEqual(new Set([environment.id]));
-    expect(notes[0]).toMatch(/^measured anew: 12 trials there come from another machine or build/);
+    expect(notes[0]).toMatch(/^measured anew: 16 trials there come from another machine or build/);
   });
 
   test("refuses a folder that another run writes into, and leaves it as it is", async () => {

@@ -86,7 +86,7 @@ const h100: DeviceTiming = {
   copyShare: 0.459,
   transferLaunchUs: 10,
   slowdown: 1.126,
-  pairShare: [0.44, 0.33],
+  pairShare: [0.44, 0.4],
   allToAll: {
     baseUs: 8.4,
     hopUs: [3.4, 9.6],
@@ -103,9 +103,9 @@ const h100: DeviceTiming = {
 const engineKernel = { tileRows: 16, tileColumns: 16, launchUs: 0, emptyBlockUs: 0, accumulatePasses: 0 } as const;
 
 const oneCore: DeviceTiming = {
-  forward: { ...engineKernel, shareOfPeak: 0.79, overheadTokens: 25 },
-  backward: { ...engineKernel, shareOfPeak: 0.81, overheadTokens: 22 },
-  copyShare: 0.5,
+  forward: { ...engineKernel, shareOfPeak: 0.9524, overheadTokens: 44.86 },
+  backward: { ...engineKernel, shareOfPeak: 0.9623, overheadTokens: 26.89 },
+  copyShare: 1,
   transferLaunchUs: 0,
   slowdown: 1,
   pairShare: [1, 1],

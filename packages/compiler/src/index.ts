@@ -2,6 +2,15 @@ export { AheadCompiler, type AheadCompilerOptions } from "./ahead-compiler.ts";
 export { compileRank, planOf } from "./compile.ts";
 export { type Prediction, predictPlan } from "./cost/predict.ts";
 export { type Choice, type Considered, choosePlan } from "./degrees.ts";
+export {
+  type Amount,
+  type ConsideredWay,
+  type Cuts,
+  cutsOf,
+  type Explanation,
+  explain,
+  explanationLines,
+} from "./explain.ts";
 export * from "./hsap.ts";
 export type { Part, Plan } from "./plan.ts";
 export { type CompileRequest, ScheduleCache, type ScheduleCacheOptions } from "./schedule-cache.ts";

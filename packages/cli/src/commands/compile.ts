@@ -4,6 +4,7 @@ import { decodeSchedule, encodeSchedule, formatSchedule } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { compiledReport, formatCompiledReport } from "../compiled-report.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { explanationOf, formatExplanation, type ScheduleExplanation } from "../explanation.ts";
 import { batchOf, passesOf, problemOf } from "../given-problem.ts";
 import { givenStrategy } from "../given-strategy.ts";
 import { parseBytes, parseDegrees } from "../option-values.ts";
@@ -13,13 +14,21 @@ import type { CommandContext, CompileOptions } from "../program.ts";
 export async function compile(options: CompileOptions, { output, finish }: CommandContext): Promise<void> {
   const compiled = options.schedule === undefined ? compileGiven(options) : readCompiled(options.schedule, options);
   if (options.out !== undefined) writeSchedule(options.out, compiled);
-  const report = compiledReport(compiled);
+  const report = { ...compiledReport(compiled), ...(options.explain && { explanation: explained(compiled, options) }) };
   if (options.text) output.out(formatSchedule(compiled.schedule));
   else if (options.json) output.out(`${JSON.stringify(report, null, 2)}\n`);
-  else output.out(formatCompiledReport(report));
+  else output.out(formatCompiledReport(report) + formatExplanation(compiled.schedule.problem, report.explanation));
   if (report.verified) return;
   output.err(`hsap: the schedule breaks a rule: ${report.findings[0]}\n`);
   finish(exitCodes.failed);
+}
+
+/** @throws InputError if the schedule is not one that hsap chooses for itself. */
+function explained({ schedule }: Compiled, { degrees }: CompileOptions): ScheduleExplanation {
+  if (schedule.strategy !== "hsap") {
+    throw new InputError(`invalid explain: ${schedule.strategy} (only hsap weighs schedules)`);
+  }
+  return explanationOf(schedule, degrees === undefined ? undefined : parseDegrees(degrees));
 }
 
 /**
