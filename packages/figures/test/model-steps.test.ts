@@ -35,7 +35,9 @@ describe("the figure of a model's steps", () => {
     const svg = drawModelSteps(input);
     const texts = textBoxes(svg).map(({ text }) => text);
     for (const text of ["ulysses", "megatron", "8k", "64k", "256k"]) expect(texts).toContain(text);
-    expect(parseSvg(svg).querySelector("desc")?.textContent).toMatch(/^Simulated times, counted memory\..*80 GiB\.$/);
+    expect(parseSvg(svg).querySelector("desc")?.textContent).toMatch(
+      /^Simulated times, counted memory\..*80 GiB; more than twice that is cut off\.$/,
+    );
   });
 
   it("is not drawn of nothing", () => {

@@ -51,8 +51,8 @@ function figureOf(
     title: `${shape.name} on ${cluster.ranks} ranks of ${cluster.name} (${device.name})`,
     documents:
       options.document === undefined
-        ? `Mix ${options.mix ?? "hybrid"}.`
-        : `Documents of one length${byLength ? `, ${options.tokens ?? "65536"} tokens together` : ""}.`,
+        ? `Documents of the mix ${options.mix ?? "hybrid"}.`
+        : `Documents of one length${byLength ? `, ${Number(options.tokens ?? "65536").toLocaleString("en")} tokens together` : ""}.`,
     axis: byLength ? "tokens of a document" : "tokens of a step",
     deviceGiB: device.memoryGiB,
     rows: rows.flatMap((row) =>

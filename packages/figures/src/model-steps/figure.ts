@@ -30,7 +30,14 @@ const gibibyte = 2 ** 30;
 const top = 24;
 const plotHeight = 150;
 const axisHeight = 28;
-const colours = [okabeIto.purple, okabeIto.skyBlue, okabeIto.orange, okabeIto.blue, okabeIto.green, okabeIto.vermilion];
+
+/** The published evaluation's strategies have colours of their own, so that figures can be compared. */
+const ownColours: Readonly<Record<string, string>> = {
+  ...{ megatron: okabeIto.purple, "colai-sp": okabeIto.skyBlue, ulysses: okabeIto.orange, hsap: okabeIto.blue },
+};
+const otherColours = [okabeIto.green, okabeIto.vermilion, okabeIto.black, okabeIto.yellow];
+const colourOf = (strategy: string, at: number): string =>
+  ownColours[strategy] ?? otherColours[at % otherColours.length];
 
 /**
  * A training step of several strategies by the length of documents or the tokens of a step: model TFLOP/s of each device, and memory of
@@ -52,9 +59,9 @@ export function drawModelSteps({ title, documents, axis, deviceGiB, rows }: Mode
     width,
     bodyHeight: top + plotHeight + axisHeight,
     title: `A training step of ${title}`,
-    caption: `Simulated times, counted memory. ${documents}${deviceGiB === undefined ? "" : ` Hollow: needs more than the device's ${deviceGiB} GiB.`}`,
+    caption: `Simulated times, counted memory. ${documents}${deviceGiB === undefined ? "" : ` Hollow: needs more than the device's ${deviceGiB} GiB; more than twice that is cut off.`}`,
     legend: legend(
-      strategies.map((label, i): LegendEntry => ({ label, colour: colours[i % colours.length], shape: "dot" })),
+      strategies.map((label, i): LegendEntry => ({ label, colour: colourOf(label, i), shape: "dot" })),
       { width },
     ),
     panels: [
@@ -101,7 +108,7 @@ function stepsPanel(
       ...strategies.flatMap((strategy, i) =>
         strategyMarks(
           rows.filter((row) => row.strategy === strategy),
-          i,
+          colourOf(strategy, i),
           of,
         ),
       ),
@@ -111,8 +118,7 @@ function stepsPanel(
   });
 }
 
-function strategyMarks(rows: readonly ModelStepsRow[], at: number, of: (step: SimulatedStep) => number): Markish[] {
-  const colour = colours[at % colours.length];
+function strategyMarks(rows: readonly ModelStepsRow[], colour: string, of: (step: SimulatedStep) => number): Markish[] {
   const points = [...rows]
     .sort((a, b) => a.tokens - b.tokens)
     .map(({ tokens, step }) => ({ tokens, value: of(step), step }));
