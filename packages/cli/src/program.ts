@@ -17,6 +17,7 @@ export interface CommandContext {
 }
 
 export interface CompileOptions extends ProblemOptions {
+  readonly explain?: boolean;
   readonly text?: boolean;
   readonly out?: string;
   readonly schedule?: string;
@@ -157,6 +158,7 @@ export function program(context: CommandContext): Command {
   addProblemOptions(
     root.command("compile").description("compile one problem to a schedule, verify it, and count what it costs"),
   )
+    .option("--explain", "say why hsap's schedule is as it is: what was weighed, what was cut, how far the bounds are")
     .option("--text", "print the schedule itself, op by op")
     .option("--out <file>", "write the schedule in binary form")
     .option("--schedule <file>", "read a schedule that --out wrote, instead of compiling one")
