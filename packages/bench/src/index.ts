@@ -9,6 +9,7 @@ export * from "./collected-garbage.ts";
 export * from "./comparison/comparison.ts";
 export * from "./comparison/measured-time.ts";
 export * from "./comparison/pack-comparison.ts";
+export * from "./comparison/predicted-packs.ts";
 export * from "./comparison/waste.ts";
 export * from "./compile-times.ts";
 export * from "./compiled.ts";

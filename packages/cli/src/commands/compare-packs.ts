@@ -1,23 +1,31 @@
 import { writeFileSync } from "node:fs";
 import { relative } from "node:path";
-import { comparePacks as compareOnPacks, strategyNamed, workspacePath } from "@hsap/bench";
+import { comparePacks as compareOnPacks, packSetting, predictPacks, strategyNamed, workspacePath } from "@hsap/bench";
 import { InputError } from "@hsap/workload";
 import { exitCodes } from "../exit-codes.ts";
+import { passesOf } from "../given-problem.ts";
 import { interruptible } from "../interruption.ts";
+import { wholeNumber } from "../option-values.ts";
 import { packPage } from "../pack-page.ts";
+import { predictedPage } from "../predicted-page.ts";
 import type { CommandContext, CompareOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
 
 /** The options that `--packs` takes; the packs' problem is fixed, so that the page can be compared with what was published. */
 const taken = ["packs", "out", "all", "json", "strategy", "pack", "option"];
+const takenPredicted = ["packs", "predict", "out", "json", "strategy", "pack", "pass", "kvHeads", "option"];
 
 /** `hsap compare --packs`: all strategies on the packs that come with the project, as a page. */
 export async function comparePacks(options: CompareOptions, { output, finish }: CommandContext): Promise<void> {
-  const other = Object.keys(options).find((name) => !taken.includes(name));
+  const other = Object.keys(options).find((name) => !(options.predict ? takenPredicted : taken).includes(name));
   if (other !== undefined || (options.option ?? []).length > 0) {
     throw new InputError(
       `conflicting options: --packs and --${dashed(other ?? "option")} (the packs' problem is fixed)`,
     );
+  }
+  if (options.predict) {
+    await predictOnPacks(options, output);
+    return;
   }
   const progress = await startProgress(output);
   try {
@@ -46,6 +54,33 @@ export async function comparePacks(options: CompareOptions, { output, finish }: 
   }
 }
 
+/** `hsap compare --packs --predict`: hsap beside the fastest of all others on the packs, simulated. */
+async function predictOnPacks(options: CompareOptions, output: CommandContext["output"]): Promise<void> {
+  const kvHeads = wholeNumber("kv-heads", options.kvHeads ?? String(packSetting.shape.kvHeads));
+  const progress = await startProgress(output);
+  try {
+    const predicted = await interruptible(
+      () => "interrupted: the page is not written; start it again",
+      (signal) =>
+        predictPacks({
+          ...(options.pack !== undefined && { packs: [options.pack] }),
+          ...(options.strategy !== undefined && { strategies: [options.strategy, "hsap"].map(strategyNamed) }),
+          passes: passesOf(options, ["forward", "backward"]),
+          kvHeads,
+          signal,
+          onProgress: progress.update,
+        }),
+    );
+    if (options.json) output.out(`${JSON.stringify(predicted, null, 2)}\n`);
+    else {
+      const page = predictedPage(predicted, kvHeads, commandOf(options));
+      writePage(options.out ?? workspacePath("docs/predicted.md"), page, output);
+    }
+  } finally {
+    progress.stop();
+  }
+}
+
 type Compared = Awaited<ReturnType<typeof compareOnPacks>>[number];
 
 const summaryOf = ({ name, ranks, comparison: { bounds, rows, refused, tooLarge } }: Compared) => ({
@@ -68,8 +103,16 @@ function writePage(file: string, page: string, output: CommandContext["output"])
 }
 
 /** The command that makes the same page again. */
-const commandOf = ({ all, pack, strategy }: CompareOptions): string =>
-  ["npx hsap compare --packs", pack && `--pack ${pack}`, strategy && `--strategy ${strategy}`, all && "--all"]
+const commandOf = ({ all, pack, strategy, predict, pass, kvHeads }: CompareOptions): string =>
+  [
+    "npx hsap compare --packs",
+    predict && "--predict",
+    pass && `--pass ${pass}`,
+    kvHeads && `--kv-heads ${kvHeads}`,
+    pack && `--pack ${pack}`,
+    strategy && `--strategy ${strategy}`,
+    all && "--all",
+  ]
     .filter(Boolean)
     .join(" ");
 
