@@ -58,6 +58,7 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
   const closed = once(child, "close");
   for (const promise of [ended, closed]) promise.catch(() => undefined);
   const stop = (): void => void endJob(child, graceMs);
+  let failing: NodeJS.Timeout | undefined;
   signal?.addEventListener("abort", stop, { once: true });
   const onExit = (): void => killSession(child);
   process.once("exit", onExit);
@@ -65,7 +66,9 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
     createInterface({ input: child.stdout as NonNullable<ChildProcess["stdout"]> }).on("line", onOut);
     createInterface({ input: child.stderr as NonNullable<ChildProcess["stderr"]> }).on("line", (line) => {
       const known = report.kept;
+      const hadFailed = report.failed;
       if (!report.takes(line) || verbose) onErr(line);
+      if (report.failed && !hadFailed) failing = setTimeout(stop, abortMs);
       if (report.kept !== undefined && known === undefined) options.onKept?.(report.kept);
     });
     const [exitCode, killedBy] = await ended.catch((error: Error) => {
@@ -77,10 +80,17 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
     signal?.throwIfAborted();
     if (exitCode !== 0) throw new JobFailed(report.cause(command[0], exitCode, killedBy));
   } finally {
+    clearTimeout(failing);
     signal?.removeEventListener("abort", stop);
     process.off("exit", onExit);
   }
 }
+
+/**
+ * So long the launcher may take to end the other ranks after one has failed; then it is asked to, and at last killed. It waits for
+ * ever for a node that is cut off.
+ */
+const abortMs = 5000;
 
 /** Sorts what is written on standard error into what ranks say and what their launcher says. */
 export class JobReport {
@@ -89,6 +99,11 @@ export class JobReport {
   kept: string | undefined;
   #inNotice = false;
   readonly #notices: string[] = [];
+
+  /** Whether a rank has said that it failed. */
+  get failed(): boolean {
+    return this.#cause !== undefined;
+  }
 
   /** Whether the line is the launcher's, or a consequence of the failure, so that it need not be shown. */
   takes(line: string): boolean {
