@@ -15,7 +15,7 @@ import { endStages } from "./end-stages.ts";
 import type { LayerStrategy, StageContext } from "./layer-strategy.ts";
 import { attentionProblemOf, type ModelProblem } from "./model-problem.ts";
 import { type HeadRange, SplicedAttention } from "./spliced-attention.ts";
-import { gradientOf, layerWeights, savedTensors, stageEquations, stageTensors } from "./stage.ts";
+import { gradientOf, savedTensors, stageEquations, stageTensors } from "./stage.ts";
 import { type WeightPlacement, WeightShards } from "./weight-shards.ts";
 
 /**
@@ -60,6 +60,10 @@ function attentionOf(
 
 const sameLayout = (a: Layout, b: Layout): boolean => JSON.stringify(a) === JSON.stringify(b);
 
+/** The weights of a layer by the side of attention on which they are used: in a backward pass the others come first. */
+const beforeAttention = ["g1", "wq", "wk", "wv"] as const;
+const behindAttention = ["wo", "g2", "wg", "wu", "wd"] as const;
+
 /** One rank's part of a stage, with short names for its blocks. */
 class Seat {
   readonly program: ProgramBuilder;
@@ -95,10 +99,21 @@ class Seat {
     return this.#piece(this.shards.whole(name), of);
   }
 
-  /** Ranges of heads in which attention wants `tensor` on this rank. */
-  slices(tensor: string): HeadRange[] {
-    const heads = this.builder.tensors.find(({ name }) => name === tensor)?.heads ?? 1;
-    return this.attention.slices(this.rank, tensor, heads);
+  /**
+   * Appends an op for each piece of the rank's tokens in which attention has `tensors`: `at(name)` is all of its rows there, with `heads`
+   * some column groups of them.
+   */
+  computePieces(
+    kind: LayerOpKind,
+    tensors: readonly string[],
+    blocksOf: (at: (name: string, heads?: HeadRange) => Block, heads: HeadRange) => readonly Block[],
+  ): void {
+    const { heads: count = 1 } = this.builder.tensors.find(({ name }) => name === tensors[0]) ?? {};
+    for (const { tokens, heads } of this.attention.pieces(this.rank, tensors, count, this.ranges))
+      this.program.compute(
+        kind,
+        blocksOf((name, of) => this.builder.block(name, tokens, of), heads),
+      );
   }
 
   #piece(block: Block, { heads, rows }: { heads?: HeadRange; rows?: HeadRange }): Block {
@@ -122,9 +137,10 @@ function layerForward(
   const seats = seatsOf(problem, "layerForward", { problem, strategy, degrees, layout }, placement, attention);
   seats.forEach((seat, rank) => {
     // What the backward pass wants in another form than the layout's is left in that form.
-    for (const name of savedTensors)
-      if (backward.isResident(name)) seat.program.hold(...backward.residentBlocks(rank, name));
-    seat.shards.gather(rank, layerWeights);
+    for (const name of savedTensors) seat.program.hold(...backward.keptBlocks(rank, name));
+    // The second group arrives while the first is used.
+    seat.shards.gather(rank, beforeAttention);
+    seat.shards.gather(rank, behindAttention);
     project(seat);
     attention.append(seat.program, rank);
     finish(seat, problem.model.headDim);
@@ -154,19 +170,18 @@ function project(seat: Seat): void {
   seat.compute("rmsNorm", (at) => [at("x"), seat.weight("g1"), at("n1")]);
   for (const name of ["q", "k"]) {
     seat.compute("linear", (at) => [at("n1"), seat.weight(`w${name}`), at(`${name}0`)]);
-    for (const heads of seat.slices(name)) seat.compute("rotary", (at) => [at(`${name}0`, heads), at(name, heads)]);
+    seat.computePieces("rotary", [name], (at, heads) => [at(`${name}0`, heads), at(name, heads)]);
   }
-  for (const heads of seat.slices("v"))
-    seat.compute("linear", (at) => [at("n1"), seat.weight("wv", { heads }), at("v", heads)]);
+  seat.computePieces("linear", ["v"], (at, heads) => [at("n1"), seat.weight("wv", { heads }), at("v", heads)]);
 }
 
 /** x, o -> y */
 function finish(seat: Seat, headDim: number): void {
   seat.compute("add", (at) => [at("x"), at("h")]);
-  for (const heads of seat.slices("o")) {
+  seat.computePieces("linear", ["o"], (at, heads) => {
     const rows = rowsOfHeads(heads, headDim);
-    seat.compute("linear", (at) => [at("o", heads), seat.weight("wo", { rows }), at("h")]);
-  }
+    return [at("o", heads), seat.weight("wo", { rows }), at("h")];
+  });
   seat.compute("rmsNorm", (at) => [at("h"), seat.weight("g2"), at("n2")]);
   seat.compute("linear", (at) => [at("n2"), seat.weight("wg"), at("gate")]);
   seat.compute("linear", (at) => [at("n2"), seat.weight("wu"), at("up")]);
@@ -179,14 +194,17 @@ function layerBackward(context: StageContext, placement: WeightPlacement, attent
   const { problem, layout } = context;
   const seats = seatsOf(problem, "layerBackward", context, placement, attention);
   seats.forEach((seat, rank) => {
-    for (const name of savedTensors)
-      if (attention.isResident(name)) seat.program.hold(...attention.residentBlocks(rank, name));
-    seat.shards.gather(rank, layerWeights);
+    for (const name of savedTensors) seat.program.hold(...attention.keptBlocks(rank, name));
+    seat.shards.gather(rank, behindAttention);
+    seat.shards.gather(rank, beforeAttention);
     unfinish(seat, problem.model.headDim);
     handOverDelta(seat, layout);
     attention.append(seat.program, rank);
+    // These are on their way while the others are computed.
+    seat.shards.scatter(rank, behindAttention);
     unproject(seat);
-    seat.shards.reduce(rank, layerWeights);
+    seat.shards.sum(rank, behindAttention);
+    seat.shards.reduce(rank, beforeAttention);
   });
   return seats[0].builder.finish();
 }
@@ -204,12 +222,14 @@ function unfinish(seat: Seat, headDim: number): void {
   seat.compute("linearInputGradient", (at) => [at("dup"), seat.weight("wu"), at("dn2")]);
   seat.compute("add", (at) => [at("dy"), at("dh")]);
   seat.compute("rmsNormGradient", (at) => [at("h"), seat.weight("g2"), at("dn2"), at("dh"), seat.share("g2")]);
-  for (const heads of unionOf(seat.slices("do"), seat.slices("delta"))) {
-    const rows = rowsOfHeads(heads, headDim);
-    seat.compute("linearInputGradient", (at) => [at("dh"), seat.weight("wo", { rows }), at("do", heads)]);
-    seat.compute("linearWeightGradient", (at) => [at("o", heads), at("dh"), seat.share("wo", { rows })]);
-    seat.compute("rowDot", (at) => [at("o", heads), at("do", heads), at("delta", heads)]);
-  }
+  const rows = (heads: HeadRange) => ({ rows: rowsOfHeads(heads, headDim) });
+  seat.computePieces("linearInputGradient", ["do", "delta"], (at, heads) => [
+    ...[at("dh"), seat.weight("wo", rows(heads)), at("do", heads)],
+  ]);
+  seat.computePieces("linearWeightGradient", ["do", "delta"], (at, heads) => [
+    ...[at("o", heads), at("dh"), seat.share("wo", rows(heads))],
+  ]);
+  seat.computePieces("rowDot", ["do", "delta"], (at, heads) => [at("o", heads), at("do", heads), at("delta", heads)]);
 }
 
 /** Brings delta, which its owner makes, to where attention wants it in another form than the layout's. */
@@ -243,21 +263,20 @@ function handOverDelta({ program, attention, rank }: Seat, layout: Layout): void
 function unproject(seat: Seat): void {
   seat.compute("rmsNorm", (at) => [at("x"), seat.weight("g1"), at("n1")]);
   for (const name of ["q", "k"]) {
-    for (const heads of seat.slices(`d${name}`))
-      seat.compute("rotaryGradient", (at) => [at(`d${name}`, heads), at(`d${name}0`, heads)]);
+    seat.computePieces("rotaryGradient", [`d${name}`], (at, heads) => [at(`d${name}`, heads), at(`d${name}0`, heads)]);
     seat.compute("linearWeightGradient", (at) => [at("n1"), at(`d${name}0`), seat.share(`w${name}`)]);
     seat.compute("linearInputGradient", (at) => [at(`d${name}0`), seat.weight(`w${name}`), at("dn1")]);
   }
-  for (const heads of seat.slices("dv")) {
-    seat.compute("linearWeightGradient", (at) => [at("n1"), at("dv", heads), seat.share("wv", { heads })]);
-    seat.compute("linearInputGradient", (at) => [at("dv", heads), seat.weight("wv", { heads }), at("dn1")]);
-  }
+  seat.computePieces("linearWeightGradient", ["dv"], (at, heads) => [
+    at("n1"),
+    at("dv", heads),
+    seat.share("wv", { heads }),
+  ]);
+  seat.computePieces("linearInputGradient", ["dv"], (at, heads) => [
+    at("dv", heads),
+    seat.weight("wv", { heads }),
+    at("dn1"),
+  ]);
   seat.compute("add", (at) => [at("dh"), at("dx")]);
   seat.compute("rmsNormGradient", (at) => [at("x"), seat.weight("g1"), at("dn1"), at("dx"), seat.share("g1")]);
-}
-
-/** The pieces of two divisions of the same heads. */
-function unionOf(a: readonly HeadRange[], b: readonly HeadRange[]): HeadRange[] {
-  const cuts = [...new Set([...a, ...b].flat())].sort((x, y) => x - y);
-  return cuts.slice(1).map((end, i) => [cuts[i], end] as const);
 }

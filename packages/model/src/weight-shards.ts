@@ -36,8 +36,14 @@ export class WeightShards {
     );
   }
 
-  /** Reduce-scatters the gradients, each rank's share (part 1 + rank) to the ranks that keep its rows, in the order of ranks. */
+  /** Reduce-scatters the gradients: hands them over, and adds them up. */
   reduce(rank: number, weights: readonly WeightName[]): void {
+    this.scatter(rank, weights);
+    this.sum(rank, weights);
+  }
+
+  /** Hands each rank's share of the gradients (part 1 + rank) to the ranks that keep their rows, in one group. */
+  scatter(rank: number, weights: readonly WeightName[]): void {
     const program = this.builder.rank(rank);
     const gradients = weights.map(gradientOf);
     program.hold(...this.#shards(gradients, rank));
@@ -51,7 +57,12 @@ export class WeightShards {
           : []),
       ]),
     );
-    for (const target of this.#shards(gradients, rank))
+  }
+
+  /** Adds up all ranks' shares of the rows that a rank keeps, in the order of ranks. */
+  sum(rank: number, weights: readonly WeightName[]): void {
+    const program = this.builder.rank(rank);
+    for (const target of this.#shards(weights.map(gradientOf), rank))
       program.reduce(target, ...this.contributors.map((other) => ({ ...target, part: 1 + other })));
   }
 

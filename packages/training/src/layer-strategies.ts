@@ -1,7 +1,26 @@
 import { baselines, megatron } from "@hsap/baselines";
-import { hsap } from "@hsap/compiler";
+import { choosePlan, hsap } from "@hsap/compiler";
 import { type LayerStrategy, sequenceParallel, type WeightPlacement } from "@hsap/model";
+import type { Degrees, Problem, Strategy } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
+
+/**
+ * HSAP for both passes of a layer: tokens lie alike in both, so degrees and whose heads are split are chosen once, for the backward pass,
+ * which takes longer.
+ */
+const hsapInLayers: Strategy = {
+  ...hsap,
+  defaultDegrees: (problem) => hsap.defaultDegrees(backwardOf(problem)),
+  compile: (problem, degrees, options = {}) =>
+    hsap.compile(problem, degrees, { split: splitFor(problem, degrees), ...options }),
+};
+
+function splitFor(problem: Problem, degrees: Degrees): string {
+  const { splitAbove } = choosePlan(backwardOf(problem), degrees).best;
+  return splitAbove === Number.POSITIVE_INFINITY ? "nodes" : String(splitAbove);
+}
+
+const backwardOf = (problem: Problem): Problem => ({ ...problem, pass: "backward" });
 
 /** Names of the strategies for whole layers, in the order that tables show them. */
 export const layerStrategyNames: readonly string[] = [...baselines, megatron, hsap].map(({ name }) => name);
@@ -16,7 +35,7 @@ export function layerStrategyNamed(name: string, placement?: WeightPlacement): L
     if (placement === undefined) return megatron;
     throw new InputError(`invalid weights: ${placement} (megatron splits its weights itself)`);
   }
-  const attention = [...baselines, hsap].find((strategy) => strategy.name === name);
+  const attention = [...baselines, hsapInLayers].find((strategy) => strategy.name === name);
   if (attention !== undefined) return sequenceParallel(attention, placement ?? "sharded");
   throw new InputError(`unknown strategy: ${name} (known: ${layerStrategyNames.join(", ")})`);
 }
