@@ -1,3 +1,4 @@
+import { compileUnderCap, hsap } from "@hsap/compiler";
 import {
   type Account,
   accountOf,
@@ -46,6 +47,13 @@ export function compileWith(strategy: Strategy, problem: Problem, given: Compile
   checkProblem(problem);
   const options = checkedOptions(strategy, given.options ?? {});
   const began = performance.now();
+  const { memoryCapBytes } = given;
+  if (strategy === hsap && memoryCapBytes !== undefined) {
+    const kept = given.degrees === undefined ? undefined : settledDegrees(strategy, problem, given.degrees);
+    const schedule = compileUnderCap(problem, kept, options, memoryCapBytes);
+    const request = { strategy: strategy.name, problem, degrees: schedule.degrees, options };
+    return { request, ...inspect(schedule, performance.now() - began, memoryCapBytes) };
+  }
   const degrees = settledDegrees(strategy, problem, given.degrees ?? strategy.defaultDegrees(problem));
   const schedule = strategy.compile(problem, degrees, options);
   const compileMs = performance.now() - began;

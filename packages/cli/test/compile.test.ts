@@ -55,9 +55,17 @@ describe("hsap compile", () => {
   });
 
   test("fails, and says which rule, when the memory cap is exceeded", async () => {
-    const { exitCode, err } = await hsap("compile --docs 4000 --ranks 2 --memory-cap 10KB");
+    const { exitCode, err } = await hsap("compile --strategy ring --docs 4000 --ranks 2 --memory-cap 10KB");
     expect(exitCode).toBe(1);
     expect(err).toMatch(/^hsap: the schedule breaks a rule: memory: [^\n]*\n$/);
+  });
+
+  test("refuses a memory cap that no schedule of hsap fits, and says what would fit", async () => {
+    const { exitCode, err } = await hsap("compile --docs 4000 --ranks 2 --memory-cap 10KB");
+    expect(exitCode).toBe(2);
+    expect(err).toMatch(
+      /^hsap: invalid memory-cap: 10000 bytes \(the least that fits is \d+, with ulysses=\d, keys in 1 round\)\n$/,
+    );
   });
 
   test("shows a person the balance, the bytes and the verdict", async () => {

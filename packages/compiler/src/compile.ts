@@ -35,26 +35,37 @@ export function compilePrograms(problem: Problem, degrees: Degrees, options: Str
 
 /** Passes 1 to 6: what all ranks have to agree on. Equal problems give equal plans, on every rank and machine. */
 export function planOf(problem: Problem, degrees: Degrees, options: StrategyOptions = {}): Plan {
-  const { kind, splitAbove } = checkedOptions(options);
+  const { kind, splitAbove, rounds } = checkedOptions(options);
   const hierarchy = hierarchyOf(checkProblem(problem), degrees);
-  if (kind === "contiguous") return [new Planner(problem).partOf(hierarchy, shard(problem, hierarchy, kind))];
-  if (splitAbove === undefined) return choosePlan(problem, degrees).plan;
-  return new Planner(problem).plan(hierarchy, splitAbove);
+  if (kind === "contiguous") return [new Planner(problem, rounds).partOf(hierarchy, shard(problem, hierarchy, kind))];
+  if (splitAbove !== undefined) return new Planner(problem, rounds).plan(hierarchy, splitAbove);
+  const { best, plan } = choosePlan(problem, degrees);
+  return rounds === 1 ? plan : new Planner(problem, rounds).plan(hierarchy, best.splitAbove);
 }
 
-function checkedOptions(options: StrategyOptions): { readonly kind: ShardingKind; readonly splitAbove?: number } {
+interface CheckedOptions {
+  readonly kind: ShardingKind;
+  readonly rounds: number;
+  /** Left out where the compiler chooses. */
+  readonly splitAbove?: number;
+}
+
+function checkedOptions(options: StrategyOptions): CheckedOptions {
   for (const name of Object.keys(options)) {
-    if (name !== "shard" && name !== "split") {
-      throw new InputError(`unknown option: ${name} (hsap takes shard and split)`);
+    if (!["shard", "split", "rounds"].includes(name)) {
+      throw new InputError(`unknown option: ${name} (hsap takes shard, split and rounds)`);
     }
   }
-  const { shard: given = "balanced", split = "auto" } = options;
+  const { shard: given = "balanced", split = "auto", rounds = 1 } = options;
   const kind = shardings.find((sharding) => sharding === given);
   if (kind === undefined) throw new InputError(`invalid shard: ${given} (must be ${shardings.join(" or ")})`);
-  if (split === "auto") return { kind };
+  if (typeof rounds !== "number" || !Number.isInteger(rounds) || rounds < 1) {
+    throw new InputError(`invalid rounds: ${rounds} (must be a whole number of at least 1)`);
+  }
+  if (split === "auto") return { kind, rounds };
   const splitAbove = split === "nodes" ? Number.POSITIVE_INFINITY : split === "all" ? 0 : Number(split);
   if (!(splitAbove >= 0)) {
     throw new InputError(`invalid split: ${split} (must be auto, nodes, all, or a number of ranks of at least 0)`);
   }
-  return { kind, splitAbove };
+  return { kind, rounds, splitAbove };
 }

@@ -15,6 +15,10 @@ export const hsap: Strategy = {
         "balanced: equal tokens and equal area per rank, documents cut as little as possible; contiguous: as the batch lies",
       default: "balanced",
     },
+    rounds: {
+      summary: "in how many rounds keys cross to other nodes: more of them need smaller receive buffers, and more time",
+      default: 1,
+    },
     split: {
       summary:
         "whose heads the ulysses degree splits: nodes: documents that several nodes hold; N: also those heavier than N ranks' shares; all; auto: by predicted time",

@@ -12,6 +12,7 @@ export {
   explanationLines,
 } from "./explain.ts";
 export * from "./hsap.ts";
+export { compileUnderCap } from "./memory-cap.ts";
 export type { Part, Plan } from "./plan.ts";
 export { type CompileRequest, ScheduleCache, type ScheduleCacheOptions } from "./schedule-cache.ts";
 export { warmUp } from "./warm-up.ts";

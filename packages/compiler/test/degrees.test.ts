@@ -67,7 +67,9 @@ describe("degrees of hsap", () => {
     expect(refused({ ulysses: 1, sap: 8 }, { shard: "random" })).toBe(
       "invalid shard: random (must be balanced or contiguous)",
     );
-    expect(refused({ ulysses: 1, sap: 8 }, { chunk: 3 })).toBe("unknown option: chunk (hsap takes shard and split)");
+    expect(refused({ ulysses: 1, sap: 8 }, { chunk: 3 })).toBe(
+      "unknown option: chunk (hsap takes shard, split and rounds)",
+    );
     expect(refused({ ulysses: 2, sap: 4 }, { split: "some" })).toBe(
       "invalid split: some (must be auto, nodes, all, or a number of ranks of at least 0)",
     );
