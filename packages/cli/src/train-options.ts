@@ -8,6 +8,7 @@ export interface TrainOptions {
   readonly weights?: string;
   readonly degrees?: string;
   readonly option?: readonly string[];
+  readonly faithful?: boolean;
   readonly ranks?: string;
   readonly ranksPerNode?: string;
   readonly mix?: string;
@@ -31,6 +32,7 @@ export function addTrainOptions(command: Command): Command {
     .option("--weights <placement>", "replicated or sharded (ZeRO-3) (default: sharded; megatron splits its own)")
     .option("--degrees <list>", "how many ranks each mechanism spans: ulysses=2,sap=4 (default: the strategy's choice)")
     .option("--option <name=value>", "an option of the strategy; may be repeated", collect, [])
+    .option("--faithful", "do what the published system does with packs, right or wrong: all such options at once")
     .option("--ranks <n>", "how many ranks share a sequence (default: 4)")
     .option("--ranks-per-node <n>", "ranks in one node (default: 4)")
     .option("--mix <name>", "a named mix of document lengths (default: chat)")

@@ -45,6 +45,14 @@ describe("hsap train", () => {
     ]);
   });
 
+  test("shows contamination as a different loss, and as nothing else", async () => {
+    const { exitCode, out } = await hsap("train --check --faithful --strategy ring --ranks 2 --tokens 512 --mix instruct --json");
+    const [{ strategy, ok, loss }] = JSON.parse(out).rows;
+    expect([exitCode, strategy, ok]).toEqual([1, "ring", false]);
+    expect(loss).toBeGreaterThan(1e-5);
+    expect((await hsap("train --faithful --strategy ulysses")).err).toMatch(/invalid faithful: ulysses/);
+  });
+
   test("shows a row for some steps, with the memory of the largest rank", async () => {
     const { exitCode, out } = await hsap("train --strategy megatron --ranks 2 --tokens 64 --steps 3 --every 2");
     expect(exitCode).toBe(0);

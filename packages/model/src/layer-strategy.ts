@@ -1,4 +1,4 @@
-import type { Degrees, Layout, Schedule, StrategyOptions } from "@hsap/schedule";
+import type { Degrees, Layout, Schedule, StrategyOption, StrategyOptions } from "@hsap/schedule";
 import type { ModelProblem } from "./model-problem.ts";
 import type { StageName } from "./stage.ts";
 
@@ -14,6 +14,8 @@ export interface LayerStrategy {
   defaultDegrees(problem: ModelProblem): Degrees;
   /** Other degrees worth trying; none if the strategy cannot run the problem at all. */
   candidateDegrees(problem: ModelProblem): readonly Degrees[];
+  /** Options it takes, with their meaning and default. */
+  readonly options?: Readonly<Record<string, StrategyOption>>;
   /** Throws an InputError, in the system's own terms, for a problem or degrees that it does not support. */
   compile(problem: ModelProblem, degrees: Degrees, options?: StrategyOptions): StepSchedules;
 }

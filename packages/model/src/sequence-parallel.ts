@@ -29,6 +29,7 @@ export function sequenceParallel(attention: Strategy, placement: WeightPlacement
     summary: `${attention.summary} Weights are ${placement}.`,
     citation: attention.citation,
     degreeNames: attention.degreeNames,
+    ...(attention.options === undefined ? {} : { options: attention.options }),
     defaultDegrees: (problem) => attention.defaultDegrees(attentionProblemOf(problem, "forward")),
     candidateDegrees: (problem) => attention.candidateDegrees(attentionProblemOf(problem, "forward")),
 

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { clusterOf, presetCluster } from "@hsap/cluster";
 import { memoryKinds, memoryOf, modelNamed, parametersOf, type RankMemory, weightPlacements } from "@hsap/model";
+import { publishedOptions } from "@hsap/schedule";
 import {
   batchOf,
   initialState,
@@ -66,14 +67,19 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
   const rate = Number(options.learningRate ?? "0.003");
   if (!(rate > 0 && rate < 1))
     throw new InputError(`invalid learning-rate: ${options.learningRate} (must be above 0 and below 1)`);
+  const strategy = layerStrategyNamed(name, name === "megatron" && options.check ? undefined : placement);
+  const published = options.faithful ? publishedOptions(strategy) : {};
+  if (options.faithful && Object.keys(published).length === 0)
+    throw new InputError(`invalid faithful: ${name} (does by default what was published)`);
   return {
     model: modelNamed(options.model ?? "tiny"),
     mix: options.mix ?? "chat",
     tokens: wholeNumber("tokens", options.tokens ?? "1024"),
     seed: wholeNumber("seed", options.seed ?? "1", 0),
-    strategy: layerStrategyNamed(name, name === "megatron" && options.check ? undefined : placement),
+    strategy,
     ...(options.degrees === undefined ? {} : { degrees: parseDegrees(options.degrees) }),
-    strategyOptions: parseStrategyOptions(options.option ?? []),
+    strategyOptions: { ...published, ...parseStrategyOptions(options.option ?? []) },
+    contaminated: options.faithful ?? false,
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
     recompute: oneOf("recompute", options.recompute ?? "none", recomputations),
     optimiser: { learningRate: rate },
