@@ -143,7 +143,7 @@ describe("any strategy on any pack", () => {
           Array.from(kind, (op, row) => (isCommunication(opKinds[op]) ? groupKinds[attribute[row]] : "p2p")),
         );
         if ([...kinds].every((group) => group === "p2p" || group === "allToAll")) {
-          counted.forEach((bytes, level) => expect(carriedBytesByLevel[level]).toBeCloseTo(bytes, 3));
+          for (const [level, bytes] of counted.entries()) expect(carriedBytesByLevel[level]).toBeCloseTo(bytes, 3);
           return;
         }
         // Other collectives send between nodes once what several ranks of a node need.

@@ -96,7 +96,9 @@ describe("hsap bench kernels", () => {
   test("leaves the peer out where its rectangle of tokens does not fit in memory", () => {
     const problem = (tokens: number) =>
       ({
-        ...{ mix: "single", batch: packedBatch([tokens]), mask: "full" },
+        mix: "single",
+        batch: packedBatch([tokens]),
+        mask: "full",
         shape: { heads: 1, kvHeads: 1, headDim: 64 },
       }) as const;
     expect(peerBytesOf(problem(8192))).toBeLessThan(peerBytesLimit);

@@ -20,7 +20,7 @@ const timed = (comparison: Comparison): Comparison => ({
   bounds: { ...comparison.bounds, computeFloorMs: 1.5 },
   rows: comparison.rows.map((row, i) => ({
     ...row,
-    measured: { wallMs: 50, criticalPathMs: i + 2, computationMs: 9, repeats: 1, errors: {} },
+    measured: { wallMs: 50, criticalPathMs: i + 2, computationMs: 9, repeats: 1, threadsPerRank: 1, errors: {} },
   })),
 });
 
