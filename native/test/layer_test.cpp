@@ -71,7 +71,9 @@ struct Stored {
   Stored(std::int64_t r, std::int64_t g, std::int64_t w, unsigned seed)
       : rows(r), groups(g), width(w), values(randomFloats(std::size_t(r * g * w), seed)) {}
   Matrix matrix() { return matrixOf({values.data(), rows * width, width}, rows, groups, width); }
-  double at(std::int64_t i, std::int64_t j) const { return values[std::size_t((j / width) * rows * width + i * width + j % width)]; }
+  double at(std::int64_t i, std::int64_t j) const {
+    return values[std::size_t((j / width) * rows * width + i * width + j % width)];
+  }
   std::int64_t columns() const { return groups * width; }
 };
 
@@ -100,14 +102,18 @@ TEST("products of blocks with column groups agree with float64, whichever factor
           }
         }
         kernels.multiplyAdd(c.matrix(), left, right, scratch, never);
-        CHECK(relativeError(c.values, sums) < 1e-6, isaName(kernels.isa), " ", what, " ", s.tokens, " ", relativeError(c.values, sums));
+        CHECK(relativeError(c.values, sums) < 1e-6, isaName(kernels.isa), " ", what, " ", s.tokens, " ",
+              relativeError(c.values, sums));
       };
-      expect("x w", y, x.columns(), [&](auto i, auto l) { return x.at(i, l); }, [&](auto l, auto j) { return w.at(l, j); },
-             x.matrix(), w.matrix());
-      expect("dy w'", dx, dy.columns(), [&](auto i, auto l) { return dy.at(i, l); }, [&](auto l, auto j) { return w.at(j, l); },
-             dy.matrix(), w.matrix().transposed());
-      expect("x' dy", dw, s.tokens, [&](auto i, auto l) { return x.at(l, i); }, [&](auto l, auto j) { return dy.at(l, j); },
-             x.matrix().transposed(), dy.matrix());
+      expect(
+          "x w", y, x.columns(), [&](auto i, auto l) { return x.at(i, l); }, [&](auto l, auto j) { return w.at(l, j); },
+          x.matrix(), w.matrix());
+      expect(
+          "dy w'", dx, dy.columns(), [&](auto i, auto l) { return dy.at(i, l); }, [&](auto l, auto j) { return w.at(j, l); },
+          dy.matrix(), w.matrix().transposed());
+      expect(
+          "x' dy", dw, s.tokens, [&](auto i, auto l) { return x.at(l, i); }, [&](auto l, auto j) { return dy.at(l, j); },
+          x.matrix().transposed(), dy.matrix());
     }
   });
 }
@@ -195,10 +201,11 @@ TEST("the loss and its gradient agree with float64, and a weight of 0 masks a ro
     const Reals gradient = differences(loss, widened(logits), {1.0});
     eachIsa([&](const LayerKernels& kernels) {
       Floats dlogits(classes), room(classes);
-      const float own = kernels.crossEntropy(logits.data(), dlogits.data(), room.data(), std::int64_t(classes),
-                                             std::int64_t(label), 0.25f);
+      const float own =
+          kernels.crossEntropy(logits.data(), dlogits.data(), room.data(), std::int64_t(classes), std::int64_t(label), 0.25f);
       CHECK(std::abs(own - loss(widened(logits))[0]) < 1e-6, isaName(kernels.isa), " ", classes);
-      if (classes > 1) CHECK(relativeError(dlogits, gradient) < 1e-5, isaName(kernels.isa), " ", relativeError(dlogits, gradient));
+      if (classes > 1)
+        CHECK(relativeError(dlogits, gradient) < 1e-5, isaName(kernels.isa), " ", relativeError(dlogits, gradient));
       Floats masked(classes);
       CHECK(kernels.crossEntropy(logits.data(), masked.data(), room.data(), std::int64_t(classes), 0, 0) == 0);
       CHECK(masked == Floats(classes));

@@ -1,7 +1,7 @@
 // Kernels of a transformer layer around attention: matrix products, norms, rotary positions, activation, loss, optimiser.
 //
-// As the attention kernels they know pointers and strides only, exist once for each instruction set, accumulate in fp32 (long sums
-// of rows in fp64) in an order that depends on the shapes alone, and add to their targets.
+// As the attention kernels they know pointers and strides only, exist once for each instruction set, accumulate in fp32 (long
+// sums of rows in fp64) in an order that depends on the shapes alone, and add to their targets.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace hsap {
 
-// Where the elements along one axis lie: element i at (i / group) * groupStride + (i % group) * stride. An axis without groups is one
-// group.
+// Where the elements along one axis lie: element i at (i / group) * groupStride + (i % group) * stride. An axis without groups is
+// one group.
 struct Axis {
   std::int64_t count = 0, group = 0;
   std::ptrdiff_t stride = 0, groupStride = 0;

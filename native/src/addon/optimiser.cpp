@@ -27,9 +27,8 @@ Napi::Value adamWStep(const Napi::CallbackInfo& info) {
   const auto options = info[4].As<Napi::Object>();
   const AdamW step{numberAt(options, "learningRate"), numberAt(options, "beta1"),       numberAt(options, "beta2"),
                    numberAt(options, "epsilon"),      numberAt(options, "weightDecay"), intAt(options, "step")};
-  layerKernelsFor(bestIsa())
-      ->adamW(weights.Data(), const_cast<Napi::Float32Array&>(gradients).Data(), first.Data(), second.Data(),
-              static_cast<std::int64_t>(count), step);
+  layerKernelsFor(bestIsa())->adamW(weights.Data(), const_cast<Napi::Float32Array&>(gradients).Data(), first.Data(),
+                                    second.Data(), static_cast<std::int64_t>(count), step);
   return info.Env().Undefined();
 }
 

@@ -6,8 +6,9 @@
 namespace hsap {
 
 const LayerKernels scalarLayerKernels{
-    Isa::scalar,    multiplyAdd<Portable>,    rmsNorm<Portable>, rmsNormGradient<Portable>, turn<Portable>, swiglu<Portable>,
-    swigluGradient<Portable>, add<Portable>, dot<Portable>, crossEntropy<Portable>, adamW<Portable>,
+    Isa::scalar,    multiplyAdd<Portable>,  rmsNorm<Portable>,        rmsNormGradient<Portable>,
+    turn<Portable>, swiglu<Portable>,       swigluGradient<Portable>, add<Portable>,
+    dot<Portable>,  crossEntropy<Portable>, adamW<Portable>,
 };
 
 }  // namespace hsap

@@ -1,8 +1,8 @@
 // c += a b for matrices of any strides, on the register tiles of the attention kernels.
 //
-// b is cut into blocks of `blockDepth` x `blockColumns`, packed into panels that stay in the second-level cache while all rows of a
-// pass over them, `blockRows` at a time. Sums over one block's depth are made in registers and then added to c, block after block:
-// the order depends on the shapes alone.
+// b is cut into blocks of `blockDepth` x `blockColumns`, packed into panels that stay in the second-level cache while all rows of
+// a pass over them, `blockRows` at a time. Sums over one block's depth are made in registers and then added to c, block after
+// block: the order depends on the shapes alone.
 #pragma once
 
 #include <cstdint>
@@ -105,9 +105,8 @@ template <class Simd, int rows>
     return;
   }
   float sums[rows * stride];
-  tile.forEach([&](int r, int n, typename Simd::F sum) __attribute__((always_inline)) {
-    Simd::store(sums + r * stride + n * width, sum);
-  });
+  tile.forEach([&](int r, int n, typename Simd::F sum)
+                   __attribute__((always_inline)) { Simd::store(sums + r * stride + n * width, sum); });
   for (int r = 0; r < rows; ++r) {
     for (int i = 0; i < columns; ++i) c.data[c.rows.offset(row + r) + c.columns.offset(column + i)] += sums[r * stride + i];
   }
@@ -121,10 +120,11 @@ void multiplyPanels(const Matrix& c, std::int64_t row, int rows, std::int64_t co
   for (int j = 0; j < columns; j += stride) {
     const float* panel = b + std::ptrdiff_t{j / stride} * depth * stride;
     for (int i = 0; i < rows; i += Simd::tileRows) {
-      withRows<Simd::tileRows>(lesser(Simd::tileRows, rows - i), [&]<int count>() __attribute__((always_inline)) {
-        multiplyTile<Simd, count>(c, row + i, column + j, lesser(stride, columns - j), a + i * stride, aPanelStride, panel,
-                                  depth);
-      });
+      withRows<Simd::tileRows>(
+          lesser(Simd::tileRows, rows - i), [&]<int count>() __attribute__((always_inline)) {
+            multiplyTile<Simd, count>(c, row + i, column + j, lesser(stride, columns - j), a + i * stride, aPanelStride, panel,
+                                      depth);
+          });
     }
   }
 }

@@ -37,9 +37,8 @@ double sumOf(std::int64_t count, const Product& product) {
   double total = 0;
   for (std::int64_t begin = 0; begin < count; begin += 1024) {
     typename Simd::F sum = Simd::zero();
-    forLanes<Simd>(count - begin < 1024 ? count - begin : 1024, [&](std::int64_t i, Lanes<Simd> lanes) {
-      sum = Simd::add(sum, product(begin + i, lanes));
-    });
+    forLanes<Simd>(count - begin < 1024 ? count - begin : 1024,
+                   [&](std::int64_t i, Lanes<Simd> lanes) { sum = Simd::add(sum, product(begin + i, lanes)); });
     total += Simd::sumLanes(sum);
   }
   return total;
