@@ -145,6 +145,9 @@ class RunJob final : public BackgroundJob {
   // One array for each tensor of the program, or null.
   void takeTensors(const Napi::Object& given) {
     const std::size_t count = program_.tensor.code.size();
+    // The program is checked later, but the sizes below are read now.
+    if (program_.tensor.heads.size() != count || program_.tensor.width.size() != count || program_.tensor.rows.size() != count)
+      refuseArgument("tensors", "columns of one length");
     for (std::uint32_t i = 0; i < count; ++i) {
       const Napi::Value value = given.Get(i);
       if (!value.IsTypedArray()) {
