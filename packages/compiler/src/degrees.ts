@@ -107,7 +107,19 @@ function waysFor(problem: Problem, degrees: Degrees | undefined): Way[] {
   const flat = { ulysses: 1, splitAbove: 0 };
   if (most === 1) return [flat];
   const [first, ...others] = thresholds(problem).map((splitAbove) => ({ ulysses: most, splitAbove }));
-  return nodesOf(problem.cluster) > 1 ? [first, flat, ...others] : [flat, first, ...others];
+  if (nodesOf(problem.cluster) === 1) return [flat, first, ...others];
+  return [first, flat, ...others, ...waysOverNodes(problem)];
+}
+
+/**
+ * With many kv heads, gradients of keys that return over slow links cost more than all-to-alls over them: then heads of everything
+ * that several nodes or ranks would share may be split by all ranks.
+ */
+function waysOverNodes(problem: Problem): Way[] {
+  const { cluster, pass, shape } = problem;
+  if (pass === "forward" || shape.heads > 4 * shape.kvHeads) return [];
+  if (!ulyssesDegrees(problem).includes(cluster.ranks)) return [];
+  return [0, 1].map((splitAbove) => ({ ulysses: cluster.ranks, splitAbove }));
 }
 
 /**
