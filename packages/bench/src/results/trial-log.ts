@@ -1,4 +1,14 @@
-import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from "node:fs";
 import { InputError } from "@hsap/workload";
 import { type Trial, trialSchema, trialSchemaVersion } from "../trial.ts";
 
@@ -29,18 +39,27 @@ export function readTrials(file: string): TrialLog {
 
 /** Appends trials, each as one line that is on the disk when `append` returns. Nothing already written is touched. */
 export class TrialWriter {
+  readonly #path: string;
   readonly #file: number;
 
   constructor(path: string) {
+    this.#path = path;
     this.#file = openSync(path, "a+");
     // A line left unfinished by a killed run is closed, so that it cannot swallow the next.
     if (!endsWithNewline(this.#file)) writeFileSync(this.#file, "\n");
   }
 
+  /** @throws Error if the disk does not take it, such as a full one: nothing of the trial is left in the file then. */
   append(trial: Trial): void {
-    // Unlike writeSync, this goes on until all of it is written.
-    writeFileSync(this.#file, `${JSON.stringify(trial)}\n`);
-    fsyncSync(this.#file);
+    const { size } = fstatSync(this.#file);
+    try {
+      // Unlike writeSync, this goes on until all of it is written.
+      writeFileSync(this.#file, `${JSON.stringify(trial)}\n`);
+      fsyncSync(this.#file);
+    } catch (error) {
+      ftruncateSync(this.#file, size);
+      throw new Error(`cannot write ${this.#path} (${(error as Error).message})`, { cause: error });
+    }
   }
 
   close(): void {

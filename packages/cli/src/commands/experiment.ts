@@ -6,6 +6,7 @@ import {
   type ExperimentVariant,
   experimentNames,
   type GivenPack,
+  JobFailed,
   type LedJob,
   misplacement,
   rankPlaceOf,
@@ -42,7 +43,14 @@ export async function experiment(name: string, options: ExperimentOptions, conte
   if (launcher === "mpirun" || launcher === "srun") {
     const { ranks, ranksPerNode } = chosen.sweep;
     const own = ["--ranks", `${ranks}`, "--ranks-per-node", `${ranksPerNode}`, "--results", folder];
-    return launchRanks(options, ranks, own, context);
+    return launchRanks(options, ranks, own, context).catch((error: Error) => {
+      // A first rank that was cut off or killed could not say how many.
+      if (!(error instanceof JobFailed) || !/^rank \d/.test(error.message) || error.message.includes(" kept in "))
+        throw error;
+      throw new JobFailed(
+        `${error.message}; finished trials are kept in ${shown(folder)}; the same command goes on from there`,
+      );
+    });
   }
   const result = await measure(chosen, folder, options, context);
   if (result === undefined) return;
@@ -72,15 +80,14 @@ async function measure(
   const progress = await startProgress(output);
   let [trials, allTrials] = [0, 0];
   try {
-    const kept = () =>
-      follows
-        ? ""
-        : `interrupted: ${trials} of ${allTrials} trials are kept in ${shown(folder)}; the same command goes on from there`;
+    const keptTrials = () =>
+      `${trials} of ${allTrials} trials are kept in ${shown(folder)}; the same command goes on from there`;
+    const kept = () => (follows ? "" : `interrupted: ${keptTrials()}`);
     return await interruptible(kept, (signal) => {
-      const measureOn = (job?: LedJob) => {
+      const measureOn = async (job?: LedJob) => {
         const odd = job && misplacement(job.job, chosen.sweep.ranksPerNode);
         if (odd !== undefined) progress.note(`note: ${odd}`);
-        return runExperiment(chosen, {
+        const running = runExperiment(chosen, {
           folder,
           arguments: args,
           pack: packOf(options),
@@ -92,6 +99,10 @@ async function measure(
             ({ trials, allTrials } = state);
             progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
           },
+        });
+        return running.catch((error: Error) => {
+          if (signal.aborted || error instanceof InputError || allTrials === 0) throw error;
+          throw new Error(`${error.message.split("\n")[0]}; ${keptTrials()}`, { cause: error });
         });
       };
       return isRank ? asRank(measureOn, signal) : measureOn();
