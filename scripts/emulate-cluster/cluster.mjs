@@ -1,5 +1,5 @@
 import { makeDeviceShares, removeCgroup } from "./device-shares.mjs";
-import { makeHost } from "./hosts.mjs";
+import { makeHost, writeHostsFile } from "./hosts.mjs";
 import { beginJournal } from "./journal.mjs";
 import { writeLaunchFiles } from "./launch-files.mjs";
 import { head, namespaceOf, nodeNames } from "./layout.mjs";
@@ -48,6 +48,7 @@ async function make(journal, wish, signal, say) {
   say(`${devices} devices on each node, with ${share} of a core each`);
   const variables = { HSAP_COMPUTE_CGROUP: makeDeviceShares(journal, wish), ...(slurm ? slurmVariables(name) : {}) };
   const holders = new Map();
+  writeHostsFile(wish);
   for (const host of [head, ...nodeNames(nodes)]) holders.set(host, await makeHost(name, host));
   signal.throwIfAborted();
   writeLaunchFiles(wish, holders, variables);

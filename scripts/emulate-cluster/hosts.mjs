@@ -1,13 +1,14 @@
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ClusterError } from "./cluster-error.mjs";
-import { folderOf, namespaceOf } from "./layout.mjs";
+import { addressOf, folderOf, head, namespaceOf, nodeNames } from "./layout.mjs";
 import { startDaemon, startTimeOf } from "./processes.mjs";
 
 /**
- * Makes host `host` of a cluster: a process that holds its namespaces. Inside, the host has a name of its own, and /dev/shm and
- * the folder for temporary files are its own: Open MPI takes ranks that share one of them for neighbours on one machine.
+ * Makes host `host` of a cluster: a process that holds its namespaces. Inside, the host has a name of its own and knows those of
+ * the others; /dev/shm and the folder for temporary files are its own: Open MPI takes ranks that share one of them for neighbours
+ * on one machine.
  * The namespace of processes is shared, so that ids mean the same everywhere.
  *
  * @returns the id of the holding process, whose namespaces are to be entered
@@ -20,6 +21,7 @@ export async function makeHost(name, host) {
     `hostname ${namespaceOf(name, host)}`,
     "mount -t tmpfs -o mode=1777 tmpfs /dev/shm",
     `mount -t tmpfs -o mode=1777 tmpfs ${temporary}`,
+    `mount --bind ${hostsFile(name)} /etc/hosts`,
     `touch ${readyFile(name, host)}`,
     "exec sleep infinity",
   ].join(" && ");
@@ -33,6 +35,14 @@ export async function makeHost(name, host) {
   await isReady(pid, name, host);
   return pid;
 }
+
+/** Writes the names and addresses of all hosts, which each of them finds as its /etc/hosts. */
+export function writeHostsFile({ name, nodes }) {
+  const lines = [head, ...nodeNames(nodes)].map((host) => `${addressOf(host)} ${namespaceOf(name, host)}`);
+  writeFileSync(hostsFile(name), `${["127.0.0.1 localhost", ...lines].join("\n")}\n`);
+}
+
+const hostsFile = (name) => path.join(folderOf(name), "hosts");
 
 /** Where programs of `host` put temporary files. */
 export const temporaryFolder = (name, host) => path.join(folderOf(name), "tmp", host);

@@ -1,7 +1,7 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { entering, temporaryFolder } from "./hosts.mjs";
-import { addressOf, folderOf, head, nodeAddress, subnet } from "./layout.mjs";
+import { addressOf, folderOf, head, namespaceOf, nodeNames, subnet } from "./layout.mjs";
 import { programPath } from "./requirements.mjs";
 
 /**
@@ -17,7 +17,7 @@ export function writeLaunchFiles(wish, holders, variables) {
   const folder = folderOf(name);
   const cases = [...holders].map(([host, pid]) => {
     const enter = [`TMPDIR=${temporaryFolder(name, host)}`, ...entering(pid)].join(" ");
-    return `  ${host} | ${addressOf(host)}) exec env ${enter} "$@" ;;`;
+    return `  ${host} | ${namespaceOf(name, host)} | ${addressOf(host)}) exec env ${enter} --wdns="$PWD" "$@" ;;`;
   });
   const known = [...holders.keys()].join(", ");
   writeProgram(folder, "enter", [
@@ -32,12 +32,14 @@ export function writeLaunchFiles(wish, holders, variables) {
     "exit 2",
   ]);
   writeProgram(folder, "agent", [
-    "# Runs a command line on a host as a remote shell would: agent ADDRESS COMMAND LINE...",
+    "# Runs a command line on a host as a remote shell would: agent HOST COMMAND LINE...",
     "host=$1",
     "shift",
     `exec ${path.join(folder, "enter")} "$host" sh -c "$*"`,
   ]);
-  const hosts = Array.from({ length: nodes }, (_, node) => `${nodeAddress(node)}:${devices}`).join(",");
+  const hosts = nodeNames(nodes)
+    .map((node) => `${namespaceOf(name, node)}:${devices}`)
+    .join(",");
   writeProgram(folder, "mpirun", [
     `# Runs a program on the ${nodes} nodes of the emulated cluster ${name}: mpirun -n RANKS PROGRAM...`,
     `exec ${path.join(folder, "enter")} ${head} ${programPath("mpirun")} \\`,
