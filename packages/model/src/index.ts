@@ -1,5 +1,6 @@
 export * from "./end-stages.ts";
 export * from "./layer-strategy.ts";
+export * from "./longest-step.ts";
 export * from "./memory.ts";
 export * from "./model-problem.ts";
 export * from "./presets.ts";

@@ -1,0 +1,95 @@
+import type { Degrees, StrategyOptions } from "@hsap/schedule";
+import { InputError } from "@hsap/workload";
+import type { LayerStrategy } from "./layer-strategy.ts";
+import { type MemoryOptions, memoryOf, type RankMemory } from "./memory.ts";
+import type { ModelProblem } from "./model-problem.ts";
+
+/** The most tokens that a step may have, and how close that is to what the device holds. */
+export interface LongestStep {
+  /** A multiple of the grain; 0 if not even one grain fits. */
+  readonly tokens: number;
+  /** Memory at `tokens`, of the rank that needs most; of nothing if `tokens` is 0. */
+  readonly memory?: RankMemory;
+  /** Memory one grain further, which does not fit; left out if the search ended at `atMost`. */
+  readonly next?: RankMemory;
+}
+
+export interface LongestStepOptions {
+  /** Bytes of one device. */
+  readonly limitBytes: number;
+  /** Only multiples of this many tokens are looked at. */
+  readonly grain: number;
+  /** The search ends here even if more would fit; 2^28 tokens where left out. */
+  readonly atMost?: number;
+}
+
+/**
+ * Looks for the most tokens whose memory fits: steps of a factor of eight until one does not fit, then bisection, guided by a straight line
+ * between the two ends, as memory is nearly linear in the tokens. What is found fits and one grain more does not, whatever the
+ * function; where memory does not grow with every grain there may be a longer step that fits too.
+ *
+ * @throws InputError if the grain is not a whole number of at least 1, or more than `atMost`; and as `memoryAt` does.
+ */
+export function longestStep(
+  memoryAt: (tokens: number) => RankMemory,
+  { limitBytes, grain, atMost = 2 ** 28 }: LongestStepOptions,
+): LongestStep {
+  if (!Number.isInteger(grain) || grain < 1 || grain > atMost)
+    throw new InputError(`invalid grain: ${grain} (must be a whole number from 1 to ${atMost})`);
+  const most = Math.floor(atMost / grain);
+  const at = (grains: number): End => ({ grains, memory: memoryAt(grains * grain) });
+  const fits = ({ memory }: End) => memory.total <= limitBytes;
+
+  let [low, high] = [undefined as End | undefined, at(1)];
+  while (fits(high)) {
+    if (high.grains === most) return { tokens: most * grain, memory: high.memory };
+    low = high;
+    high = at(Math.min(8 * high.grains, most));
+  }
+  if (low === undefined) return { tokens: 0, next: high.memory };
+  for (let halve = false; high.grains - low.grains > 1; ) {
+    const width = high.grains - low.grains;
+    const guess = at(between(low, high, halve ? low.grains + width / 2 : lineCrosses(low, high, limitBytes)));
+    if (fits(guess)) low = guess;
+    else high = guess;
+    // A straight line is a bad guide where memory bends: halving after each poor guess bounds the search.
+    halve = !halve && high.grains - low.grains > width / 2;
+  }
+  return { tokens: low.grains * grain, memory: low.memory, next: high.memory };
+}
+
+interface End {
+  readonly grains: number;
+  readonly memory: RankMemory;
+}
+
+const between = (low: End, high: End, guess: number): number =>
+  Math.min(high.grains - 1, Math.max(low.grains + 1, Math.floor(guess)));
+
+const lineCrosses = (low: End, high: End, limitBytes: number): number =>
+  low.grains + ((limitBytes - low.memory.total) / (high.memory.total - low.memory.total)) * (high.grains - low.grains);
+
+/** What a step of one batch needs. */
+export interface StepMemory {
+  readonly degrees: Degrees;
+  /** Of the rank that needs most. */
+  readonly memory: (options?: MemoryOptions) => RankMemory;
+}
+
+/**
+ * Compiles a step and counts its memory, without simulating it; `degrees` are the strategy's choice where left out.
+ *
+ * @throws InputError if the strategy refuses the problem or the degrees.
+ */
+export function stepMemory(
+  problem: ModelProblem,
+  strategy: LayerStrategy,
+  { degrees = strategy.defaultDegrees(problem), options }: { degrees?: Degrees; options?: StrategyOptions } = {},
+): StepMemory {
+  const schedules = strategy.compile(problem, degrees, options);
+  return {
+    degrees,
+    memory: (kept) =>
+      memoryOf(problem, schedules, kept).reduce((most, rank) => (rank.total > most.total ? rank : most)),
+  };
+}

@@ -1,0 +1,105 @@
+import { clusterOf, presetCluster } from "@hsap/cluster";
+import { longestStep, type ModelProblem, modelNamed, type RankMemory, stepMemory } from "@hsap/model";
+import { fillPack } from "@hsap/workload";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { layerStrategyNamed } from "../src/index.ts";
+
+const gibibyte = 2 ** 30;
+const filled = (total: number): RankMemory => ({
+  ...{ weights: 0, gradients: 0, optimiser: 0, activations: 0, working: total, total },
+});
+
+const problemOf = (tokens: number, name = "7b", ranks = 8): ModelProblem => ({
+  model: modelNamed(name),
+  batch: fillPack(() => tokens, { tokens }),
+  cluster: clusterOf({ ranks, from: presetCluster("h100-400g") }),
+  dtype: "bf16",
+  lossChunk: 4096,
+});
+
+interface Asked {
+  readonly name?: string;
+  readonly ranks?: number;
+  readonly weights?: "replicated" | "sharded";
+  readonly recompute?: "none" | "full";
+  readonly gib?: number;
+}
+
+function longestOf(strategy: string, { name, ranks = 8, weights, recompute = "none", gib = 80 }: Asked = {}) {
+  const layers = layerStrategyNamed(strategy, weights);
+  const memoryAt = (tokens: number) => stepMemory(problemOf(tokens, name, ranks), layers).memory({ recompute });
+  return { memoryAt, ...longestStep(memoryAt, { limitBytes: gib * gibibyte, grain: 256 * ranks }) };
+}
+
+describe("the search for the longest step", () => {
+  it("finds what a search one by one finds, of any memory that grows, in few looks", () => {
+    const curve = fc.record({
+      base: fc.nat(1000),
+      slope: fc.integer({ min: 1, max: 50 }),
+      bend: fc.constantFrom(0, 0.01, 1, 20),
+      grain: fc.integer({ min: 1, max: 9 }),
+      limitBytes: fc.nat(20_000),
+    });
+    fc.assert(
+      fc.property(curve, ({ base, slope, bend, grain, limitBytes }) => {
+        const bytes = (tokens: number) => base + slope * tokens + bend * tokens ** 2;
+        let looks = 0;
+        const found = longestStep(
+          (tokens) => {
+            looks++;
+            return filled(bytes(tokens));
+          },
+          { limitBytes, grain },
+        );
+        let tokens = 0;
+        while (bytes(tokens + grain) <= limitBytes) tokens += grain;
+        expect(found.tokens).toBe(tokens);
+        expect(found.memory?.total).toBe(tokens === 0 ? undefined : bytes(tokens));
+        expect(found.next?.total).toBe(bytes(tokens + grain));
+        expect(looks).toBeLessThan(40);
+      }),
+    );
+  });
+
+  it("ends at the most tokens it was asked to look at", () => {
+    const found = longestStep(() => filled(1), { limitBytes: 2, grain: 10, atMost: 105 });
+    expect(found).toEqual({ tokens: 100, memory: filled(1) });
+  });
+
+  it("refuses a grain that is no number of tokens", () => {
+    for (const grain of [0, 1.5, 2 ** 29])
+      expect(() => longestStep(() => filled(1), { limitBytes: 2, grain })).toThrow(`invalid grain: ${grain}`);
+  });
+});
+
+describe("the longest step of a model", () => {
+  it.each(["megatron", "colai-sp", "ulysses", "ring", "hsap"])("of %s fits, and the next does not", (strategy) => {
+    const { tokens, memory, next, memoryAt } = longestOf(strategy);
+    expect(tokens).toBeGreaterThan(0);
+    expect(memory).toEqual(memoryAt(tokens));
+    expect(memory?.total).toBeLessThanOrEqual(80 * gibibyte);
+    expect(next).toEqual(memoryAt(tokens + 8 * 256));
+    expect(next?.total).toBeGreaterThan(80 * gibibyte);
+  });
+
+  it("is longer with more memory, more ranks, and activations computed again; shorter for larger models", () => {
+    for (const strategy of ["ring", "ulysses", "hsap"]) {
+      const { tokens } = longestOf(strategy);
+      expect(longestOf(strategy, { gib: 40 }).tokens, strategy).toBeLessThan(tokens);
+      expect(longestOf(strategy, { ranks: 16 }).tokens, strategy).toBeGreaterThan(2 * tokens);
+      expect(longestOf(strategy, { recompute: "full" }).tokens, strategy).toBeGreaterThan(2 * tokens);
+      expect(longestOf(strategy, { name: "13b" }).tokens, strategy).toBeLessThan(tokens);
+    }
+  });
+
+  it("is longer with sharded weights, and nothing where replicated ones fill the device", () => {
+    for (const strategy of ["ring", "ulysses", "hsap"]) {
+      const sharded = longestOf(strategy).tokens;
+      expect(longestOf(strategy, { weights: "replicated" }).tokens, strategy).toBeLessThan(sharded);
+      const { tokens, next } = longestOf(strategy, { name: "70b", weights: "replicated" });
+      expect(tokens, strategy).toBe(0);
+      expect(next?.weights, strategy).toBeGreaterThan(80 * gibibyte);
+    }
+  });
+});
