@@ -1,0 +1,106 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { linkBytes } from "../emulate-cluster/network.mjs";
+import { TestCluster, whyNoExperiments } from "./experiment-on-cluster.mjs";
+
+const cluster = new TestCluster(`r${process.pid}`);
+let folder;
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "hsap-runs-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
+  const lacking = whyNoExperiments({ slurm: false });
+
+  beforeEach(async ({ skip }) => {
+    if (lacking.length > 0) skip(lacking.join("; "));
+    await cluster.up();
+  }, 60_000);
+  afterEach(() => {
+    if (lacking.length === 0) cluster.down();
+  }, 60_000);
+
+  it("give the bits of threads: every strategy, both passes, fp32 and bf16", () => {
+    const rank = fileURLToPath(new URL("../../packages/bench/test/mpi-rank.mjs", import.meta.url));
+    const { status, stdout, stderr } = cluster.mpirun("-n", "8", process.execPath, rank, "bits");
+    expect([status, stderr]).toEqual([0, ""]);
+    const report = JSON.parse(stdout);
+    expect(report).toMatchObject({ ranks: 8, different: [] });
+    expect(report.hosts).toEqual([0, 1, 2, 3, 4, 5, 6, 7].map((rank) => cluster.hostOf(rank)));
+    // All strategies but the reference, which has one rank.
+    expect(report.runs).toBeGreaterThanOrEqual(2 * 2 * 11);
+  });
+
+  it.for(["ring", "usp", "hsap"])("move as many bytes between them as the schedule says: %s", async (strategy) => {
+    // What comes with starting, warming up and ending is the same in both; heartbeats are some hundred bytes a second.
+    const few = await bytesOf(strategy, 1);
+    const many = await bytesOf(strategy, 7);
+    const counted = many.counted - few.counted;
+    const scheduled = many.scheduled - few.scheduled;
+    expect(scheduled).toBeGreaterThan(10e6);
+    expect(counted / scheduled).toBeGreaterThan(0.97);
+    expect(counted / scheduled).toBeLessThan(1.03);
+  });
+});
+
+describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
+  const lacking = whyNoExperiments({ slurm: true });
+
+  beforeEach(async ({ skip }) => {
+    if (lacking.length > 0) skip(lacking.join("; "));
+    await cluster.up("--slurm");
+  }, 60_000);
+  afterEach(() => {
+    if (lacking.length === 0) cluster.down();
+  }, 60_000);
+
+  it("runs an experiment to its figures by one sbatch of the script that the command writes", async () => {
+    const [script, results] = ["job.sh", "results"].map((name) => path.join(folder, name));
+    const experiment = ["experiment", "evaluation", "--profile", "smoke", "--results", results];
+    const written = await cluster.hsap([
+      ...["job", "--slurm", "--nodes", "2", "--ranks-per-node", "4", "--out", script, "--", ...experiment],
+    ]).ended;
+    expect(written).toMatchObject({ exitCode: 0, out: `sbatch ${script}\n`, err: "" });
+    const { status } = cluster.enter("head", "sbatch", "--wait", `--output=${folder}/out`, script);
+    const out = readFileSync(`${folder}/out`, "utf8");
+    expect(out).toMatch(/, verdict: ok\n/);
+    expect(status).toBe(0);
+    expect(out).toContain(`ranks 4 to 7 on ${cluster.hostOf(4)}`);
+    const figures = readdirSync(results, { recursive: true }).filter((file) => file.endsWith(".svg"));
+    expect(figures.length).toBeGreaterThan(0);
+    expect(await cluster.leftovers(10_000)).toEqual([]);
+  });
+});
+
+/** Bytes between the nodes: counted on their interfaces, all of an experiment's, and those that its trials' schedules have. */
+async function bytesOf(strategy, repeats) {
+  const results = path.join(folder, `${repeats}`);
+  const before = await received();
+  const problem = "--docs 3000,700,200,196 --pass forward --ranks-per-node 4 --nodes 2 --launcher mpirun".split(" ");
+  const { exitCode, out } = await cluster.hsap(
+    [
+      ...["experiment", "evaluation", "--profile", "smoke", "--strategy", strategy, "--repeats", `${repeats}`],
+      ...[...problem, "--no-figures", "--results", results],
+    ],
+    // MPI's own collectives may pass blocks on from rank to rank.
+    { HSAP_MPI_COLLECTIVES: "off" },
+  ).ended;
+  expect([exitCode, out]).toEqual([0, expect.stringContaining("verdict: ok")]);
+  const trials = readFileSync(path.join(results, "trials.jsonl"), "utf8").trim().split("\n").map(JSON.parse);
+  expect(new Set(trials.map(({ repeat }) => repeat)).size).toBe(repeats);
+  return {
+    counted: (await received()) - before,
+    scheduled: trials.reduce((sum, { bytes }) => sum + bytes.betweenNodes, 0),
+  };
+}
+
+/** What one node receives the other has sent, but for what the launcher says. */
+async function received() {
+  const links = await Promise.all(["node0", "node1"].map((node) => linkBytes(cluster.name, node)));
+  return links.reduce((sum, link) => sum + link.received, 0);
+}
