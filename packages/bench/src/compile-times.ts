@@ -1,12 +1,9 @@
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { clusterOf, presetCluster } from "@hsap/cluster";
 import { compileRank, hsap, planOf, ScheduleCache } from "@hsap/compiler";
 import type { Degrees, Pass, Problem, Strategy } from "@hsap/schedule";
 import { documentsOf, mixNames, mixPack, packNames, percentile, tokensOf } from "@hsap/workload";
 import { packProblem, packSetting } from "./comparison/pack-comparison.ts";
+import { inFreshProcess } from "./fresh-process.ts";
 import { settledDegrees, strategyNamed } from "./strategies.ts";
 
 /** Milliseconds on the clock, nearest rank. */
@@ -94,7 +91,7 @@ export async function measureCompileTimes(options: CompileTimesOptions): Promise
   for (let round = 0; round < processes; ++round) {
     for (const [i, pack] of packs.entries()) {
       onProgress?.((round * packs.length + i) / (processes * packs.length), pack);
-      measured[i].samples.push(...(await inFreshProcess(strategy, pack, signal)));
+      measured[i].samples.push(...(await inFreshProcess<CompileSamples[]>("compile-times", [strategy, pack], signal)));
     }
   }
   onProgress?.(1, "done");
@@ -129,12 +126,18 @@ export function timeCompilations(strategyName: string, pack: string): CompileSam
   const passes = (["forward", "backward"] as const).map((pass) => new TimedPass(strategy, compileProblem(pack, pass)));
   for (const pass of passes) pass.time("first", () => pass.compile());
   const isOver = (began: number, milliseconds: number) => performance.now() - began >= milliseconds;
-  for (const began = performance.now(); !isOver(began, warmUpMs); ) for (const pass of passes) pass.timeAll(() => {});
+  for (const began = performance.now(); !isOver(began, warmUpMs); ) timeInTurn(passes, () => () => {});
   const began = performance.now();
   for (let call = 0; call < timedCalls && (call < leastCalls || !isOver(began, timedMs)); call++) {
-    for (const pass of passes) pass.timeAll(pass.keep);
+    timeInTurn(passes, ({ keep }) => keep);
   }
   return passes.map((pass) => pass.samples());
+}
+
+/** The compiler remembers the choice that it made last: with another pass between two timings, none of them finds it. */
+function timeInTurn(passes: readonly TimedPass[], keepOf: (pass: TimedPass) => Keep): void {
+  const timings = passes.map((pass) => pass.timings(keepOf(pass)));
+  while (timings.map((timing) => timing.next().done).includes(false));
 }
 
 type Keep = (timing: CompileTiming, milliseconds: number) => void;
@@ -166,16 +169,19 @@ class TimedPass {
     keep(timing, performance.now() - began);
   }
 
-  /** Times everything once but the first call. */
-  timeAll(keep: Keep): void {
+  /** Times everything once but the first call; whoever takes the results goes on when another problem was compiled. */
+  *timings(keep: Keep): Generator<void> {
     const { problem } = this;
     this.time("cold", () => this.compile(), keep);
+    yield;
     if (this.strategy !== hsap) return;
+    this.time("degrees", () => hsap.defaultDegrees(problem), keep);
     const degrees = hsap.defaultDegrees(problem);
+    yield;
+    this.time("plan", () => planOf(problem, degrees), keep);
+    yield;
     // Any rank may be the one that compiles.
     const rank = (37 * this.#calls++) % problem.cluster.ranks;
-    this.time("degrees", () => hsap.defaultDegrees(problem), keep);
-    this.time("plan", () => planOf(problem, degrees), keep);
     this.time("rank", () => compileRank(problem, hsap.defaultDegrees(problem), rank), keep);
     this.#cache.compile({ problem });
     const again = { ...problem, batch: { cuSeqlens: problem.batch.cuSeqlens.slice() } };
@@ -188,17 +194,6 @@ class TimedPass {
     const bytes = columns.reduce((sum, { byteLength }) => sum + byteLength, 0);
     return { pass: this.problem.pass, degrees, ops: ops.kind.length, bytes, milliseconds: this.#milliseconds };
   }
-}
-
-async function inFreshProcess(strategy: string, pack: string, signal: AbortSignal | undefined) {
-  // Both src and dist are direct children of the package.
-  const [program, built] = ["../bin/compile-times.js", "../dist/compile-times.js"].map((path) =>
-    fileURLToPath(new URL(path, import.meta.url)),
-  );
-  if (!existsSync(built)) throw new Error("the package bench is not built (run npm run setup first)");
-  const given = [program, strategy, pack];
-  const { stdout } = await promisify(execFile)(process.execPath, given, signal ? { signal } : {});
-  return JSON.parse(stdout) as CompileSamples[];
 }
 
 function percentilesOf(values: readonly number[]): Percentiles {

@@ -1,11 +1,8 @@
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import type { Pass } from "@hsap/schedule";
 import { simulate } from "@hsap/simulator";
 import { InputError } from "@hsap/workload";
 import { compileProblem } from "./compile-times.ts";
+import { inFreshProcess } from "./fresh-process.ts";
 import { median } from "./statistics.ts";
 import { settledDegrees, strategyNamed } from "./strategies.ts";
 
@@ -71,7 +68,7 @@ export async function measureSimulateTimes(options: SimulateTimesOptions): Promi
     const samples: Exclude<SimulateSample, { refused: string }>[] = [];
     for (let round = 0; round < processes; round++) {
       onProgress?.((i + round / processes) / cases.length, `${pack} ${strategy}`);
-      const sample = await inFreshProcess([strategy, pack, pass], options.signal);
+      const sample = await inFreshProcess<SimulateSample>("simulate-times", [strategy, pack, pass], options.signal);
       if ("refused" in sample) {
         refused.push({ pack, strategy, reason: sample.refused });
         break;
@@ -129,14 +126,4 @@ function repeated(call: () => number, { calls, limitMs }: typeof timed): number[
     sum += samples[samples.length - 1];
   }
   return samples;
-}
-
-async function inFreshProcess(parameters: readonly string[], signal?: AbortSignal): Promise<SimulateSample> {
-  // Both src and dist are direct children of the package.
-  const [program, built] = ["../bin/simulate-times.js", "../dist/simulate-times.js"].map((path) =>
-    fileURLToPath(new URL(path, import.meta.url)),
-  );
-  if (!existsSync(built)) throw new Error("the package bench is not built (run npm run setup first)");
-  const { stdout } = await promisify(execFile)(process.execPath, [program, ...parameters], signal ? { signal } : {});
-  return JSON.parse(stdout) as SimulateSample;
 }
