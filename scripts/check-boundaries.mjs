@@ -23,7 +23,6 @@ export const packageOrder = [
   "training",
   "bench",
   "figures",
-  "report",
   "cli",
 ];
 
