@@ -13,6 +13,11 @@ export function wholeNumber(name: string, text: string, least = 1): number {
   return value;
 }
 
+/** The entries of `a, b,c`. */
+export function commaList(list: string): string[] {
+  return list.split(",").map((entry) => entry.trim());
+}
+
 /**
  * `ulysses=2,sap=4` as an object.
  *

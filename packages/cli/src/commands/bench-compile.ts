@@ -17,7 +17,7 @@ import { packNames } from "@hsap/workload";
 import { figureFormat } from "../figure-format.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
-import { wholeNumber } from "../option-values.ts";
+import { commaList, wholeNumber } from "../option-values.ts";
 import type { BenchCompileOptions, CommandContext } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { type Column, formatTable, shortNumber } from "../table.ts";
@@ -27,8 +27,8 @@ export async function benchCompile(options: BenchCompileOptions, { output, versi
   const strategy = options.strategy ?? "hsap";
   const processes = wholeNumber("repeats", options.repeats ?? "3");
   const draw = options.figure === undefined ? undefined : figureFormat(options.figure);
-  const given = options.pack?.split(",").map((name) => name.trim());
-  const packs = [...(given ?? packNames()), ...(options.scale ? largePacks : [])];
+  const given = options.pack === undefined ? packNames() : commaList(options.pack);
+  const packs = [...given, ...(options.scale ? largePacks : [])];
   const progress = await startProgress(output);
   try {
     const times = await interruptible(

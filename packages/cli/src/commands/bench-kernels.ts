@@ -3,7 +3,7 @@ import { lengthsOf, mixPack, namedPack, type PackedBatch, packedBatch, tokensOf 
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
 import { KernelPeer, type PeerProblem, peerBytesLimit, peerBytesOf } from "../kernel-peer.ts";
-import { oneOf, wholeNumber } from "../option-values.ts";
+import { commaList, oneOf, wholeNumber } from "../option-values.ts";
 import type { BenchKernelsOptions, CommandContext } from "../program.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { formatTable, shortError, shortNumber } from "../table.ts";
@@ -112,7 +112,7 @@ function cutTo(tokens: number, batch: PackedBatch): PackedBatch {
 }
 
 function split(list: string): string[] {
-  return list === "" ? [] : list.split(",").map((word) => word.trim());
+  return list === "" ? [] : commaList(list);
 }
 
 function listOf<Word extends string>(name: string, list: string, words: readonly Word[]): Word[] {

@@ -2,17 +2,16 @@ import { measureSimulateTimes, type SimulateTimes, type SimulateTimesReport, str
 import { passesOf } from "../given-problem.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
-import { wholeNumber } from "../option-values.ts";
+import { commaList, wholeNumber } from "../option-values.ts";
 import type { BenchSimulateOptions, CommandContext } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { formatTable, shortNumber } from "../table.ts";
 
 /** `hsap bench simulate`: how long schedules of the packs that come with the project, and larger ones, take to be simulated. */
 export async function benchSimulate(options: BenchSimulateOptions, { output, version }: CommandContext): Promise<void> {
-  const names = (list: string) => list.split(",").map((name) => name.trim());
   const processes = wholeNumber("repeats", options.repeats ?? "3");
-  const chosen = options.strategy === undefined ? strategies.map(({ name }) => name) : names(options.strategy);
-  const packs = names(options.pack ?? "hybrid-64");
+  const chosen = options.strategy === undefined ? strategies.map(({ name }) => name) : commaList(options.strategy);
+  const packs = commaList(options.pack ?? "hybrid-64");
   const passes = passesOf(options, ["forward"]);
   const progress = await startProgress(output);
   try {

@@ -4,7 +4,7 @@ import { batchOf, passesOf, problemOf, seedOf } from "../given-problem.ts";
 import { givenStrategy } from "../given-strategy.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
-import { wholeNumber } from "../option-values.ts";
+import { commaList, wholeNumber } from "../option-values.ts";
 import type { BenchThreadsOptions, CommandContext } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { formatTable, shortNumber } from "../table.ts";
@@ -50,7 +50,7 @@ export async function benchThreads(
 }
 
 function listOf(text: string): number[] {
-  return text.split(",").map((entry) => threadCount("threads", entry.trim()));
+  return commaList(text).map((entry) => threadCount("threads", entry));
 }
 
 function formatThreads(rows: readonly ThreadScaling[], mix: string, repeats: number, version: string): string {

@@ -5,7 +5,7 @@ import { type OpTermKind, readHardware, type ThreadMachine } from "@hsap/simulat
 import { InputError } from "@hsap/workload";
 import { interruptible } from "../interruption.ts";
 import { launcherOf } from "../launch-options.ts";
-import { oneOf, wholeNumber } from "../option-values.ts";
+import { commaList, oneOf, wholeNumber } from "../option-values.ts";
 import type { CalibrateOptions, CommandContext } from "../program.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { formatTable } from "../table.ts";
@@ -51,7 +51,7 @@ async function measured(options: CalibrateOptions, progress: Progress): Promise<
     (signal) =>
       measureMachine({
         repeats: wholeNumber("repeats", options.repeats ?? "5"),
-        dtypes: (options.dtype ?? "fp32").split(",").map((type): Dtype => oneOf("dtype", type, ["fp32", "bf16"])),
+        dtypes: commaList(options.dtype ?? "fp32").map((type): Dtype => oneOf("dtype", type, ["fp32", "bf16"])),
         signal,
         onProgress: progress.update,
       }),

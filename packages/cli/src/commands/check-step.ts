@@ -3,6 +3,7 @@ import { allowedErrors, expectedFirstStep, firstStepErrors, type StepErrors } fr
 import { exitCodes } from "../exit-codes.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
+import { commaList } from "../option-values.ts";
 import type { CommandContext } from "../program.ts";
 import { formatTable, shortError, shortNumber } from "../table.ts";
 import type { TrainOptions } from "../train-options.ts";
@@ -10,7 +11,7 @@ import { trainingOf } from "./train.ts";
 
 /** `hsap train --check`: the first step with each strategy, loss and every gradient against the step of one rank. */
 export async function checkStep(options: TrainOptions, { output, version, finish }: CommandContext): Promise<void> {
-  const names = (options.strategy ?? "hsap").split(",").map((name) => name.trim());
+  const names = commaList(options.strategy ?? "hsap");
   const trainings = names.map((name) => trainingOf(options, name));
   await interruptible(
     () => "interrupted: nothing is kept of a check",
