@@ -71,6 +71,20 @@ describe("a failed job's error", () => {
       ],
       "There are not enough slots available in the system to satisfy the 8 slots that were requested by the application:",
     ],
+    [
+      "an mpirun that lost a node",
+      [
+        rule,
+        "ORTE has lost communication with a remote daemon.",
+        "",
+        "  HNP daemon   : [[20325,0],0] on node head",
+        "  Remote daemon: [[20325,0],2] on node node1",
+        "",
+        "This is usually due to either a failure of the TCP network",
+        rule,
+      ],
+      "the launcher lost its daemon on node1",
+    ],
     ["a launcher that says nothing", [], "mpirun ended with exit code 1"],
   ])("is taken from the words of %s", (_, lines, cause) => {
     expect(causeOf(lines)).toBe(cause);

@@ -11,7 +11,7 @@ import { sbatchScript } from "../src/launch/sbatch-script.ts";
 
 const openMpi = { mpirun: "Open MPI", root: false, variables: [] } as const;
 const keepAlive =
-  "--mca oob_tcp_keepalive_time 5 --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 5 --mca odls_base_sigkill_timeout 3";
+  "--mca oob_tcp_keepalive_time 5 --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 8 --mca odls_base_sigkill_timeout 3";
 
 describe("the command that starts ranks", () => {
   test.each<[string, Launch, string]>([

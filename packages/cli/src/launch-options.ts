@@ -131,6 +131,7 @@ export function launchLine(
   return launchCommand(launch, command, {
     mpirun: launcher === "mpirun" ? mpirunKind() : "Open MPI",
     root: process.getuid?.() === 0,
+    timeoutS: mpiOptionsOf(process.env).timeoutS,
     variables: [...Object.keys(process.env).filter((name) => name.startsWith("HSAP_")), ...variables],
   });
 }

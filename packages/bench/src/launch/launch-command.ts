@@ -48,9 +48,12 @@ export interface LaunchEnvironment {
   readonly root: boolean;
   /** Names of variables that every rank is to have. */
   readonly variables: readonly string[];
+  /** How long a rank may be silent, in seconds; 15 if left out. */
+  readonly timeoutS?: number | undefined;
 }
 
-function openMpi({ ranks, nodes, hosts, args = [] }: Launch, { root, variables }: LaunchEnvironment): string[] {
+function openMpi({ ranks, nodes, hosts, args = [] }: Launch, given: LaunchEnvironment): string[] {
+  const { root, variables, timeoutS = 15 } = given;
   const perNode = ranks / (hosts?.length ?? nodes ?? 1);
   const spread =
     hosts !== undefined
@@ -63,10 +66,10 @@ function openMpi({ ranks, nodes, hosts, args = [] }: Launch, { root, variables }
     ...(root ? ["--allow-run-as-root"] : []),
     // A rank computes and communicates on threads of its own, which must not be bound to one core.
     ...["--oversubscribe", "--bind-to", "none"],
-    // A daemon whose mother is gone or cut off shall notice, and end its ranks.
+    // A daemon whose mother is gone or cut off shall notice, and end its ranks: after they had the time to name one of them.
     ...mca("oob_tcp_keepalive_time", 5),
     ...mca("oob_tcp_keepalive_intvl", 2),
-    ...mca("oob_tcp_keepalive_probes", 5),
+    ...mca("oob_tcp_keepalive_probes", Math.max(5, Math.ceil((timeoutS + 1) / 2))),
     // The first rank has so many seconds to put its results in order when the job is ended.
     ...mca("odls_base_sigkill_timeout", 3),
     ...spread,

@@ -147,6 +147,8 @@ export class JobReport {
     if (openMpiExit !== null) return `rank ${openMpiExit[1]} ended with exit code ${openMpiExit[2]}`;
     const mpich = /(?:PID \d+ RUNNING AT (\S+)).*EXIT CODE: (\d+)/.exec(text);
     if (mpich !== null) return `a rank on ${mpich[1]} ended with exit code ${mpich[2]}`;
+    const remote = /lost communication with a remote daemon.*?Remote daemon\s*:.*?on node (\S+)/.exec(text);
+    if (remote !== null) return `the launcher lost its daemon on ${remote[1]}`;
     const daemon =
       /lost (?:communication|connection) with (?:a remote daemon|.*?)[.:]?\s+.*?(?:on node|host:?)\s+(\S+)/i.exec(text);
     if (daemon !== null) return `the launcher lost its daemon on ${daemon[1]}`;
