@@ -164,7 +164,7 @@ export class JobReport {
 }
 
 const launcherLine =
-  /^(\[[^\]]*:\d+\]|srun: |slurmstepd: |mpirun(\.real)?: |mpirun noticed|mpiexec|prterun|MPI_ABORT|with errorcode|Primary job|===|=\s{2,})/;
+  /^(\[[^\]]*:\d+\]|\[(?:warn|err)\] |srun: |slurmstepd: |mpirun(\.real)?: |mpirun noticed|mpiexec|prterun|MPI_ABORT|with errorcode|Primary job|===|=\s{2,})/;
 
 function killed(rank: string, host: string, number: string, name: string | undefined): string {
   const where = host === "localhost" ? hostname() : host;
