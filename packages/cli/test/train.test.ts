@@ -46,7 +46,9 @@ describe("hsap train", () => {
   });
 
   test("shows contamination as a different loss, and as nothing else", async () => {
-    const { exitCode, out } = await hsap("train --check --faithful --strategy ring --ranks 2 --tokens 512 --mix instruct --json");
+    const { exitCode, out } = await hsap(
+      "train --check --faithful --strategy ring --ranks 2 --tokens 512 --mix instruct --json",
+    );
     const [{ strategy, ok, loss }] = JSON.parse(out).rows;
     expect([exitCode, strategy, ok]).toEqual([1, "ring", false]);
     expect(loss).toBeGreaterThan(1e-5);
