@@ -5,6 +5,7 @@ export * from "./draw-figures.ts";
 export { pngOf } from "./drawing/png.ts";
 export { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 export type { Figure } from "./figure.ts";
+export { drawLongestSteps, type LongestStepsInput, type LongestStepsRow } from "./longest-steps/figure.ts";
 export { drawModelSteps, type ModelStepsInput, type ModelStepsRow } from "./model-steps/figure.ts";
 export { drawPacking, type PackingInput } from "./packing.ts";
 export { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";

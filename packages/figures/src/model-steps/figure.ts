@@ -4,8 +4,9 @@ import { dot, line, type Markish, ruleY } from "@observablehq/plot";
 import { bottomAxis, leftAxis, tokenLabel } from "../drawing/axes.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
-import { ink, okabeIto } from "../drawing/palette.ts";
+import { ink } from "../drawing/palette.ts";
 import { heading, type Panel, plotPanel, subheading } from "../drawing/panel.ts";
+import { layerStrategyColour } from "./strategy-colour.ts";
 
 export interface ModelStepsInput {
   /** `7b on 32 ranks of a100-200g (A100-80 SXM)`. */
@@ -31,14 +32,6 @@ const top = 24;
 const plotHeight = 150;
 const axisHeight = 28;
 
-/** The published evaluation's strategies have colours of their own, so that figures can be compared. */
-const ownColours: Readonly<Record<string, string>> = {
-  ...{ megatron: okabeIto.purple, "colai-sp": okabeIto.skyBlue, ulysses: okabeIto.orange, hsap: okabeIto.blue },
-};
-const otherColours = [okabeIto.green, okabeIto.vermilion, okabeIto.black, okabeIto.yellow];
-const colourOf = (strategy: string, at: number): string =>
-  ownColours[strategy] ?? otherColours[at % otherColours.length];
-
 /**
  * A training step of several strategies by the length of documents or the tokens of a step: model TFLOP/s of each device, and memory of
  * the rank that needs most. Steps that do not fit into the device are hollow. Returns the SVG.
@@ -61,7 +54,7 @@ export function drawModelSteps({ title, documents, axis, deviceGiB, rows }: Mode
     title: `A training step of ${title}`,
     caption: `Simulated times, counted memory. ${documents}${deviceGiB === undefined ? "" : ` Hollow: needs more than the device's ${deviceGiB} GiB; more than twice that is cut off.`}`,
     legend: legend(
-      strategies.map((label, i): LegendEntry => ({ label, colour: colourOf(label, i), shape: "dot" })),
+      strategies.map((label, i): LegendEntry => ({ label, colour: layerStrategyColour(label, i), shape: "dot" })),
       { width },
     ),
     panels: [
@@ -108,7 +101,7 @@ function stepsPanel(
       ...strategies.flatMap((strategy, i) =>
         strategyMarks(
           rows.filter((row) => row.strategy === strategy),
-          colourOf(strategy, i),
+          layerStrategyColour(strategy, i),
           of,
         ),
       ),
