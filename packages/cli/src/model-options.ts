@@ -15,6 +15,7 @@ export interface ModelOptions {
   readonly dtype?: string;
   readonly recompute?: string;
   readonly lossChunk?: string;
+  readonly maxTokens?: boolean;
   readonly figure?: string;
   readonly json?: boolean;
 }
@@ -38,6 +39,10 @@ export function addModelOptions(command: Command): Command {
     .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
     .option("--recompute <what>", "what the backward pass computes again: none or full (default: none)")
     .option("--loss-chunk <n>", "tokens whose logits are held at once (default: 4096)")
-    .option("--figure <file>", "draw rate and memory by length or tokens: .svg or .png")
+    .option(
+      "--max-tokens",
+      "instead: the most tokens of a step that fit into the device; model, cluster, ranks, weights and recompute may be lists",
+    )
+    .option("--figure <file>", "draw rate and memory by length or tokens, or the most tokens: .svg or .png")
     .option("--json", "print JSON instead of a table");
 }

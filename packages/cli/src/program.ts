@@ -280,7 +280,11 @@ export function program(context: CommandContext): Command {
     root
       .command("model")
       .description("predict a training step of a model for several strategies: time, tokens a second, MFU, memory"),
-  ).action(async (options: ModelOptions) => (await import("./commands/model.ts")).model(options, context));
+  ).action(async (options: ModelOptions) =>
+    options.maxTokens
+      ? (await import("./commands/longest-steps.ts")).longestSteps(options, context)
+      : (await import("./commands/model.ts")).model(options, context),
+  );
 
   addTrainOptions(
     root

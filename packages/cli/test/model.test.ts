@@ -31,7 +31,37 @@ describe("hsap model", () => {
     expect(out).toContain("# origin: simulated; memory: counted");
   });
 
+  test("finds the most tokens that fit, for lists of models, ranks, weights and recomputation", async () => {
+    const { exitCode, out } = await hsap(
+      "model --max-tokens --model 1.3b,7b --ranks 2,4 --strategy megatron,hsap --weights replicated,sharded --recompute none,full --json",
+    );
+    expect(exitCode).toBe(0);
+    const rows = JSON.parse(out);
+    expect(rows).toHaveLength(2 * 2 * (1 + 2) * 2);
+    for (const { tokens, grain, ranks, memory, next, memoryGiB } of rows) {
+      expect([grain, tokens % grain]).toEqual([256 * ranks, 0]);
+      if (tokens > 0) expect(memory.total).toBeLessThanOrEqual(memoryGiB * 2 ** 30);
+      expect(next.total).toBeGreaterThan(memoryGiB * 2 ** 30);
+    }
+    const tokensOf = (wanted: object) =>
+      rows.find((row: object) => Object.entries(wanted).every(([key, value]) => row[key as keyof object] === value))
+        .tokens;
+    const one = { model: "1.3b", ranks: 4, strategy: "hsap", weights: "sharded", recompute: "none" };
+    expect(tokensOf({ ...one, recompute: "full" })).toBeGreaterThan(tokensOf(one));
+    expect(tokensOf({ ...one, ranks: 2 })).toBeLessThan(tokensOf(one));
+    expect(tokensOf({ ...one, model: "7b" })).toBeLessThan(tokensOf(one));
+  });
+
+  test("says beside the longest steps why a strategy has none", async () => {
+    const { exitCode, out } = await hsap("model --max-tokens --model 160m --ranks 8 --strategy ulysses,ring");
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/ulysses +sharded +- .*must divide 12 heads/);
+    expect(out).toMatch(/ring +sharded +none +ring=8 +\d+ /);
+  });
+
   test.each([
+    ["--max-tokens --degrees fastest", /invalid degrees: fastest \(--max-tokens predicts no times\)/],
+    ["--max-tokens --weights none", /unknown weights: none/],
     ["--model 8b", /unknown model: 8b/],
     ["--strategy rnig", /unknown strategy: rnig/],
     ["--degrees tensor=8", /invalid degrees: more than one strategy/],
