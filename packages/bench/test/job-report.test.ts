@@ -23,7 +23,8 @@ describe("a failed job's error", () => {
   });
 
   test("is not what the launcher's event loop says of a rank's closed pipe", () => {
-    const warning = "[warn] Epoll MOD(1) on fd 23 failed. Old events were 6; read change was 0 (none): Bad file descriptor";
+    const warning =
+      "[warn] Epoll MOD(1) on fd 23 failed. Old events were 6; read change was 0 (none): Bad file descriptor";
     expect(new JobReport().takes(warning)).toBe(true);
     const dead = "mpirun noticed that process rank 3 with PID 0 on node node2 exited on signal 9 (Killed).";
     expect(causeOf([warning, rule, dead, rule])).toBe("rank 3 on node2 was killed by signal 9 (Killed)");
