@@ -1,4 +1,4 @@
-import { errorBounds, faultOfTrial, median, summarise } from "@hsap/bench";
+import { errorBound, faultOfTrial, median, summarise } from "@hsap/bench";
 
 /**
  * Every number of the paper's text and tables, derived from raw trials: those measured together with the last one.
@@ -64,7 +64,8 @@ function comparisonOf(rows, baseline) {
 
 function worstError(trials, pass) {
   const errors = trials.filter(({ problem }) => problem.pass === pass).flatMap(({ error }) => Object.values(error));
-  return { worst: errors.length === 0 ? null : Math.max(...errors), bound: errorBounds[pass] };
+  const bound = errorBound(pass === "forward" ? "o" : "dq", trials[0].problem.dtype);
+  return { worst: errors.length === 0 ? null : Math.max(...errors), bound };
 }
 
 function sweepOf({ experiment, environment, problem, ranks, ranksPerNode }) {
