@@ -81,6 +81,24 @@ struct RunOptions {
 struct RunOutputs {
   float *o = nullptr, *lse = nullptr;
   float *dq = nullptr, *dk = nullptr, *dv = nullptr;
+
+  // Null for a tensor that is no output.
+  float* of(TensorCode code) const {
+    switch (code) {
+      case TensorCode::o:
+        return o;
+      case TensorCode::lse:
+        return lse;
+      case TensorCode::dq:
+        return dq;
+      case TensorCode::dk:
+        return dk;
+      case TensorCode::dv:
+        return dv;
+      default:
+        return nullptr;
+    }
+  }
 };
 
 // The threads that ran a program.

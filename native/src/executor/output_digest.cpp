@@ -27,23 +27,6 @@ OutputDigest digestOfRow(TensorCode tensor, std::int32_t head, std::int64_t toke
   return {mixed(low), mixed(high)};
 }
 
-const float* outputOf(const RunOutputs& outputs, TensorCode code) {
-  switch (code) {
-    case TensorCode::o:
-      return outputs.o;
-    case TensorCode::lse:
-      return outputs.lse;
-    case TensorCode::dq:
-      return outputs.dq;
-    case TensorCode::dk:
-      return outputs.dk;
-    case TensorCode::dv:
-      return outputs.dv;
-    default:
-      return nullptr;
-  }
-}
-
 }  // namespace
 
 OutputDigest digestOfRank(const Program& program, std::int32_t rank, const RunOutputs& outputs) {
@@ -54,7 +37,7 @@ OutputDigest digestOfRank(const Program& program, std::int32_t rank, const RunOu
     if (region < program.rank.regionBegin[rank] || region >= program.rank.regionBegin[rank + 1]) continue;
     const std::int32_t tensor = program.region.tensor[region], width = program.tensor.width[tensor];
     const auto code = static_cast<TensorCode>(program.tensor.code[tensor]);
-    const float* values = outputOf(outputs, code);
+    const float* values = outputs.of(code);
     if (program.tensor.role[tensor] != 1 || values == nullptr) continue;
     for (std::int32_t head = program.region.headBegin[region]; head < program.region.headEnd[region]; ++head) {
       for (std::int64_t token = program.owned.tokenBegin[i]; token < program.owned.tokenEnd[i]; ++token)

@@ -47,23 +47,6 @@ View globalView(float* data, std::int64_t rows, const Box& box, std::int32_t wid
   return {data + (box.headBegin * rows + box.tokenBegin) * width, rows * width, width};
 }
 
-float* outputOf(const RunOutputs& outputs, TensorCode code) {
-  switch (code) {
-    case TensorCode::o:
-      return outputs.o;
-    case TensorCode::lse:
-      return outputs.lse;
-    case TensorCode::dq:
-      return outputs.dq;
-    case TensorCode::dk:
-      return outputs.dk;
-    case TensorCode::dv:
-      return outputs.dv;
-    default:
-      return nullptr;
-  }
-}
-
 }  // namespace
 
 RankMemory::RankMemory(const Program& program, std::int32_t rank, const std::vector<bool>& ownMemory)
@@ -188,7 +171,7 @@ void RankMemory::gatherOutputs(const RunOptions& options, const RunOutputs& outp
   eachOwnedBox(1, [&](std::int32_t region, const Box& box) {
     const std::int32_t tensor = program_.region.tensor[region], width = program_.tensor.width[tensor];
     float* given = options.tensor(tensor);
-    float* data = given != nullptr ? given : outputOf(outputs, static_cast<TensorCode>(program_.tensor.code[tensor]));
+    float* data = given != nullptr ? given : outputs.of(static_cast<TensorCode>(program_.tensor.code[tensor]));
     if (data == nullptr) return;
     copyBlock(globalView(data, program_.rowsOf(tensor), box, width), viewAt(region, box.tokenBegin, box.headBegin), box.tokens(),
               box.heads(), width, false);
