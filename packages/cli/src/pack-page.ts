@@ -9,6 +9,7 @@ import {
 } from "@hsap/bench";
 import { nodesOf } from "@hsap/cluster";
 import { documentsOf } from "@hsap/workload";
+import { markdownTable } from "./markdown-table.ts";
 import { shortNumber } from "./table.ts";
 
 /** The page that `hsap compare --packs` writes: every strategy beside hsap, over all packs and on each. */
@@ -66,7 +67,7 @@ function overall(packs: readonly ComparedPack[], names: readonly string[]): stri
     return [`\`${strategy}\``, `${count}`, cell(balance), cell(betweenNodes), cell(receivedMax)];
   };
   const titles = ["strategy", "packs", balance.name, betweenNodes.name, receivedMax.name];
-  return table(titles, names.filter((name) => name !== "hsap").map(row));
+  return markdownTable(titles, names.filter((name) => name !== "hsap").map(row));
 }
 
 function ratioCell(ratio: RatioOverPacks | undefined): string {
@@ -93,7 +94,7 @@ function perPack(
     }),
     ...(last === undefined ? [] : [last.of(pack)]),
   ]);
-  return table(["pack", "documents", ...names, ...(last === undefined ? [] : [last.title])], rows);
+  return markdownTable(["pack", "documents", ...names, ...(last === undefined ? [] : [last.title])], rows);
 }
 
 /** Why cells are empty. */
@@ -112,12 +113,6 @@ function notes(packs: readonly ComparedPack[]): string {
   const on = (names: readonly string[]) => (names.length === packs.length ? "every pack" : names.join(", "));
   const lines = [...reasons].map(([reason, names]) => `- ${reason}: ${on(names)}.`);
   return ["## Not shown", lines.length === 0 ? "Nothing." : lines.join("\n")].join("\n\n");
-}
-
-function table(titles: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  const rule = `|${titles.map((_, i) => (i === 0 ? "---" : "---:")).join("|")}|`;
-  return [line(titles), rule, ...rows.map(line)].join("\n");
 }
 
 const gibibytes = (bytes: number): string => shortNumber(bytes / 2 ** 30);

@@ -1,4 +1,5 @@
 import { formatDegrees, type PredictedPack, type PredictedSchedule, packSetting } from "@hsap/bench";
+import { markdownTable } from "./markdown-table.ts";
 
 /** The page that `hsap compare --packs --predict` writes: hsap beside the fastest of all others, simulated. */
 export function predictedPage(packs: readonly PredictedPack[], kvHeads: number, command: string): string {
@@ -32,24 +33,29 @@ function summary(packs: readonly PredictedPack[]): string {
 }
 
 function table(packs: readonly PredictedPack[]): string {
-  const lines = packs.map(({ name, floorMs, hsap, fastestOther, speedup }) =>
-    [
-      name,
-      floorMs.toFixed(2),
-      hsap.stepMs.toFixed(2),
-      `${((100 * floorMs) / hsap.stepMs).toFixed(0)} %`,
-      hsap.tflopsPerDevice.toFixed(0),
-      formatDegrees(hsap.degrees),
-      named(fastestOther),
-      fastestOther.stepMs.toFixed(2),
-      speedup.toFixed(2),
-    ].join(" | "),
-  );
-  return [
-    "| pack | floor ms | hsap ms | of floor | TFLOP/s a device | degrees | fastest other | ms | speedup |",
-    "|---|---:|---:|---:|---:|---|---|---:|---:|",
-    ...lines.map((line) => `| ${line} |`),
-  ].join("\n");
+  const titles = [
+    "pack",
+    "floor ms",
+    "hsap ms",
+    "of floor",
+    "TFLOP/s a device",
+    "degrees",
+    "fastest other",
+    "ms",
+    "speedup",
+  ];
+  const rows = packs.map(({ name, floorMs, hsap, fastestOther, speedup }) => [
+    name,
+    floorMs.toFixed(2),
+    hsap.stepMs.toFixed(2),
+    `${((100 * floorMs) / hsap.stepMs).toFixed(0)} %`,
+    hsap.tflopsPerDevice.toFixed(0),
+    formatDegrees(hsap.degrees),
+    named(fastestOther),
+    fastestOther.stepMs.toFixed(2),
+    speedup.toFixed(2),
+  ]);
+  return markdownTable(titles, rows, ["pack", "degrees", "fastest other"]);
 }
 
 const named = ({ strategy, degrees }: PredictedSchedule): string => `\`${strategy}\` ${formatDegrees(degrees)}`;
@@ -68,8 +74,9 @@ function scaling(packs: readonly PredictedPack[]): string {
   return [
     `TFLOP/s a device, forward, and the ratio to ${scales[0]} ranks.`,
     "",
-    `| mix | ${scales.map((ranks) => `${ranks} ranks`).join(" | ")} |`,
-    `|---|${scales.map(() => "---:|").join("")}`,
-    ...mixes.map((mix) => `| ${mix} | ${scales.map((ranks) => cell(mix, ranks)).join(" | ")} |`),
+    markdownTable(
+      ["mix", ...scales.map((ranks) => `${ranks} ranks`)],
+      mixes.map((mix) => [mix, ...scales.map((ranks) => cell(mix, ranks))]),
+    ),
   ].join("\n");
 }
