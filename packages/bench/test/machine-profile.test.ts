@@ -39,6 +39,15 @@ describe("a fit of term times", () => {
     );
   });
 
+  it("keeps what fits exactly, where the typical error is 0", () => {
+    const observations = [
+      { terms: [1, 0, 0], us: 1 },
+      { terms: [1, 2, 3], us: 1 },
+      { terms: [5, 1, 2], us: 5 },
+    ];
+    for (const error of fitErrors(observations, nonnegativeFit(observations))) expect(error).toBeCloseTo(0, 4);
+  });
+
   it("gives no term a time below 0", () => {
     const observations = [
       { terms: [1, 1], us: 1 },

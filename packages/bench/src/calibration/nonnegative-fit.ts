@@ -18,7 +18,9 @@ export function nonnegativeFit(observations: readonly Observation[]): number[] {
     times = leastSquares(observations, weights);
     const errors = fitErrors(observations, times).map(Math.abs);
     const typical = [...errors].sort((a, b) => a - b)[Math.floor(errors.length / 2)];
-    weights = errors.map((error, i) => base[i] * Math.min(1, (2 * typical) / Math.max(1e-12, error)));
+    // Where most errors are 0 the typical one is no measure: what is left by rounding must not weigh nothing.
+    const usual = Math.max(2 * typical, negligible);
+    weights = errors.map((error, i) => base[i] * Math.min(1, usual / Math.max(negligible, error)));
   }
   return times;
 }
@@ -29,6 +31,7 @@ export function fitErrors(observations: readonly Observation[], times: readonly 
 }
 
 const briefUs = 500;
+const negligible = 1e-6;
 const reweightings = 4;
 const mostRounds = 100_000;
 const settled = 1e-8;
