@@ -2,9 +2,9 @@ import { checkProblem, type Degrees, type Problem, ranksOf, type Schedule, type 
 import { InputError } from "@hsap/workload";
 import { choosePlan } from "./degrees.ts";
 import { hierarchyOf } from "./hierarchy.ts";
-import { lowerToPrograms, type Programs, scheduleOf } from "./lower.ts";
+import { lowerToPrograms, type Programs, scheduleOf } from "./lower/lower.ts";
 import { type Plan, Planner } from "./plan.ts";
-import { type ShardingKind, shard, shardings } from "./shard.ts";
+import { type ShardingKind, shard, shardings } from "./shard/shard.ts";
 
 /**
  * Compiles the programs of all ranks.

@@ -1,4 +1,3 @@
-export { AheadCompiler, type AheadCompilerOptions } from "./ahead-compiler.ts";
 export { compileRank, planOf } from "./compile.ts";
 export { type Prediction, predictPlan } from "./cost/predict.ts";
 export { type Choice, type Considered, choosePlan } from "./degrees.ts";
@@ -12,7 +11,8 @@ export {
   explanationLines,
 } from "./explain.ts";
 export * from "./hsap.ts";
+export { AheadCompiler, type AheadCompilerOptions } from "./just-in-time/ahead-compiler.ts";
+export { type CompileRequest, ScheduleCache, type ScheduleCacheOptions } from "./just-in-time/schedule-cache.ts";
+export { warmUp } from "./just-in-time/warm-up.ts";
 export { compileUnderCap } from "./memory-cap.ts";
 export type { Part, Plan } from "./plan.ts";
-export { type CompileRequest, ScheduleCache, type ScheduleCacheOptions } from "./schedule-cache.ts";
-export { warmUp } from "./warm-up.ts";

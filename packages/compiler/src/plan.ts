@@ -1,12 +1,12 @@
 import { type Problem, ranksOf } from "@hsap/schedule";
 import { type Hierarchy, hierarchyOf } from "./hierarchy.ts";
-import type { Messages } from "./message.ts";
-import { place } from "./place.ts";
-import { route } from "./route.ts";
-import { type Sharding, shardAmongNodes, shardAmongUnits } from "./shard.ts";
-import { joinNodes, type SplitNodes, splitNodes } from "./split.ts";
-import { stage } from "./stage.ts";
-import { tile } from "./tile.ts";
+import { place } from "./place/place.ts";
+import { tile } from "./place/tile.ts";
+import type { Messages } from "./route/message.ts";
+import { route } from "./route/route.ts";
+import { type Sharding, shardAmongNodes, shardAmongUnits } from "./shard/shard.ts";
+import { joinNodes, type SplitNodes, splitNodes } from "./shard/split.ts";
+import { stage } from "./stage/stage.ts";
 
 /** Documents that are worked on in the same way, and what the passes decided for them. */
 export interface Part {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { edgeColouring } from "../src/edge-colouring.ts";
+import { edgeColouring } from "../src/stage/edge-colouring.ts";
 
 interface Edge {
   readonly from: number;

@@ -2,8 +2,8 @@ import { areaOf } from "@hsap/schedule";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hierarchyOf } from "../src/hierarchy.ts";
-import { maskOf, rowArea } from "../src/row-area.ts";
-import { piecesByOwner, shard as shardAsColumns } from "../src/shard.ts";
+import { maskOf, rowArea } from "../src/shard/row-area.ts";
+import { piecesByOwner, shard as shardAsColumns } from "../src/shard/shard.ts";
 import { problemOf } from "./problems.ts";
 
 const shard = (...given: Parameters<typeof shardAsColumns>) => piecesByOwner(shardAsColumns(...given));

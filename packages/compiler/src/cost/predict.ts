@@ -1,8 +1,8 @@
 import { deviceTiming } from "@hsap/cluster";
 import { type Problem, ranksOf } from "@hsap/schedule";
-import { orderOf, type Step } from "../order.ts";
 import type { Plan } from "../plan.ts";
-import { PlanWork } from "../portions.ts";
+import { orderOf, type Step } from "../stage/order.ts";
+import { PlanWork } from "../stage/portions.ts";
 
 /** What a plan is predicted to take. */
 export interface Prediction {

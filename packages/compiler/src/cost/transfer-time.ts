@@ -1,8 +1,8 @@
 import { type Cluster, type DeviceTiming, deviceTiming, levelBetween, ranksPerNode } from "@hsap/cluster";
 import { bytesPerElement, type Problem } from "@hsap/schedule";
 import { type Hierarchy, rankOf } from "../hierarchy.ts";
-import type { Messages } from "../message.ts";
 import type { Part } from "../plan.ts";
+import type { Messages } from "../route/message.ts";
 
 /**
  * Microseconds of an all-to-all in which each of `ulysses` ranks sends or receives at most `bytes`: its launch, one step, packing

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Degrees, Schedule } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
-import { type Programs, scheduleOf } from "./lower.ts";
+import { type Programs, scheduleOf } from "../lower/lower.ts";
 import { type CompileRequest, ScheduleCache, withOwnBatch } from "./schedule-cache.ts";
 
 export interface AheadCompilerOptions {
@@ -84,8 +84,8 @@ export class AheadCompiler {
 
   #start(): Worker {
     if (this.#worker !== undefined) return this.#worker;
-    // Both src and dist are direct children of the package; a thread can start only what is built.
-    const program = fileURLToPath(new URL("../dist/compile-worker.js", import.meta.url));
+    // src and dist lie side by side in the package; a thread can start only what is built.
+    const program = fileURLToPath(new URL("../../dist/just-in-time/compile-worker.js", import.meta.url));
     if (!existsSync(program)) throw new Error("the package compiler is not built (run npm run setup first)");
     // Nor may it resolve packages to their sources because this process does.
     const worker = new Worker(program, { execArgv: [] });

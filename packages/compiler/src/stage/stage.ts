@@ -1,8 +1,8 @@
+import { rowNumbers, sortByKey } from "../radix-sort.ts";
+import type { Crossings } from "../route/hop.ts";
+import { cargoes, MessageList, type Messages } from "../route/message.ts";
+import type { Routing } from "../route/route.ts";
 import { edgeColouring } from "./edge-colouring.ts";
-import type { Crossings } from "./hop.ts";
-import { cargoes, MessageList, type Messages } from "./message.ts";
-import { rowNumbers, sortByKey } from "./radix-sort.ts";
-import type { Routing } from "./route.ts";
 
 /**
  * Pass 6, when transfers happen. All crossings leave at once, because one pair of ranks reaches only a part of a network card's

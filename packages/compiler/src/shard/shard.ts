@@ -1,10 +1,10 @@
 import { type Problem, ranksOf } from "@hsap/schedule";
 import { documentsOf, tokensOf } from "@hsap/workload";
+import type { Hierarchy } from "../hierarchy.ts";
+import { type Piece, PieceList, type Pieces, pieceAt } from "../piece.ts";
+import { rowNumbers, sortByKey } from "../radix-sort.ts";
 import { type Bins, fillBins, smallOf, type Tolerance } from "./fill.ts";
-import type { Hierarchy } from "./hierarchy.ts";
 import { Line } from "./line.ts";
-import { type Piece, PieceList, type Pieces, pieceAt } from "./piece.ts";
-import { rowNumbers, sortByKey } from "./radix-sort.ts";
 import { type Mask, maskOf, rowArea } from "./row-area.ts";
 
 /** Who has which tokens: owner i (a node or a unit) the pieces of rows pieceBegin[i] up to, not including, pieceBegin[i + 1]. */

@@ -1,9 +1,9 @@
 import { attentionTensors, type Degrees, type Problem, ranksOf, type Schedule } from "@hsap/schedule";
+import type { Plan } from "../plan.ts";
+import { orderOf, type Step } from "../stage/order.ts";
+import { PlanWork, unitOf } from "../stage/portions.ts";
 import { LaneWriter } from "./lane-writer.ts";
-import { orderOf, type Step } from "./order.ts";
 import { layoutOfRanges, ownedRanges } from "./owned-ranges.ts";
-import type { Plan } from "./plan.ts";
-import { PlanWork, unitOf } from "./portions.ts";
 import { type OwnedPart, residentBlocks } from "./resident.ts";
 import { ScheduleTable } from "./schedule-table.ts";
 

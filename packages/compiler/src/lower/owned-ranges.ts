@@ -1,7 +1,7 @@
 import { type Layout, layoutOf } from "@hsap/schedule";
-import type { Hierarchy } from "./hierarchy.ts";
-import { doubled } from "./piece.ts";
-import { beginOfPart, type Sharding } from "./shard.ts";
+import type { Hierarchy } from "../hierarchy.ts";
+import { doubled } from "../piece.ts";
+import { beginOfPart, type Sharding } from "../shard/shard.ts";
 
 /** Token ranges of each rank as columns: those of rank r are rows rangeBegin[r] up to, not including, rangeBegin[r + 1]. */
 export interface OwnedRanges {

@@ -1,10 +1,10 @@
 // The thread of an AheadCompiler: compiles one request after the other and hands the columns over.
 import { parentPort } from "node:worker_threads";
 import { InputError } from "@hsap/workload";
+import { compilePrograms } from "../compile.ts";
+import { chooseDegrees } from "../degrees.ts";
+import type { Programs } from "../lower/lower.ts";
 import type { Answer, Question } from "./ahead-compiler.ts";
-import { compilePrograms } from "./compile.ts";
-import { chooseDegrees } from "./degrees.ts";
-import type { Programs } from "./lower.ts";
 import { compileMadeUp, warmUpRounds } from "./warm-up.ts";
 
 let rounds = 0;

@@ -1,10 +1,10 @@
-import { AtomList, type Owners } from "./atom.ts";
-import type { Hierarchy } from "./hierarchy.ts";
+import type { Hierarchy } from "../hierarchy.ts";
+import { AtomList, type Owners } from "../place/atom.ts";
+import type { Needs, Placement } from "../place/place.ts";
+import { sortByKey } from "../radix-sort.ts";
+import type { Sharding } from "../shard/shard.ts";
 import { type Crossings, HopList, type Hops } from "./hop.ts";
-import type { Needs, Placement } from "./place.ts";
-import { sortByKey } from "./radix-sort.ts";
 import { shareSending } from "./relay.ts";
-import type { Sharding } from "./shard.ts";
 import { spread } from "./spread.ts";
 
 export interface Routing {

@@ -1,5 +1,5 @@
 import type { Block, Problem } from "@hsap/schedule";
-import { headSlice } from "./hierarchy.ts";
+import { headSlice } from "../hierarchy.ts";
 import type { OwnedRanges } from "./owned-ranges.ts";
 
 /** Who owns the tokens of one part of a plan, and how many lanes divide its heads. */

@@ -1,5 +1,5 @@
-import { doubled, type Piece, type Pieces, pieceAt } from "./piece.ts";
-import { rowNumbers, sortByKey } from "./radix-sort.ts";
+import { doubled, type Piece, type Pieces, pieceAt } from "../piece.ts";
+import { rowNumbers, sortByKey } from "../radix-sort.ts";
 
 /**
  * What travels in messages: keys and values that the receiver's tiles read, or the sender's partial gradients of keys and values

@@ -1,6 +1,6 @@
 import type { Problem } from "@hsap/schedule";
-import type { Hierarchy } from "./hierarchy.ts";
-import { PieceList } from "./piece.ts";
+import type { Hierarchy } from "../hierarchy.ts";
+import { PieceList } from "../piece.ts";
 import { maskOf, rowArea } from "./row-area.ts";
 import type { Sharding } from "./shard.ts";
 

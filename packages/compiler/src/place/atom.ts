@@ -1,4 +1,4 @@
-import { doubled } from "./piece.ts";
+import { doubled } from "../piece.ts";
 import type { Needs } from "./place.ts";
 
 /** Owned pieces as columns, and their rows in the order that they are looked at. */

@@ -1,7 +1,7 @@
 import type { Degrees, Problem, Schedule, StrategyOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
-import { compile } from "./compile.ts";
-import { chooseDegrees } from "./degrees.ts";
+import { compile } from "../compile.ts";
+import { chooseDegrees } from "../degrees.ts";
 
 export interface ScheduleCacheOptions {
   /** The most that the kept schedules may take together, in bytes of their columns; 256 MiB if left out. */

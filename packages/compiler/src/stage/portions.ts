@@ -1,8 +1,8 @@
 import type { Problem } from "@hsap/schedule";
-import { KernelClock } from "./cost/kernel-time.ts";
-import { allToAllTimes, type RoundTimes, roundTimes } from "./cost/transfer-time.ts";
-import type { Part, Plan } from "./plan.ts";
-import { type Traffic, trafficOf } from "./traffic.ts";
+import { KernelClock } from "../cost/kernel-time.ts";
+import { allToAllTimes, type RoundTimes, roundTimes } from "../cost/transfer-time.ts";
+import type { Part, Plan } from "../plan.ts";
+import { type Traffic, trafficOf } from "../route/traffic.ts";
 import { UnitTiles } from "./unit-tiles.ts";
 
 /** Microseconds of what a part transfers, as far as they are known before programs are written. */

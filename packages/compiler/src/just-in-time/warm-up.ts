@@ -1,8 +1,8 @@
 import { clusterOf, presetCluster } from "@hsap/cluster";
 import type { Pass, Problem } from "@hsap/schedule";
 import { packedBatch, seededRandom } from "@hsap/workload";
-import { compilePrograms } from "./compile.ts";
-import { candidateDegrees, chooseDegrees } from "./degrees.ts";
+import { compilePrograms } from "../compile.ts";
+import { candidateDegrees, chooseDegrees } from "../degrees.ts";
 
 /** How many made-up batches it takes until compiling is about as fast as it gets. */
 export const warmUpRounds = 24;

@@ -1,8 +1,8 @@
-import type { AtomList } from "./atom.ts";
-import type { Hierarchy } from "./hierarchy.ts";
+import type { Hierarchy } from "../hierarchy.ts";
+import { doubled } from "../piece.ts";
+import type { AtomList } from "../place/atom.ts";
+import { rowNumbers, sortByKey } from "../radix-sort.ts";
 import { type Crossings, HopList } from "./hop.ts";
-import { doubled } from "./piece.ts";
-import { rowNumbers, sortByKey } from "./radix-sort.ts";
 
 /** Pieces are not cut finer than this (tokens) for the sake of even receivers: small transfers cost latency. */
 const smallestCut = 256;

@@ -1,10 +1,10 @@
 import { type Problem, tileMasks } from "@hsap/schedule";
-import type { KernelClock } from "./cost/kernel-time.ts";
-import { cargoes, type Messages } from "./message.ts";
-import { doubled, PieceList, type Pieces } from "./piece.ts";
-import { rowNumbers, sortByKey } from "./radix-sort.ts";
-import type { Sharding } from "./shard.ts";
-import type { Traffic } from "./traffic.ts";
+import type { KernelClock } from "../cost/kernel-time.ts";
+import { doubled, PieceList, type Pieces } from "../piece.ts";
+import { rowNumbers, sortByKey } from "../radix-sort.ts";
+import { cargoes, type Messages } from "../route/message.ts";
+import type { Traffic } from "../route/traffic.ts";
+import type { Sharding } from "../shard/shard.ts";
 
 const fullCode = tileMasks.indexOf("full");
 const causalCode = tileMasks.indexOf("causal");

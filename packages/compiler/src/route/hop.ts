@@ -1,4 +1,4 @@
-import { doubled } from "./piece.ts";
+import { doubled } from "../piece.ts";
 
 /** Pieces of keys and values on their way from one unit to another, as columns. */
 export interface Hops {

@@ -1,12 +1,12 @@
 import { groupKinds, type Problem } from "@hsap/schedule";
-import { type HeadSlice, type Hierarchy, headSlice, rankOf, sharesKvHeads } from "./hierarchy.ts";
-import { cargoes, type Messages } from "./message.ts";
+import { type HeadSlice, type Hierarchy, headSlice, rankOf, sharesKvHeads } from "../hierarchy.ts";
+import { cargoes, type Messages } from "../route/message.ts";
+import type { Traffic } from "../route/traffic.ts";
+import type { Sharding } from "../shard/shard.ts";
+import type { UnitTiles } from "../stage/unit-tiles.ts";
 import type { OwnedRanges } from "./owned-ranges.ts";
 import type { ScheduleTable } from "./schedule-table.ts";
-import type { Sharding } from "./shard.ts";
 import { Sums } from "./sums.ts";
-import type { Traffic } from "./traffic.ts";
-import type { UnitTiles } from "./unit-tiles.ts";
 
 /** What programs are written from, and where. */
 export interface Writing {

@@ -1,6 +1,6 @@
-import { doubled, type Piece, PieceList, type Pieces, pieceAt } from "./piece.ts";
-import { rowNumbers, sortByKey } from "./radix-sort.ts";
-import type { Sharding } from "./shard.ts";
+import { doubled, type Piece, PieceList, type Pieces, pieceAt } from "../piece.ts";
+import { rowNumbers, sortByKey } from "../radix-sort.ts";
+import type { Sharding } from "../shard/shard.ts";
 import type { Tiling } from "./tile.ts";
 
 /** Keys and values that units need and do not own, as columns: in order of document, then unit, then position. */

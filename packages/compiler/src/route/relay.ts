@@ -1,6 +1,6 @@
-import type { Hierarchy } from "./hierarchy.ts";
+import type { Hierarchy } from "../hierarchy.ts";
+import { rowNumbers, sortByKey } from "../radix-sort.ts";
 import type { Crossings, Hops } from "./hop.ts";
-import { rowNumbers, sortByKey } from "./radix-sort.ts";
 
 /** An owner that sends more than this multiple of its node's mean to other nodes shares the sending. */
 const hotShare = 1.5;

@@ -1,5 +1,5 @@
-import { cargoes, type Messages } from "./message.ts";
-import { doubled } from "./piece.ts";
+import { doubled } from "../piece.ts";
+import { cargoes, type Messages } from "../route/message.ts";
 
 /**
  * What is to be added up of the partial gradients that a unit receives in one round: one sum for each range of tokens, in the

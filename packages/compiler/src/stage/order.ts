@@ -1,6 +1,6 @@
 import type { Pass } from "@hsap/schedule";
-import type { Messages } from "./message.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan } from "../plan.ts";
+import type { Messages } from "../route/message.ts";
 
 /** One step of a rank's program, of one of its parts. */
 export type Step =

@@ -1,4 +1,4 @@
-import type { PieceList, Pieces } from "./piece.ts";
+import type { PieceList, Pieces } from "../piece.ts";
 import { type Mask, rowArea } from "./row-area.ts";
 
 /** Up to how many tokens and how much area a piece is small. */

@@ -1,5 +1,5 @@
+import type { PieceList, Pieces } from "../piece.ts";
 import type { Line, Small } from "./line.ts";
-import type { PieceList, Pieces } from "./piece.ts";
 import { type Mask, rowArea } from "./row-area.ts";
 
 /** How far a bin may be from its share, as fractions of it. With 0 every bin is exact to a token. */

@@ -1,5 +1,5 @@
 import type { Problem } from "@hsap/schedule";
-import type { Sharding } from "./shard.ts";
+import type { Sharding } from "../shard/shard.ts";
 
 /** The keys that each piece of the sharding attends to as queries: row by row like its pieces. */
 export interface Tiling {
