@@ -1,6 +1,8 @@
 import { readdirSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
+const setupFiles = [new URL("./scripts/checks/property-cases.mjs", import.meta.url).pathname];
+
 // Workspace imports resolve to TypeScript sources, so tests never run against a stale build.
 const source = {
   resolve: { conditions: ["@hsap/source"] },
@@ -14,6 +16,7 @@ const packages = readdirSync(new URL("./packages", import.meta.url)).map((name) 
     root: new URL(`./packages/${name}`, import.meta.url).pathname,
     include: ["test/**/*.test.ts"],
     testTimeout: 60_000,
+    setupFiles,
   },
 }));
 
@@ -23,6 +26,7 @@ const scripts = {
     root: new URL("./scripts", import.meta.url).pathname,
     include: ["test/**/*.test.mjs"],
     testTimeout: 60_000,
+    setupFiles,
   },
 };
 
