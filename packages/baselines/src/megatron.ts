@@ -1,12 +1,14 @@
 import {
   attentionProblemOf,
+  type CheapTensor,
   endStages,
+  equationsOf,
   ffnGroups,
   gradientOf,
   type LayerStrategy,
   type ModelProblem,
+  madeAgain,
   type StageContext,
-  stageEquations,
   stageTensors,
   WeightShards,
 } from "@hsap/model";
@@ -83,13 +85,21 @@ function stageOf(
   write: (seat: Seat) => void,
 ): Schedule {
   const attention = attentionProblemOf(problem, stage === "layerForward" ? "forward" : "backward");
-  const tensors = stageTensors(problem, stage);
-  const builder = new ScheduleBuilder(attention, strategy, degrees, layout, tensors, stageEquations[stage]);
+  const again = againOf(problem);
+  const tensors = stageTensors(problem, stage, again);
+  const builder = new ScheduleBuilder(attention, strategy, degrees, layout, tensors, equationsOf(stage, again));
   layout.forEach((_, rank) => {
     write(new Seat(problem, builder, layout, degrees, rank));
   });
   return builder.finish();
 }
+
+/** Normed rows are gathered once more whatever is kept, so they are made again as well, which takes no more than that. */
+const againOf = (problem: ModelProblem): readonly CheapTensor[] => [
+  "n1",
+  "n2",
+  ...madeAgain(problem).filter((name) => name === "m"),
+];
 
 /** One rank's part, with its share of heads and columns. */
 class Seat {
@@ -181,11 +191,12 @@ class Seat {
 }
 
 const splitWeights = ["wq", "wk", "wv", "wo", "wg", "wu", "wd"] as const;
-const keptAsColumns = ["q", "k", "v", "o", "lse", "gate", "up"] as const;
+const keptAsColumns = ["q", "k", "v", "o", "lse", "gate", "up", "m"] as const;
 
 /** What lies with a rank before a stage: its share of the weights, and of what the forward pass keeps. */
 function holdShares(seat: Seat): void {
-  seat.program.hold(...splitWeights.map((name) => seat.weight(name)), ...keptAsColumns.map((name) => seat.all(name)));
+  const kept = keptAsColumns.filter((name) => name !== "m" || !madeAgain(seat.problem).includes(name));
+  seat.program.hold(...splitWeights.map((name) => seat.weight(name)), ...kept.map((name) => seat.all(name)));
   seat.shards.gather(seat.rank, ["g1", "g2"]);
 }
 
@@ -221,7 +232,8 @@ function writeBackward(seat: Seat): void {
   holdShares(seat);
   program.hold(...splitWeights.map((weight) => seat.weight(gradientOf(weight))));
   seat.allGather("dy");
-  program.compute("swiglu", [seat.all("gate"), seat.all("up"), seat.all("m")]);
+  if (madeAgain(seat.problem).includes("m"))
+    program.compute("swiglu", [seat.all("gate"), seat.all("up"), seat.all("m")]);
   program.compute("linearInputGradient", [seat.all("dy"), seat.weight("wd"), seat.all("dm")]);
   program.compute("linearWeightGradient", [seat.all("m"), seat.all("dy"), seat.weight("dwd")]);
   const activation = ["gate", "up", "dm", "dgate", "dup"].map((name) => seat.all(name));

@@ -37,7 +37,7 @@ export function addModelOptions(command: Command): Command {
     .option("--tokens <list>", "tokens of a step, one or several (default: 65536)")
     .option("--seed <n>", "seed of the draw (default: 1)")
     .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
-    .option("--recompute <what>", "what the backward pass computes again: none or full (default: none)")
+    .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
     .option("--loss-chunk <n>", "tokens whose logits are held at once (default: 4096)")
     .option(
       "--max-tokens",

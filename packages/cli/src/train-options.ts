@@ -40,7 +40,7 @@ export function addTrainOptions(command: Command): Command {
     .option("--seed <n>", "seed of weights, documents and their text (default: 1)")
     .option("--steps <n>", "train up to this step (default: 200)")
     .option("--learning-rate <x>", "AdamW's, after a rise over 20 steps (default: 0.003)")
-    .option("--recompute <what>", "what the backward pass computes again: none or full (default: none)")
+    .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
     .option("--checkpoint <file>", "where the state is kept, after every --every steps and at the end")
     .option("--every <n>", "steps between two rows of the table, and two checkpoints (default: 20)")
     .option("--resume", "go on from --checkpoint, if it is there")

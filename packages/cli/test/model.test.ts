@@ -33,11 +33,11 @@ describe("hsap model", () => {
 
   test("finds the most tokens that fit, for lists of models, ranks, weights and recomputation", async () => {
     const { exitCode, out } = await hsap(
-      "model --max-tokens --model 1.3b,7b --ranks 2,4 --strategy megatron,hsap --weights replicated,sharded --recompute none,full --json",
+      "model --max-tokens --model 1.3b,7b --ranks 2,4 --strategy megatron,hsap --weights replicated,sharded --recompute none,selective,full --json",
     );
     expect(exitCode).toBe(0);
     const rows = JSON.parse(out);
-    expect(rows).toHaveLength(2 * 2 * (1 + 2) * 2);
+    expect(rows).toHaveLength(2 * 2 * (1 + 2) * 3);
     for (const { tokens, grain, ranks, memory, next, memoryGiB } of rows) {
       expect([grain, tokens % grain]).toEqual([256 * ranks, 0]);
       if (tokens > 0) expect(memory.total).toBeLessThanOrEqual(memoryGiB * 2 ** 30);
@@ -47,7 +47,8 @@ describe("hsap model", () => {
       rows.find((row: object) => Object.entries(wanted).every(([key, value]) => row[key as keyof object] === value))
         .tokens;
     const one = { model: "1.3b", ranks: 4, strategy: "hsap", weights: "sharded", recompute: "none" };
-    expect(tokensOf({ ...one, recompute: "full" })).toBeGreaterThan(tokensOf(one));
+    expect(tokensOf({ ...one, recompute: "selective" })).toBeGreaterThan(tokensOf(one));
+    expect(tokensOf({ ...one, recompute: "full" })).toBeGreaterThan(tokensOf({ ...one, recompute: "selective" }));
     expect(tokensOf({ ...one, ranks: 2 })).toBeLessThan(tokensOf(one));
     expect(tokensOf({ ...one, model: "7b" })).toBeLessThan(tokensOf(one));
   });
@@ -56,7 +57,7 @@ describe("hsap model", () => {
     const { exitCode, out } = await hsap("model --max-tokens --model 160m --ranks 8 --strategy ulysses,ring");
     expect(exitCode).toBe(0);
     expect(out).toMatch(/ulysses +sharded +- .*must divide 12 heads/);
-    expect(out).toMatch(/ring +sharded +none +ring=8 +\d+ /);
+    expect(out).toMatch(/ring +sharded +selective +ring=8 +\d+ /);
   });
 
   test.each([

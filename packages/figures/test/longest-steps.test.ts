@@ -4,7 +4,7 @@ import { overlappingTexts, parseSvg, textBoxes } from "./drawn.ts";
 
 const rows: LongestStepsRow[] = ["7b", "13b", "30b", "70b"].flatMap((model, size) =>
   [8, 16, 32].flatMap((ranks) =>
-    (["none", "full"] as const).flatMap((recompute) =>
+    (["selective", "full"] as const).flatMap((recompute) =>
       (["sharded", "replicated"] as const).map((weights) => ({
         ...{ device: "H100 SXM", memoryGiB: 80, strategy: "ring", model, ranks, recompute, weights },
         tokens: weights === "replicated" && size > 1 ? 0 : (ranks * 16384) >> size,

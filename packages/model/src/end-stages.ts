@@ -1,7 +1,7 @@
 import { ScheduleBuilder, type TokenRange } from "@hsap/schedule";
 import type { StageContext, StepSchedules } from "./layer-strategy.ts";
 import { attentionProblemOf } from "./model-problem.ts";
-import { gradientOf, type StageName, stageEquations, stageTensors, stageWeights } from "./stage.ts";
+import { equationsOf, gradientOf, type StageName, stageTensors, stageWeights } from "./stage.ts";
 import { type WeightPlacement, WeightShards } from "./weight-shards.ts";
 
 /**
@@ -23,7 +23,7 @@ function endStage(context: StageContext, placement: WeightPlacement, stage: Stag
   const { problem, strategy, degrees, layout } = context;
   const attention = attentionProblemOf(problem, "forward");
   const tensors = stageTensors(problem, stage);
-  const builder = new ScheduleBuilder(attention, strategy, degrees, layout, tensors, stageEquations[stage]);
+  const builder = new ScheduleBuilder(attention, strategy, degrees, layout, tensors, equationsOf(stage, []));
   const contributors = layout.flatMap((owned, rank) => (owned.length > 0 ? [rank] : []));
   const shards = new WeightShards(builder, placement, contributors, layout.length);
   const { reads, gradients } = stageWeights[stage];

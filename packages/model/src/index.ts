@@ -4,6 +4,7 @@ export * from "./longest-step.ts";
 export * from "./memory.ts";
 export * from "./model-problem.ts";
 export * from "./presets.ts";
+export * from "./recomputation.ts";
 export * from "./sequence-parallel.ts";
 export * from "./spliced-attention.ts";
 export * from "./stage.ts";

@@ -1,7 +1,7 @@
 import type { Degrees, StrategyOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import type { LayerStrategy } from "./layer-strategy.ts";
-import { type MemoryOptions, memoryOf, type RankMemory } from "./memory.ts";
+import { memoryOf, type RankMemory } from "./memory.ts";
 import type { ModelProblem } from "./model-problem.ts";
 
 /** The most tokens that a step may have, and how close that is to what the device holds. */
@@ -73,7 +73,7 @@ const lineCrosses = (low: End, high: End, limitBytes: number): number =>
 export interface StepMemory {
   readonly degrees: Degrees;
   /** Of the rank that needs most. */
-  readonly memory: (options?: MemoryOptions) => RankMemory;
+  readonly memory: RankMemory;
 }
 
 /**
@@ -89,7 +89,6 @@ export function stepMemory(
   const schedules = strategy.compile(problem, degrees, options);
   return {
     degrees,
-    memory: (kept) =>
-      memoryOf(problem, schedules, kept).reduce((most, rank) => (rank.total > most.total ? rank : most)),
+    memory: memoryOf(problem, schedules).reduce((most, rank) => (rank.total > most.total ? rank : most)),
   };
 }

@@ -1,7 +1,8 @@
 import { heldBytesOf, homeBlocks, peakBytesOf, type Schedule, type TensorSpec, worldSizeOf } from "@hsap/schedule";
 import type { StepSchedules } from "./layer-strategy.ts";
 import type { ModelProblem } from "./model-problem.ts";
-import { type StageName, savedTensors, stageNames } from "./stage.ts";
+import { recomputationOf } from "./recomputation.ts";
+import { type StageName, stageNames } from "./stage.ts";
 
 /** What a rank's memory is filled with, at most, during a training step. */
 export const memoryKinds = ["weights", "gradients", "optimiser", "activations", "working"] as const;
@@ -13,11 +14,6 @@ export interface RankMemory extends Readonly<Record<MemoryKind, number>> {
   readonly total: number;
 }
 
-/** What a step keeps, as `ModelStep` of the training package does. */
-export interface MemoryOptions {
-  readonly recompute?: "none" | "full";
-}
-
 /**
  * Memory of every rank in a training step of the whole model.
  *
@@ -27,11 +23,7 @@ export interface MemoryOptions {
  * - activations: the input of every layer, and what each layer keeps for its backward pass (of one layer only if it is computed again).
  * - working: the largest arena of any stage, without what is counted above.
  */
-export function memoryOf(
-  problem: ModelProblem,
-  schedules: StepSchedules,
-  { recompute = "none" }: MemoryOptions = {},
-): RankMemory[] {
+export function memoryOf(problem: ModelProblem, schedules: StepSchedules): RankMemory[] {
   const arenas = Object.fromEntries(stageNames.map((stage) => [stage, peakBytesOf(schedules[stage])])) as Record<
     StageName,
     Float64Array
@@ -47,9 +39,9 @@ export function memoryOf(
     const weights = all(isWeight, "layerForward", ["embedding", "loss"]);
     const gradients = all(isGradient, "layerBackward", ["loss", "embeddingBackward"]);
     const optimiser = (problem.dtype === "bf16" ? 3 : 2) * gradients;
-    const kept = homes("layerForward", ({ name }) => (savedTensors as readonly string[]).includes(name));
+    const kept = homes("layerForward", ({ name, role }) => role === "output" && name !== "y");
     const state = homes("layerForward", ({ name }) => name === "x");
-    const activations = (layers + 1) * state + (recompute === "full" ? 1 : layers) * kept;
+    const activations = (layers + 1) * state + (recomputationOf(problem) === "full" ? 1 : layers) * kept;
     const working = Math.max(...stageNames.map((stage) => Math.max(0, arenas[stage][rank] - homes(stage, () => true))));
     const total = weights + gradients + optimiser + activations + working;
     return { weights, gradients, optimiser, activations, working, total };

@@ -2,6 +2,7 @@ import type { Cluster } from "@hsap/cluster";
 import { type AttentionShape, checkProblem, type Dtype, type Pass, type Problem } from "@hsap/schedule";
 import type { PackedBatch } from "@hsap/workload";
 import type { ModelShape } from "./presets.ts";
+import type { Recomputation } from "./recomputation.ts";
 
 /** What a layer strategy may look at: one step of a model on a packed batch. */
 export interface ModelProblem {
@@ -12,6 +13,8 @@ export interface ModelProblem {
   readonly dtype: Dtype;
   /** Tokens whose logits are held at once. */
   readonly lossChunk: number;
+  /** What the backward pass computes again; `selective` where left out. */
+  readonly recompute?: Recomputation;
 }
 
 export const attentionShapeOf = ({ model, dtype }: Pick<ModelProblem, "model" | "dtype">): AttentionShape => ({

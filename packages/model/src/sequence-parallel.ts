@@ -14,8 +14,9 @@ import { InputError } from "@hsap/workload";
 import { endStages } from "./end-stages.ts";
 import type { LayerStrategy, StageContext } from "./layer-strategy.ts";
 import { attentionProblemOf, type ModelProblem } from "./model-problem.ts";
+import { type CheapTensor, cheapTensors, madeAgain } from "./recomputation.ts";
 import { type HeadRange, SplicedAttention } from "./spliced-attention.ts";
-import { gradientOf, savedTensors, stageEquations, stageTensors } from "./stage.ts";
+import { equationsOf, gradientOf, savedTensors, stageTensors } from "./stage.ts";
 import { type WeightPlacement, WeightShards } from "./weight-shards.ts";
 
 /**
@@ -138,7 +139,7 @@ function layerForward(
   const seats = seatsOf(problem, "layerForward", { problem, strategy, degrees, layout }, placement, attention);
   seats.forEach((seat, rank) => {
     // What the backward pass wants in another form than the layout's is left in that form.
-    for (const name of savedTensors) seat.program.hold(...backward.keptBlocks(rank, name));
+    for (const name of savedTensors(cheapTensors)) seat.program.hold(...backward.keptBlocks(rank, name));
     // The second group arrives while the first is used.
     seat.shards.gather(rank, beforeAttention);
     seat.shards.gather(rank, behindAttention);
@@ -161,7 +162,7 @@ function seatsOf(
     ...attention.ownTensors.map((spec) => ({ ...spec, role: "internal" as const })),
   ];
   const { problem: own } = attention.schedule;
-  const builder = new ScheduleBuilder(own, strategy, degrees, layout, tensors, stageEquations[stage]);
+  const builder = new ScheduleBuilder(own, strategy, degrees, layout, tensors, equationsOf(stage, madeAgain(problem)));
   const shards = new WeightShards(builder, placement, attention.owners, layout.length);
   return layout.map((ranges, rank) => new Seat(builder, shards, attention, rank, ranges));
 }
@@ -193,17 +194,18 @@ function finish(seat: Seat, headDim: number): void {
 
 function layerBackward(context: StageContext, placement: WeightPlacement, attention: SplicedAttention): Schedule {
   const { problem, layout } = context;
+  const again = madeAgain(problem);
   const seats = seatsOf(problem, "layerBackward", context, placement, attention);
   seats.forEach((seat, rank) => {
-    for (const name of savedTensors) seat.program.hold(...attention.keptBlocks(rank, name));
+    for (const name of savedTensors(cheapTensors)) seat.program.hold(...attention.keptBlocks(rank, name));
     seat.shards.gather(rank, behindAttention);
     seat.shards.gather(rank, beforeAttention);
-    unfinish(seat, problem.model.headDim);
+    unfinish(seat, again, problem.model.headDim);
     handOverDelta(seat, layout);
     attention.append(seat.program, rank);
     // These are on their way while the others are computed.
     seat.shards.scatter(rank, behindAttention);
-    unproject(seat);
+    unproject(seat, again);
     seat.shards.sum(rank, behindAttention);
     seat.shards.reduce(rank, beforeAttention);
   });
@@ -211,12 +213,12 @@ function layerBackward(context: StageContext, placement: WeightPlacement, attent
 }
 
 /** dy -> dh, do, delta and the gradients of the weights behind attention. */
-function unfinish(seat: Seat, headDim: number): void {
-  seat.compute("swiglu", (at) => [at("gate"), at("up"), at("m")]);
+function unfinish(seat: Seat, again: readonly CheapTensor[], headDim: number): void {
+  if (again.includes("m")) seat.compute("swiglu", (at) => [at("gate"), at("up"), at("m")]);
   seat.compute("linearInputGradient", (at) => [at("dy"), seat.weight("wd"), at("dm")]);
   seat.compute("linearWeightGradient", (at) => [at("m"), at("dy"), seat.share("wd")]);
   seat.compute("swigluGradient", (at) => ["gate", "up", "dm", "dgate", "dup"].map((name) => at(name)));
-  seat.compute("rmsNorm", (at) => [at("h"), seat.weight("g2"), at("n2")]);
+  if (again.includes("n2")) seat.compute("rmsNorm", (at) => [at("h"), seat.weight("g2"), at("n2")]);
   seat.compute("linearWeightGradient", (at) => [at("n2"), at("dgate"), seat.share("wg")]);
   seat.compute("linearWeightGradient", (at) => [at("n2"), at("dup"), seat.share("wu")]);
   seat.compute("linearInputGradient", (at) => [at("dgate"), seat.weight("wg"), at("dn2")]);
@@ -261,8 +263,8 @@ function handOverDelta({ program, attention, rank }: Seat, layout: Layout): void
 }
 
 /** dq, dk, dv, dh -> dx and the gradients of the weights before attention. */
-function unproject(seat: Seat): void {
-  seat.compute("rmsNorm", (at) => [at("x"), seat.weight("g1"), at("n1")]);
+function unproject(seat: Seat, again: readonly CheapTensor[]): void {
+  if (again.includes("n1")) seat.compute("rmsNorm", (at) => [at("x"), seat.weight("g1"), at("n1")]);
   for (const name of ["q", "k"]) {
     seat.computePieces("rotaryGradient", [`d${name}`], (at, heads) => [at(`d${name}`, heads), at(`d${name}0`, heads)]);
     seat.compute("linearWeightGradient", (at) => [at("n1"), at(`d${name}0`), seat.share(`w${name}`)]);

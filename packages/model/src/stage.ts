@@ -1,6 +1,7 @@
 import { type Equation, equation, type TensorRole, type TensorSpec } from "@hsap/schedule";
 import type { ModelProblem } from "./model-problem.ts";
 import { ffnGroups } from "./presets.ts";
+import { type CheapTensor, cheapTensors, madeAgain } from "./recomputation.ts";
 
 /** The schedules that a step is made of; those of a layer run once for each layer. */
 export const stageNames = ["embedding", "layerForward", "loss", "layerBackward", "embeddingBackward"] as const;
@@ -11,14 +12,27 @@ export const layerWeights = ["g1", "wq", "wk", "wv", "wo", "g2", "wg", "wu", "wd
 export const endWeights = ["e", "gf", "head"] as const;
 export type WeightName = (typeof layerWeights)[number] | (typeof endWeights)[number];
 
-/** What a layer's forward stage leaves for its backward stage, besides its input x. */
-export const savedTensors = ["q", "k", "v", "o", "lse", "h", "gate", "up"] as const;
+/** What a layer's forward stage always leaves for its backward stage, besides its input x. */
+const dearTensors = ["q", "k", "v", "o", "lse", "h", "gate", "up"] as const;
+
+/** What it leaves where the backward stage makes `again` itself. */
+export const savedTensors = (again: readonly CheapTensor[]): string[] => [
+  ...dearTensors,
+  ...cheapTensors.filter((name) => !again.includes(name)),
+];
 
 /** The gradient of a weight: `dwq`. */
 export const gradientOf = (weight: string): string => `d${weight}`;
 
-/** What each stage computes, whole tensors at a time. Attention is what its problem says. */
-export const stageEquations: Readonly<Record<StageName, readonly Equation[]>> = {
+/** What each stage computes, whole tensors at a time, where the backward stage makes `again` itself. Attention is what its problem says. */
+export function equationsOf(stage: StageName, again: readonly CheapTensor[]): readonly Equation[] {
+  if (stage !== "layerBackward") return stageEquations[stage];
+  const found: readonly string[] = cheapTensors.filter((name) => !again.includes(name));
+  return stageEquations[stage].filter(({ writes }) => !writes.some((name) => found.includes(name)));
+}
+
+/** With a backward stage that makes all that is cheap again. */
+const stageEquations: Readonly<Record<StageName, readonly Equation[]>> = {
   embedding: [equation("embed", "ids e", "x")],
   layerForward: [
     equation("rmsNorm", "x g1", "n1"),
@@ -74,21 +88,18 @@ export const stageEquations: Readonly<Record<StageName, readonly Equation[]>> = 
   embeddingBackward: [equation("embedGradient", "ids dx", "de")],
 };
 
-const inputs: Readonly<Record<StageName, readonly string[]>> = {
-  embedding: ["ids"],
-  layerForward: ["x"],
-  loss: ["x", "labels"],
-  layerBackward: ["x", "dy", ...savedTensors],
-  embeddingBackward: ["ids", "dx"],
-};
-
-const outputs: Readonly<Record<StageName, readonly string[]>> = {
-  embedding: ["x"],
-  layerForward: ["y", ...savedTensors],
-  loss: ["loss", "dx"],
-  layerBackward: ["dx"],
-  embeddingBackward: [],
-};
+/** Tensors that a stage finds, and those that it leaves; weights and their gradients are elsewhere. */
+function endsOf(stage: StageName, again: readonly CheapTensor[]): { inputs: string[]; outputs: string[] } {
+  const saved = savedTensors(again);
+  const ends: Record<StageName, { inputs: string[]; outputs: string[] }> = {
+    embedding: { inputs: ["ids"], outputs: ["x"] },
+    layerForward: { inputs: ["x"], outputs: ["y", ...saved] },
+    loss: { inputs: ["x", "labels"], outputs: ["loss", "dx"] },
+    layerBackward: { inputs: ["x", "dy", ...saved], outputs: ["dx"] },
+    embeddingBackward: { inputs: ["ids", "dx"], outputs: [] },
+  };
+  return ends[stage];
+}
 
 /** Weights that a stage reads, and those of which it makes the gradient. */
 export const stageWeights: Readonly<
@@ -123,10 +134,18 @@ export function weightShape({ model }: Pick<ModelProblem, "model">, weight: Weig
   return { rows, heads: columnGroups, width };
 }
 
-/** Tensors of a stage with their roles; those to which several terms are added are sums, and held in fp32. */
-export function stageTensors(problem: ModelProblem, stage: StageName): TensorSpec[] {
-  const equations = stageEquations[stage];
-  const names = new Set([...inputs[stage], ...equations.flatMap(({ reads, writes }) => [...reads, ...writes])]);
+/**
+ * Tensors of a stage with their roles, where the backward stage makes `again` itself; those to which several terms are added are sums, and
+ * held in fp32.
+ */
+export function stageTensors(
+  problem: ModelProblem,
+  stage: StageName,
+  again: readonly CheapTensor[] = madeAgain(problem),
+): TensorSpec[] {
+  const equations = equationsOf(stage, again);
+  const ends = endsOf(stage, again);
+  const names = new Set([...ends.inputs, ...equations.flatMap(({ reads, writes }) => [...reads, ...writes])]);
   if (stage === "layerForward") for (const name of ["o", "lse"]) names.add(name);
   if (stage === "layerBackward") for (const name of ["q", "k", "v", "lse", "dq", "dk", "dv"]) names.add(name);
   const { reads, gradients } = stageWeights[stage];
@@ -144,7 +163,7 @@ export function stageTensors(problem: ModelProblem, stage: StageName): TensorSpe
     const weight = weightOf.get(name);
     if (weight !== undefined)
       return { name, ...weightShape(problem, weight), dtype: "fp32", role: "output", accumulates: true };
-    const role = roleOf(stage, name);
+    const role = roleOf(ends, name);
     const terms = equations.filter(({ writes }) => writes.includes(name)).length;
     const isAttentionSum = terms === 0 && role !== "input";
     const accumulates = role !== "input" && (isAttentionSum || terms > 1);
@@ -152,9 +171,9 @@ export function stageTensors(problem: ModelProblem, stage: StageName): TensorSpe
   });
 }
 
-function roleOf(stage: StageName, name: string): TensorRole {
-  if (inputs[stage].includes(name)) return "input";
-  return outputs[stage].includes(name) ? "output" : "internal";
+function roleOf({ inputs, outputs }: ReturnType<typeof endsOf>, name: string): TensorRole {
+  if (inputs.includes(name)) return "input";
+  return outputs.includes(name) ? "output" : "internal";
 }
 
 function activationShape({ model, dtype }: ModelProblem, name: string): Pick<TensorSpec, "heads" | "width" | "dtype"> {

@@ -3,9 +3,9 @@ import {
   gradientOf,
   layerWeights,
   type ModelProblem,
+  recomputationOf,
   type StageName,
   type StepSchedules,
-  savedTensors,
   stageNames,
   type WeightName,
 } from "@hsap/model";
@@ -14,13 +14,7 @@ import { InputError } from "@hsap/workload";
 import { nextTokens } from "./labels.ts";
 import { elementsOf, type ModelTensors, weightKey, weightsOf } from "./parameters.ts";
 
-/** What is kept of a forward pass for the backward pass: all that it needs, or each layer's input only, from which the rest is computed again. */
-export const recomputations = ["none", "full"] as const;
-export type Recomputation = (typeof recomputations)[number];
-
-export interface StepOptions extends Pick<StageOptions, "isa" | "signal"> {
-  readonly recompute?: Recomputation;
-}
+export type StepOptions = Pick<StageOptions, "isa" | "signal">;
 
 export interface StepResult {
   /** Mean over all tokens that have a successor in their document, in nats. */
@@ -88,7 +82,7 @@ export class ModelStep {
       const kept = this.#makeSaved();
       await this.#run("layerForward", { x: states[layer], y, ...kept, ...layerTensors(parameters, layer) });
       states.push(y);
-      if (this.options.recompute !== "full") saved.push(kept);
+      if (recomputationOf(this.problem) !== "full") saved.push(kept);
     }
     return { states, saved };
   }
@@ -142,7 +136,8 @@ export class ModelStep {
   }
 
   #makeSaved(): Saved {
-    return Object.fromEntries(savedTensors.map((name) => [name, this.#make("layerForward", name)]));
+    const saved = this.schedules.layerForward.tensors.filter(({ name, role }) => role === "output" && name !== "y");
+    return Object.fromEntries(saved.map(({ name }) => [name, this.#make("layerForward", name)]));
   }
 
   #make(stage: StageName, name: string): Float32Array {

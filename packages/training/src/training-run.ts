@@ -1,5 +1,5 @@
 import { type AdamWOptions, adamW } from "@hsap/engine";
-import type { LayerStrategy, ModelProblem, ModelShape, StepSchedules } from "@hsap/model";
+import type { LayerStrategy, ModelProblem, ModelShape, Recomputation, StepSchedules } from "@hsap/model";
 import { type Degrees, type StrategyOptions, verify, verifyOrThrow } from "@hsap/schedule";
 import { lengthsOf, mixPack, type PackedBatch, tokensOf } from "@hsap/workload";
 import { ModelStep, type StepOptions, type StepResult } from "./model-step.ts";
@@ -22,6 +22,7 @@ export interface TrainingOptions extends TrainingData, StepOptions {
   /** Schedules may attend across document borders, as some published systems do; every other rule must hold. */
   readonly contaminated?: boolean;
   readonly cluster: ModelProblem["cluster"];
+  readonly recompute?: Recomputation;
   readonly optimiser?: Partial<AdamWOptions>;
 }
 
@@ -108,10 +109,15 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
   return [{ ...state, step }, record];
 }
 
+/** What a training step is to its strategy. */
+export function stepProblem(batch: PackedBatch, { model, cluster, recompute }: TrainingOptions): ModelProblem {
+  return { model, batch, cluster, dtype: "fp32", lossChunk: 1024, ...(recompute && { recompute }) };
+}
+
 /** The step of a batch: its schedules compiled, verified and lowered. */
 export function preparedStep(batch: PackedBatch, options: TrainingOptions): ModelStep {
-  const { model, cluster, strategy, strategyOptions } = options;
-  const problem: ModelProblem = { model, batch, cluster, dtype: "fp32", lossChunk: 1024 };
+  const { strategy, strategyOptions } = options;
+  const problem = stepProblem(batch, options);
   const degrees = options.degrees ?? strategy.defaultDegrees(problem);
   const schedules: StepSchedules = strategy.compile(problem, degrees, strategyOptions);
   for (const schedule of Object.values(schedules)) {

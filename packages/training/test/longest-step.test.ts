@@ -1,5 +1,12 @@
 import { clusterOf, presetCluster } from "@hsap/cluster";
-import { longestStep, type ModelProblem, modelNamed, type RankMemory, stepMemory } from "@hsap/model";
+import {
+  longestStep,
+  type ModelProblem,
+  modelNamed,
+  type RankMemory,
+  type Recomputation,
+  stepMemory,
+} from "@hsap/model";
 import { fillPack } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -22,13 +29,13 @@ interface Asked {
   readonly name?: string;
   readonly ranks?: number;
   readonly weights?: "replicated" | "sharded";
-  readonly recompute?: "none" | "full";
+  readonly recompute?: Recomputation;
   readonly gib?: number;
 }
 
-function longestOf(strategy: string, { name, ranks = 8, weights, recompute = "none", gib = 80 }: Asked = {}) {
+function longestOf(strategy: string, { name, ranks = 8, weights, recompute = "selective", gib = 80 }: Asked = {}) {
   const layers = layerStrategyNamed(strategy, weights);
-  const memoryAt = (tokens: number) => stepMemory(problemOf(tokens, name, ranks), layers).memory({ recompute });
+  const memoryAt = (tokens: number) => stepMemory({ ...problemOf(tokens, name, ranks), recompute }, layers).memory;
   return { memoryAt, ...longestStep(memoryAt, { limitBytes: gib * gibibyte, grain: 256 * ranks }) };
 }
 
@@ -89,6 +96,7 @@ describe("the longest step of a model", () => {
       expect(longestOf(strategy, { gib: 40 }).tokens, strategy).toBeLessThan(tokens);
       expect(longestOf(strategy, { ranks: 16 }).tokens, strategy).toBeGreaterThan(2 * tokens);
       expect(longestOf(strategy, { recompute: "full" }).tokens, strategy).toBeGreaterThan(2 * tokens);
+      expect(longestOf(strategy, { recompute: "none" }).tokens, strategy).toBeLessThan(0.9 * tokens);
       expect(longestOf(strategy, { name: "13b" }).tokens, strategy).toBeLessThan(tokens);
     }
   });

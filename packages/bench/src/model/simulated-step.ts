@@ -6,6 +6,7 @@ import {
   type ModelProblem,
   memoryOf,
   type RankMemory,
+  recomputationOf,
   type StageName,
   stageNames,
 } from "@hsap/model";
@@ -37,7 +38,6 @@ export interface SimulatedStepOptions extends Pick<SimulationOptions, "hardware"
   /** The strategy's own choice where left out; `fastest` tries all of its candidates and takes the one predicted fastest. */
   readonly degrees?: Degrees | "fastest" | undefined;
   readonly strategyOptions?: StrategyOptions;
-  readonly recompute?: "none" | "full";
 }
 
 /**
@@ -63,7 +63,7 @@ function stepWith(
   problem: ModelProblem,
   strategy: LayerStrategy,
   degrees: Degrees,
-  { strategyOptions, recompute = "none", hardware: given, kernel, library }: SimulatedStepOptions,
+  { strategyOptions, hardware: given, kernel, library }: SimulatedStepOptions,
 ): SimulatedStep {
   const { cluster, model } = problem;
   const hardware = given ?? hardwareOf(cluster);
@@ -73,11 +73,9 @@ function stepWith(
   const stageMs = Object.fromEntries(
     stageNames.map((stage) => [stage, simulate(schedules[stage], devices).trace.durationUs / 1000]),
   ) as Record<StageName, number>;
-  const memory = memoryOf(problem, schedules, { recompute }).reduce((most, rank) =>
-    rank.total > most.total ? rank : most,
-  );
+  const memory = memoryOf(problem, schedules).reduce((most, rank) => (rank.total > most.total ? rank : most));
   const optimiserMs = optimiserTimeMs(memory, cluster);
-  const layerMs = stageMs.layerForward * (recompute === "full" ? 2 : 1) + stageMs.layerBackward;
+  const layerMs = stageMs.layerForward * (recomputationOf(problem) === "full" ? 2 : 1) + stageMs.layerBackward;
   const stepMs = stageMs.embedding + model.layers * layerMs + stageMs.loss + stageMs.embeddingBackward + optimiserMs;
   const tflopsPerDevice = modelFlops(problem) / (stepMs * 1e9 * cluster.ranks);
   const { memoryGiB } = cluster.device;

@@ -9,13 +9,15 @@ import {
   type ModelProblem,
   type ModelShape,
   modelNamed,
+  type Recomputation,
+  recomputations,
   type StepMemory,
   stepMemory,
   type WeightPlacement,
   weightPlacements,
 } from "@hsap/model";
 import type { Degrees } from "@hsap/schedule";
-import { layerStrategyNamed, type Recomputation, recomputations } from "@hsap/training";
+import { layerStrategyNamed } from "@hsap/training";
 import { fillPack, InputError, mixPack } from "@hsap/workload";
 import { figureFormat } from "../figure-format.ts";
 import { tableHeader } from "../header.ts";
@@ -75,7 +77,8 @@ function rowsOf(cluster: Cluster, shape: ModelShape, options: ModelOptions): Row
     (strategy === "megatron" ? (["own"] as const) : placements).flatMap((weights): Row[] => {
       const row = { ...of, ranks: cluster.ranks, strategy, weights };
       const layers = layerStrategyNamed(strategy, weights === "own" ? undefined : weights);
-      const step = memoised((tokens) => stepMemory(problemOf(shape, cluster, tokens, options), layers, given));
+      const step = (recompute: Recomputation) =>
+        memoised((tokens) => stepMemory({ ...problemOf(shape, cluster, tokens, options), recompute }, layers, given));
       try {
         return searches(step, cluster, device.memoryGiB ?? 0, options).map((found) => ({ ...row, ...found }));
       } catch (error) {
@@ -87,16 +90,19 @@ function rowsOf(cluster: Cluster, shape: ModelShape, options: ModelOptions): Row
   );
 }
 
-/** One for each way to recompute; they share what is compiled. */
-function searches(step: (tokens: number) => StepMemory, { ranks }: Cluster, memoryGiB: number, options: ModelOptions) {
+/** One for each way to recompute. */
+function searches(
+  step: (recompute: Recomputation) => (tokens: number) => StepMemory,
+  { ranks }: Cluster,
+  memoryGiB: number,
+  options: ModelOptions,
+) {
   const grain = grainOfRank * ranks;
-  return listOf(options.recompute ?? "none").map((text) => {
+  return listOf(options.recompute ?? "selective").map((text) => {
     const recompute = oneOf("recompute", text, recomputations);
-    const found = longestStep((tokens) => step(tokens).memory({ recompute }), {
-      limitBytes: memoryGiB * 2 ** 30,
-      grain,
-    });
-    return { recompute, degrees: step(Math.max(found.tokens, grain)).degrees, grain, ...found };
+    const at = step(recompute);
+    const found = longestStep((tokens) => at(tokens).memory, { limitBytes: memoryGiB * 2 ** 30, grain });
+    return { recompute, degrees: at(Math.max(found.tokens, grain)).degrees, grain, ...found };
   });
 }
 

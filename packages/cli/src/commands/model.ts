@@ -3,9 +3,9 @@ import { dirname } from "node:path";
 import { formatDegrees, type SimulatedStep, simulatedStep } from "@hsap/bench";
 import { clusterOf, namedCluster } from "@hsap/cluster";
 import { drawModelSteps, type ModelStepsInput } from "@hsap/figures";
-import { type ModelProblem, modelNamed, parametersOf, weightPlacements } from "@hsap/model";
+import { type ModelProblem, modelNamed, parametersOf, recomputations, weightPlacements } from "@hsap/model";
 import { hardwareOf, isOwnHardware } from "@hsap/simulator";
-import { layerStrategyNamed, recomputations } from "@hsap/training";
+import { layerStrategyNamed } from "@hsap/training";
 import { fillPack, InputError, lengthsOf, mixPack } from "@hsap/workload";
 import { figureFormat } from "../figure-format.ts";
 import { tableHeader } from "../header.ts";
@@ -75,6 +75,7 @@ function problemOf(options: ModelOptions, tokens: number, length: number | undef
     cluster: clusterOf({ ranks: wholeNumber("ranks", options.ranks ?? "8"), ranksPerNode: undefined, from }),
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
+    recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
   };
 }
 
@@ -83,11 +84,10 @@ function rowOf(name: string, problem: ModelProblem, options: ModelOptions): Row 
   const of = { tokens, documents: lengthsOf(problem.batch).length, strategy: name };
   const placement = options.weights === undefined ? undefined : oneOf("weights", options.weights, weightPlacements);
   const strategy = layerStrategyNamed(name, name === "megatron" ? undefined : placement);
-  const recompute = oneOf("recompute", options.recompute ?? "none", recomputations);
   const fastest = options.degrees === "fastest";
   const degrees = options.degrees === undefined || fastest ? undefined : parseDegrees(options.degrees);
   try {
-    return { ...of, step: simulatedStep(problem, strategy, { recompute, degrees: fastest ? "fastest" : degrees }) };
+    return { ...of, step: simulatedStep(problem, strategy, { degrees: fastest ? "fastest" : degrees }) };
   } catch (error) {
     // One strategy that cannot split this model is a result; a wrong option of the only one is a mistake.
     if (error instanceof InputError && error.message.startsWith("invalid degree")) {

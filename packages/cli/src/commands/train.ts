@@ -1,15 +1,23 @@
 import { existsSync } from "node:fs";
 import { clusterOf, presetCluster } from "@hsap/cluster";
-import { memoryKinds, memoryOf, modelNamed, parametersOf, type RankMemory, weightPlacements } from "@hsap/model";
+import {
+  memoryKinds,
+  memoryOf,
+  modelNamed,
+  parametersOf,
+  type RankMemory,
+  recomputations,
+  weightPlacements,
+} from "@hsap/model";
 import { publishedOptions } from "@hsap/schedule";
 import {
   batchOf,
   initialState,
   layerStrategyNamed,
   readCheckpoint,
-  recomputations,
   type StepRecord,
   saveCheckpoint,
+  stepProblem,
   type TrainingData,
   type TrainingOptions,
   type TrainingState,
@@ -81,7 +89,7 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     strategyOptions: { ...published, ...parseStrategyOptions(options.option ?? []) },
     contaminated: options.faithful ?? false,
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
-    recompute: oneOf("recompute", options.recompute ?? "none", recomputations),
+    recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
     optimiser: { learningRate: rate },
   };
 }
@@ -100,11 +108,11 @@ function startOf(training: TrainingData, checkpoint: string | undefined): Traini
 }
 
 function headerOf(training: TrainingOptions, state: TrainingState, version: string): string {
-  const { model, mix, tokens, strategy, cluster, recompute } = training;
-  const problem = { model, batch: batchOf(training, state.step + 1), cluster, dtype: "fp32" as const, lossChunk: 1024 };
+  const { model, mix, tokens, strategy, cluster } = training;
+  const problem = stepProblem(batchOf(training, state.step + 1), training);
   const degrees = training.degrees ?? strategy.defaultDegrees(problem);
   const schedules = strategy.compile(problem, degrees, training.strategyOptions);
-  const memory = memoryOf(problem, schedules, recompute === undefined ? {} : { recompute });
+  const memory = memoryOf(problem, schedules);
   const largest = memory.reduce((most, rank) => (rank.total > most.total ? rank : most));
   return [
     tableHeader(

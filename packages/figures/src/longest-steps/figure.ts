@@ -21,7 +21,7 @@ export interface LongestStepsRow {
   readonly ranks: number;
   readonly strategy: string;
   readonly weights: "replicated" | "sharded" | "own";
-  readonly recompute: "none" | "full";
+  readonly recompute: "none" | "selective" | "full";
   readonly tokens: number;
 }
 
@@ -95,7 +95,7 @@ export function drawLongestSteps({ documents, rows }: LongestStepsInput): string
 }
 
 const conditionOf = ({ device, memoryGiB, recompute }: LongestStepsRow): string =>
-  `${device.split(/[ -]/)[0]} ${memoryGiB} GiB${recompute === "full" ? ", recomputed" : ""}`;
+  `${device.split(/[ -]/)[0]} ${memoryGiB} GiB, ${{ none: "all kept", selective: "selective", full: "recomputed" }[recompute]}`;
 
 const letterOf = (index: number): string => String.fromCharCode("a".charCodeAt(0) + index);
 
