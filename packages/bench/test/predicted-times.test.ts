@@ -81,6 +81,7 @@ function timingIn({ kernels, memory, libraries }: Hardware) {
     transferLaunchUs: library.launchUs,
     slowdown: library.slowdown,
     pairShare: library.pairShare,
+    mutualShare: library.mutualShare ?? [1, 1],
     ...(allToAll && {
       allToAll: {
         baseUs: allToAll.baseUs,

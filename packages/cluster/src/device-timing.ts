@@ -29,6 +29,8 @@ export interface DeviceTiming {
   readonly slowdown: number;
   /** Highest share of a level's bandwidth that one pair of ranks reaches, inside a node and between nodes. */
   readonly pairShare: readonly [number, number];
+  /** Of that share, what each direction has where two ranks send to each other at once. */
+  readonly mutualShare: readonly [number, number];
   /** All-to-alls inside a node and between nodes. */
   readonly allToAll: {
     /** Before the first byte, besides `transferLaunchUs`. */
@@ -87,6 +89,7 @@ const h100: DeviceTiming = {
   transferLaunchUs: 10,
   slowdown: 1.126,
   pairShare: [0.44, 0.4],
+  mutualShare: [1, 0.6],
   allToAll: {
     baseUs: 8.4,
     hopUs: [3.4, 9.6],
@@ -109,6 +112,7 @@ const oneCore: DeviceTiming = {
   transferLaunchUs: 0,
   slowdown: 1,
   pairShare: [1, 1],
+  mutualShare: [1, 1],
   // The engine moves an all-to-all as so many single transfers.
   allToAll: { baseUs: 0, hopUs: [0, 0], packPasses: 0, lineRate: [1, 1], shares: [{ nodes: 1, points: [[1, 1]] }] },
 };

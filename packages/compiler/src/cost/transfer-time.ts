@@ -3,6 +3,7 @@ import { bytesPerElement, type Problem } from "@hsap/schedule";
 import { type Hierarchy, rankOf } from "../hierarchy.ts";
 import type { Part } from "../plan.ts";
 import type { Messages } from "../route/message.ts";
+import type { Traffic } from "../route/traffic.ts";
 
 /**
  * Microseconds of an all-to-all in which each of `ulysses` ranks sends or receives at most `bytes`: its launch, one step, packing
@@ -37,12 +38,28 @@ function shareAt(shares: Shares, nodes: number, bytes: number): number {
   return points[points.length - 1][1];
 }
 
-/** Microseconds until bytes are there that go alone between two ranks of a level, or as a part of all that an end has to carry. */
-export function transferUs({ device, levels }: Cluster, level: number, ofEnd: number, ofPair: number): number {
-  const { transferLaunchUs, pairShare } = deviceTiming(device);
-  const { bandwidthGBps, latencyUs } = levels[level];
-  const bytes = Math.max(ofEnd, ofPair / pairShare[Math.min(1, level)]);
-  return transferLaunchUs + latencyUs + bytes / (1e3 * bandwidthGBps);
+/** Transfers between two ranks of a level. */
+class PairClock {
+  readonly #fixedUs: number;
+  readonly #bytesPerUs: number;
+  /** Share of the link that a pair reaches where it sends one way only, and where both send to each other at once. */
+  readonly #share: number;
+  readonly #mutualShare: number;
+
+  constructor({ device, levels }: Cluster, level: number) {
+    const { transferLaunchUs, pairShare, mutualShare } = deviceTiming(device);
+    const side = Math.min(1, level);
+    this.#fixedUs = transferLaunchUs + levels[level].latencyUs;
+    this.#bytesPerUs = 1e3 * levels[level].bandwidthGBps;
+    this.#share = pairShare[side];
+    this.#mutualShare = pairShare[side] * mutualShare[side];
+  }
+
+  /** Microseconds until `bytes` are there, beside others: `ofEnds` is what the busier end carries until then. */
+  transferUs(bytes: number, ofEnds: number, isMutual: boolean): number {
+    const alone = bytes / (isMutual ? this.#mutualShare : this.#share);
+    return this.#fixedUs + Math.max(ofEnds, alone) / this.#bytesPerUs;
+  }
 }
 
 /** Microseconds in which the units of a part gather and scatter heads; 0 where none are split. */
@@ -86,7 +103,7 @@ export interface RoundTimes {
  * What goes between one pair of ranks goes at a share of the link's bandwidth at most; what several messages of one end need of
  * it they share fairly, so that a small one is there before the large ones.
  */
-export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Messages): RoundTimes {
+export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Messages, traffic: Traffic): RoundTimes {
   const { cluster } = problem;
   const { rounds, round, from, to, itemBegin, items } = messages;
   const levels = cluster.levels.length;
@@ -96,6 +113,8 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
   const messageUs = new Float64Array(round.length);
   const roundBegin = new Int32Array(rounds + 1);
   const levelOf = new Uint8Array(round.length);
+  const isMutual = mutualMessages(messages, traffic);
+  const clocks = cluster.levels.map((_, level) => new PairClock(cluster, level));
   const sent = new Ends(units * levels);
   const received = new Ends(units * levels);
   let first = 0;
@@ -121,13 +140,35 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
         sent.shared(from[message] * levels + level, bytes),
         received.shared(to[message] * levels + level, bytes),
       );
-      messageUs[message] = transferUs(cluster, level, ofEnds, bytes);
+      messageUs[message] = clocks[level].transferUs(bytes, ofEnds, isMutual[message] === 1);
       us[at] = Math.max(us[at], messageUs[message]);
     }
     first = past;
   }
   roundBegin[rounds] = first;
   return { us, messageUs, roundBegin };
+}
+
+/** The messages (1) whose receiver sends to their sender in the same round. */
+function mutualMessages({ round, from, to }: Messages, traffic: Traffic): Uint8Array {
+  const isMutual = new Uint8Array(round.length);
+  const { sent, sentBegin, received, receivedBegin } = traffic;
+  for (let unit = 0; unit + 1 < sentBegin.length; unit++) {
+    // Both lists are in order of round and of the other unit.
+    let back = receivedBegin[unit];
+    for (let i = sentBegin[unit]; i < sentBegin[unit + 1]; i++) {
+      const message = sent[i];
+      while (back < receivedBegin[unit + 1] && isEarlier(received[back], message)) back++;
+      if (back === receivedBegin[unit + 1]) break;
+      const other = received[back];
+      if (round[other] === round[message] && from[other] === to[message]) isMutual[message] = 1;
+    }
+  }
+  return isMutual;
+
+  function isEarlier(other: number, message: number): boolean {
+    return round[other] < round[message] || (round[other] === round[message] && from[other] < to[message]);
+  }
 }
 
 /** What the ends of links carry in a round. */

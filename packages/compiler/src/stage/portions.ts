@@ -17,8 +17,8 @@ export interface TransferTimes {
   readonly scatterUs: Float64Array;
 }
 
-function transferTimes(problem: Problem, part: Part): TransferTimes {
-  const messages = roundTimes(problem, part.hierarchy, part.messages);
+function transferTimes(problem: Problem, part: Part, traffic: Traffic): TransferTimes {
+  const messages = roundTimes(problem, part.hierarchy, part.messages, traffic);
   const rounds = messages.us;
   let keysUs = 0;
   for (let round = 0; round < part.messages.keyRounds; round++) keysUs += rounds[round];
@@ -39,7 +39,7 @@ export class PartWork {
     const { hierarchy, sharding, messages } = part;
     const heads = problem.shape.heads / hierarchy.ulysses;
     this.traffic = trafficOf(messages, hierarchy.units);
-    this.times = transferTimes(problem, part);
+    this.times = transferTimes(problem, part, this.traffic);
     this.tiles = new UnitTiles(problem, sharding, messages, this.traffic, new KernelClock(problem), heads);
   }
 }
@@ -79,11 +79,11 @@ export const unitOf = ({ part }: Pick<PartWork, "part">, rank: number): number =
  */
 function divideBesideGradients({ part: { messages }, times, tiles }: PartWork): void {
   const { keyRounds, rounds } = messages;
-  if (rounds > keyRounds) tiles.divideOwn(Array.from(times.rounds.subarray(keyRounds), (us) => latestGradients * us));
+  if (rounds > keyRounds) tiles.divideOwn(Array.from(times.rounds.subarray(keyRounds), (us) => tailOfGradients * us));
 }
 
-/** Gradients may come later than planned, as ranks are not done at the same moment. */
-const latestGradients = 1.3;
+/** Of how long the slowest unit's gradients take: most units have theirs earlier, and wait less if all leave a little later. */
+const tailOfGradients = 0.9;
 
 /**
  * Divides the tiles of whole documents: some are computed while heads of the others are gathered and their keys arrive, and
