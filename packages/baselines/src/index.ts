@@ -7,6 +7,7 @@ export { dispatchGroupcast } from "./dispatch-groupcast.ts";
 export { hybridCp } from "./hybrid-cp.ts";
 export { loongtrain } from "./loongtrain.ts";
 export { megatron } from "./megatron.ts";
+export { megatronAttention } from "./megatron-attention.ts";
 export { reference } from "./reference.ts";
 export { ring } from "./ring.ts";
 export { striped } from "./striped.ts";
