@@ -78,6 +78,7 @@ function timingIn({ kernels, memory, libraries }: Hardware) {
   return {
     ...ofPass(kernel),
     copyShare: memory.copyShare,
+    copyLaunchUs: memory.launchUs,
     transferLaunchUs: library.launchUs,
     slowdown: library.slowdown,
     pairShare: library.pairShare,

@@ -23,6 +23,8 @@ export interface DeviceTiming {
   readonly backward: KernelTiming;
   /** Copies and sums: share of the device's memory bandwidth. */
   readonly copyShare: number;
+  /** From the launch of a copy or sum until it runs, and from its end until the next kernel starts. */
+  readonly copyLaunchUs: number;
   /** From the moment at which both sides of a transfer are ready until its first byte leaves, besides the latency of the link. */
   readonly transferLaunchUs: number;
   /** Factor on computation while the device's communication lane is busy. */
@@ -86,6 +88,7 @@ const h100: DeviceTiming = {
     accumulatePasses: 3,
   },
   copyShare: 0.459,
+  copyLaunchUs: 5,
   transferLaunchUs: 10,
   slowdown: 1.126,
   pairShare: [0.44, 0.4],
@@ -109,6 +112,7 @@ const oneCore: DeviceTiming = {
   forward: { ...engineKernel, shareOfPeak: 0.9524, overheadTokens: 44.86 },
   backward: { ...engineKernel, shareOfPeak: 0.9623, overheadTokens: 26.89 },
   copyShare: 1,
+  copyLaunchUs: 0,
   transferLaunchUs: 0,
   slowdown: 1,
   pairShare: [1, 1],

@@ -1,5 +1,5 @@
 import { deviceTiming, type KernelTiming } from "@hsap/cluster";
-import type { Problem } from "@hsap/schedule";
+import { bytesPerElement, type Problem } from "@hsap/schedule";
 
 /**
  * Times of one rank's attention kernels, in microseconds: closed forms of what the simulator counts block by block. Thread blocks take
@@ -14,16 +14,25 @@ export class KernelClock {
   readonly #accumulateUs: number;
   readonly #kernel: KernelTiming;
   readonly #isForward: boolean;
+  readonly #copyLaunchUs: number;
+  readonly #copyBytesPerUs: number;
 
   constructor({ shape, cluster: { device }, pass }: Problem) {
     const timing = deviceTiming(device);
     const kernel = timing[pass];
-    const copyBytesPerUs = 1e3 * (device.memoryBandwidthGBps ?? Number.POSITIVE_INFINITY) * timing.copyShare;
+    this.#copyLaunchUs = timing.copyLaunchUs;
+    this.#copyBytesPerUs = 1e3 * (device.memoryBandwidthGBps ?? Number.POSITIVE_INFINITY) * timing.copyShare;
     this.#kernel = kernel;
     this.#isForward = pass === "forward";
     this.launchUs = kernel.launchUs;
     this.#pairUs = (4 * shape.headDim * (this.#isForward ? 1 : 2.5)) / (1e6 * device.peakTflops * kernel.shareOfPeak);
-    this.#accumulateUs = (kernel.accumulatePasses * shape.headDim * (shape.dtype === "bf16" ? 2 : 4)) / copyBytesPerUs;
+    this.#accumulateUs =
+      (kernel.accumulatePasses * shape.headDim * bytesPerElement[shape.dtype]) / this.#copyBytesPerUs;
+  }
+
+  /** A call that adds up blocks and reads and writes so many bytes for it. */
+  sumUs(bytes: number): number {
+    return bytes === 0 ? 0 : this.#copyLaunchUs + bytes / this.#copyBytesPerUs;
   }
 
   /** A tile for `heads` query heads, without what its call costs. */

@@ -1,8 +1,11 @@
 import { deviceTiming } from "@hsap/cluster";
-import { type Problem, ranksOf } from "@hsap/schedule";
+import { bytesPerElement, type Problem, ranksOf } from "@hsap/schedule";
+import { sharesKvHeads } from "../hierarchy.ts";
 import type { Plan } from "../plan.ts";
 import { orderOf, type Step } from "../stage/order.ts";
-import { PlanWork } from "../stage/portions.ts";
+import { type PartWork, PlanWork } from "../stage/portions.ts";
+import { KernelClock } from "./kernel-time.ts";
+import { tokensOfUnit } from "./transfer-time.ts";
 
 /** What a plan is predicted to take. */
 export interface Prediction {
@@ -20,7 +23,7 @@ export interface Prediction {
 export function predictPlan(problem: Problem, plan: Plan): Prediction {
   const work = new PlanWork(problem, plan);
   const steps = orderOf(plan, problem.pass);
-  const durations = computationOf(ranksOf(problem), work, steps);
+  const durations = computationOf(problem, work, steps);
   // Computation is slower beside transfers, and when these are is known only after a first walk.
   const first = new Walk(problem, work, steps, durations);
   const second = new Walk(problem, work, steps, durations, first.stretches);
@@ -28,22 +31,56 @@ export function predictPlan(problem: Problem, plan: Plan): Prediction {
 }
 
 /** Microseconds of each step of computation, by rank. */
-function computationOf(ranks: number, work: PlanWork, steps: readonly Step[]): Float64Array[] {
+function computationOf(problem: Problem, work: PlanWork, steps: readonly Step[]): Float64Array[] {
+  const ranks = ranksOf(problem);
+  const sums = work.parts.map((part) => new SumClock(problem, part));
   const durations = steps.map(() => new Float64Array(ranks));
   for (let rank = 0; rank < ranks; rank++) {
     work.prepare(rank);
-    steps.forEach((step, i) => {
-      const { tiles } = work.parts[step.part];
+    for (let i = 0; i < steps.length; i++) {
+      const step = steps[i];
+      const { tiles, unit } = work.parts[step.part];
       const { ownBegin, arrivedBegin } = tiles;
       if (step.kind === "own" && step.portion + 1 < ownBegin.length) {
         durations[i][rank] = tiles.callUs(ownBegin[step.portion], ownBegin[step.portion + 1], false);
       } else if (step.kind === "arrived") {
         const addsUp = ownBegin[ownBegin.length - 1] > 0;
         durations[i][rank] = tiles.callUs(arrivedBegin[step.round], arrivedBegin[step.round + 1], addsUp);
-      }
-    });
+      } else if (step.kind === "reduce") durations[i][rank] = sums[step.part].reduceUs(unit, step.round);
+      else if (step.kind === "addHeads") durations[i][rank] = sums[step.part].addHeadsUs(unit);
+    }
   }
   return durations;
+}
+
+/** Times of what a part's units add up besides tiles. */
+class SumClock {
+  readonly #clock: KernelClock;
+
+  constructor(
+    readonly problem: Problem,
+    readonly work: PartWork,
+  ) {
+    this.#clock = new KernelClock(problem);
+  }
+
+  /** Gradients that arrive are read, and what they are added to is read and written: those of one message are for different keys, of several mostly for the same. */
+  reduceUs(unit: number, round: number): number {
+    const { part, times } = this.work;
+    const { receivedBytes, largestBytes } = times.messages;
+    const place = round * part.hierarchy.units + unit;
+    return this.#clock.sumUs(receivedBytes[place] + 2 * largestBytes[place]);
+  }
+
+  /** Each kv head's gradients are read from all lanes that share it, and added to the result. */
+  addHeadsUs(unit: number): number {
+    const { shape } = this.problem;
+    const { hierarchy, sharding } = this.work.part;
+    if (!sharesKvHeads(hierarchy, shape)) return 0;
+    const headBytes = 2 * shape.headDim * bytesPerElement[shape.dtype];
+    const tokens = tokensOfUnit(sharding, unit) / hierarchy.ulysses;
+    return this.#clock.sumUs((hierarchy.ulysses + 2 * shape.kvHeads) * headBytes * tokens);
+  }
 }
 
 /** Begins and ends of a rank's communication, in turn. */
@@ -60,6 +97,8 @@ class Walk {
   readonly #gathered: readonly Float64Array[];
   readonly #attended: readonly Float64Array[];
   readonly #over: readonly (readonly Float64Array[])[];
+  /** When each part's results were back with the owners of their tokens, by rank. */
+  readonly #scattered: readonly Float64Array[];
   readonly #slowdown: number;
 
   constructor(
@@ -77,6 +116,7 @@ class Walk {
     this.#computed = perRank();
     this.#gathered = work.parts.map(perRank);
     this.#attended = work.parts.map(perRank);
+    this.#scattered = work.parts.map(perRank);
     this.#over = work.parts.map(({ part }) => Array.from({ length: part.messages.rounds }, perRank));
     this.stretches = Array.from({ length: ranks }, () => []);
     this.#slowdown = deviceTiming(problem.cluster.device).slowdown - 1;
@@ -103,7 +143,7 @@ class Walk {
       let ready = this.#gathered[step.part][rank];
       if (step.kind === "arrived" || step.kind === "reduce") {
         ready = Math.max(ready, this.#over[step.part][step.round][rank]);
-      }
+      } else if (step.kind === "addHeads") ready = this.#scattered[step.part][rank];
       if (us[rank] === 0 && step.kind !== "reduce") continue;
       const begin = Math.max(this.#computing[rank], ready);
       this.#computing[rank] = begin + us[rank] + this.#slowdown * this.#besideUs(rank, begin, begin + us[rank]);
@@ -138,7 +178,7 @@ class Walk {
           isGathering ? this.#communicating[rank] : Math.max(this.#communicating[rank], this.#computing[rank]),
           met + us,
         );
-        if (isGathering) this.#gathered[of][rank] = met + us;
+        (isGathering ? this.#gathered : this.#scattered)[of][rank] = met + us;
       }
     }
   }

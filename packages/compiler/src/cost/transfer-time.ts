@@ -4,6 +4,7 @@ import { type Hierarchy, rankOf } from "../hierarchy.ts";
 import type { Part } from "../plan.ts";
 import type { Messages } from "../route/message.ts";
 import type { Traffic } from "../route/traffic.ts";
+import type { Sharding } from "../shard/shard.ts";
 
 /**
  * Microseconds of an all-to-all in which each of `ulysses` ranks sends or receives at most `bytes`: its launch, one step, packing
@@ -74,15 +75,17 @@ export function allToAllTimes(problem: Problem, { hierarchy, sharding }: Pick<Pa
   const gatherUs = new Float64Array(units);
   const scatterUs = new Float64Array(units);
   for (let unit = 0; unit < units && ulysses > 1; unit++) {
-    let tokens = 0;
-    for (let row = sharding.pieceBegin[unit]; row < sharding.pieceBegin[unit + 1]; row++) {
-      tokens += sharding.pieces.end[row] - sharding.pieces.begin[row];
-    }
-    const moved = (tokens / ulysses) * headBytes * ((ulysses - 1) / ulysses);
+    const moved = (tokensOfUnit(sharding, unit) / ulysses) * headBytes * ((ulysses - 1) / ulysses);
     gatherUs[unit] = allToAllUs(cluster, ulysses, gathered * moved);
     scatterUs[unit] = allToAllUs(cluster, ulysses, scattered * moved);
   }
   return { gatherUs, scatterUs };
+}
+
+export function tokensOfUnit({ pieceBegin, pieces }: Sharding, unit: number): number {
+  let tokens = 0;
+  for (let row = pieceBegin[unit]; row < pieceBegin[unit + 1]; row++) tokens += pieces.end[row] - pieces.begin[row];
+  return tokens;
 }
 
 /** Bytes of a token's key and value, or of their gradients, that one lane holds. */
@@ -95,6 +98,10 @@ export interface RoundTimes {
   readonly us: Float64Array;
   /** Of each message, beside the others of its round. */
   readonly messageUs: Float64Array;
+  /** What each unit's lanes receive, each of them, in bytes: unit u in round r at r * units + u. */
+  readonly receivedBytes: Float64Array;
+  /** The largest message among these, likewise. */
+  readonly largestBytes: Float64Array;
   /** Messages of round r are rows roundBegin[r] up to, not including, roundBegin[r + 1]. */
   readonly roundBegin: Int32Array;
 }
@@ -111,6 +118,8 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
   const tokenBytes = laneTokenBytes(problem, hierarchy);
   const us = new Float64Array(rounds);
   const messageUs = new Float64Array(round.length);
+  const receivedBytes = new Float64Array(rounds * units);
+  const largestBytes = new Float64Array(rounds * units);
   const roundBegin = new Int32Array(rounds + 1);
   const levelOf = new Uint8Array(round.length);
   const isMutual = mutualMessages(messages, traffic);
@@ -132,6 +141,9 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
       received.add(to[past] * levels + level, bytes);
       levelOf[past] = level;
       messageUs[past] = bytes;
+      const place = at * units + to[past];
+      receivedBytes[place] += bytes;
+      if (bytes > largestBytes[place]) largestBytes[place] = bytes;
     }
     for (let message = first; message < past; message++) {
       const level = levelOf[message];
@@ -146,7 +158,7 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
     first = past;
   }
   roundBegin[rounds] = first;
-  return { us, messageUs, roundBegin };
+  return { us, messageUs, receivedBytes, largestBytes, roundBegin };
 }
 
 /** The messages (1) whose receiver sends to their sender in the same round. */

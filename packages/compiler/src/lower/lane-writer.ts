@@ -93,7 +93,26 @@ export class LaneWriter {
 
   scatterHeads(): void {
     this.#allToAll(this.#codes.scattered, false);
-    if (this.#sharesKvHeads && this.#codes.gradients[0] >= 0) this.#addSharedHeads();
+  }
+
+  /** Each lane that has a kv head has a part of its gradients; the owner of the tokens adds them up. */
+  addSharedHeads(): void {
+    if (!this.#sharesKvHeads) return;
+    const { table, hierarchy, owned } = this.writing;
+    for (let range = owned.rangeBegin[this.#rank]; range < owned.rangeBegin[this.#rank + 1]; range++) {
+      const [begin, end] = [owned.begin[range], owned.end[range]];
+      for (const tensor of this.#codes.gradients) {
+        for (let lane = 0; lane < hierarchy.ulysses; ) {
+          const [headBegin, headEnd] = this.#slices[lane].kvHeads;
+          table.reduce();
+          const first = table.block(tensor, 0, begin, end, headBegin, headEnd);
+          for (; lane < hierarchy.ulysses && this.#slices[lane].kvHeads[0] === headBegin; lane++) {
+            table.block(tensor, partialOf(rankOf(hierarchy, this.#unit, lane)), begin, end, headBegin, headEnd);
+          }
+          table.operandsOf(first, table.nextBlock);
+        }
+      }
+    }
   }
 
   /** The transfers of the next round; rounds come in their order. */
@@ -275,25 +294,6 @@ export class LaneWriter {
       table.blocksOf(tensor, part, owned.begin, owned.end, first, past, headBegin, headEnd);
     }
     return this.#traded[trade];
-  }
-
-  /** Each lane that has a kv head has a part of its gradients; the owner of the tokens adds them up. */
-  #addSharedHeads(): void {
-    const { table, hierarchy, owned } = this.writing;
-    for (let range = owned.rangeBegin[this.#rank]; range < owned.rangeBegin[this.#rank + 1]; range++) {
-      const [begin, end] = [owned.begin[range], owned.end[range]];
-      for (const tensor of this.#codes.gradients) {
-        for (let lane = 0; lane < hierarchy.ulysses; ) {
-          const [headBegin, headEnd] = this.#slices[lane].kvHeads;
-          table.reduce();
-          const first = table.block(tensor, 0, begin, end, headBegin, headEnd);
-          for (; lane < hierarchy.ulysses && this.#slices[lane].kvHeads[0] === headBegin; lane++) {
-            table.block(tensor, partialOf(rankOf(hierarchy, this.#unit, lane)), begin, end, headBegin, headEnd);
-          }
-          table.operandsOf(first, table.nextBlock);
-        }
-      }
-    }
   }
 
   #isOfKeys(tensor: number): boolean {

@@ -42,6 +42,7 @@ export function lowerToPrograms(problem: Problem, plan: Plan, onlyRank: number |
 function writeStep(writer: LaneWriter, step: Step): void {
   if (step.kind === "gather") writer.gatherHeads();
   else if (step.kind === "scatter") writer.scatterHeads();
+  else if (step.kind === "addHeads") writer.addSharedHeads();
   else if (step.kind === "exchange") writer.exchange(step.round);
   else if (step.kind === "own") writer.attendOwn(step.portion);
   else if (step.kind === "arrived") writer.attendArrived(step.round);

@@ -6,6 +6,8 @@ import type { Messages } from "../route/message.ts";
 export type Step =
   | { readonly kind: "gather"; readonly part: number }
   | { readonly kind: "scatter"; readonly part: number }
+  /** Adds the gradients of kv heads that several lanes share, once they are back with the owners of their tokens. */
+  | { readonly kind: "addHeads"; readonly part: number }
   | { readonly kind: "exchange" | "arrived" | "reduce"; readonly part: number; readonly round: number }
   | { readonly kind: "own"; readonly part: number; readonly portion: number };
 
@@ -50,11 +52,13 @@ function backwardEnd(parts: readonly Messages[], split: number, whole: number): 
   }
   if (isMixed && rounds === keyRounds) steps.push(...gradients(parts[whole], whole));
   if (split >= 0) steps.push({ kind: "scatter", part: split });
-  if (!isMixed) return steps;
-  steps.push({ kind: "own", part: whole, portion: 1 });
-  for (let round = parts[whole].keyRounds; round < parts[whole].rounds; round++) {
-    steps.push({ kind: "reduce", part: whole, round });
+  if (isMixed) {
+    steps.push({ kind: "own", part: whole, portion: 1 });
+    for (let round = parts[whole].keyRounds; round < parts[whole].rounds; round++) {
+      steps.push({ kind: "reduce", part: whole, round });
+    }
   }
+  if (split >= 0) steps.push({ kind: "addHeads", part: split });
   return steps;
 }
 
