@@ -14,6 +14,7 @@ export interface ModelOptions {
   readonly seed?: string;
   readonly dtype?: string;
   readonly recompute?: string;
+  readonly receivedKv?: string;
   readonly lossChunk?: string;
   readonly maxTokens?: boolean;
   readonly figure?: string;
@@ -38,6 +39,10 @@ export function addModelOptions(command: Command): Command {
     .option("--seed <n>", "seed of the draw (default: 1)")
     .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
     .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
+    .option(
+      "--received-kv <what>",
+      "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",
+    )
     .option("--loss-chunk <n>", "tokens whose logits are held at once (default: 4096)")
     .option(
       "--max-tokens",

@@ -17,6 +17,7 @@ export interface TrainOptions {
   readonly steps?: string;
   readonly learningRate?: string;
   readonly recompute?: string;
+  readonly receivedKv?: string;
   readonly checkpoint?: string;
   readonly every?: string;
   readonly resume?: boolean;
@@ -41,6 +42,10 @@ export function addTrainOptions(command: Command): Command {
     .option("--steps <n>", "train up to this step (default: 200)")
     .option("--learning-rate <x>", "AdamW's, after a rise over 20 steps (default: 0.003)")
     .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
+    .option(
+      "--received-kv <what>",
+      "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",
+    )
     .option("--checkpoint <file>", "where the state is kept, after every --every steps and at the end")
     .option("--every <n>", "steps between two rows of the table, and two checkpoints (default: 20)")
     .option("--resume", "go on from --checkpoint, if it is there")

@@ -1,4 +1,5 @@
 export * from "./end-stages.ts";
+export * from "./kept-kv.ts";
 export * from "./layer-strategy.ts";
 export * from "./longest-step.ts";
 export * from "./memory.ts";

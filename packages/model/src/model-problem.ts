@@ -1,6 +1,7 @@
 import type { Cluster } from "@hsap/cluster";
 import { type AttentionShape, checkProblem, type Dtype, type Pass, type Problem } from "@hsap/schedule";
 import type { PackedBatch } from "@hsap/workload";
+import type { ReceivedKv } from "./kept-kv.ts";
 import type { ModelShape } from "./presets.ts";
 import type { Recomputation } from "./recomputation.ts";
 
@@ -15,6 +16,8 @@ export interface ModelProblem {
   readonly lossChunk: number;
   /** What the backward pass computes again; `selective` where left out. */
   readonly recompute?: Recomputation;
+  /** What becomes of other ranks' keys and values between the passes; `fetch` where left out. */
+  readonly receivedKv?: ReceivedKv;
 }
 
 export const attentionShapeOf = ({ model, dtype }: Pick<ModelProblem, "model" | "dtype">): AttentionShape => ({

@@ -1,17 +1,16 @@
 import {
   type Block,
-  type Degrees,
   type LayerOpKind,
   type Layout,
   type ProgramBuilder,
   type Schedule,
   ScheduleBuilder,
   type Strategy,
-  type StrategyOptions,
   type TokenRange,
 } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { endStages } from "./end-stages.ts";
+import { withKeptKv } from "./kept-kv.ts";
 import type { LayerStrategy, StageContext } from "./layer-strategy.ts";
 import { attentionProblemOf, type ModelProblem } from "./model-problem.ts";
 import { type CheapTensor, cheapTensors, madeAgain } from "./recomputation.ts";
@@ -35,8 +34,12 @@ export function sequenceParallel(attention: Strategy, placement: WeightPlacement
     candidateDegrees: (problem) => attention.candidateDegrees(attentionProblemOf(problem, "forward")),
 
     compile(problem, degrees, options = {}) {
-      const forward = attentionOf(attention, problem, degrees, options, "forward");
-      const backward = attentionOf(attention, problem, degrees, options, "backward");
+      const passes = {
+        forward: attention.compile(attentionProblemOf(problem, "forward"), degrees, options),
+        backward: attention.compile(attentionProblemOf(problem, "backward"), degrees, options),
+      };
+      const kept = problem.receivedKv === "keep" ? withKeptKv(passes) : passes;
+      const [forward, backward] = [new SplicedAttention(kept.forward), new SplicedAttention(kept.backward)];
       const { layout } = forward.schedule;
       if (!sameLayout(layout, backward.schedule.layout))
         throw new InputError(`unsupported strategy: ${attention.name} (its passes have different layouts)`);
@@ -48,16 +51,6 @@ export function sequenceParallel(attention: Strategy, placement: WeightPlacement
       };
     },
   };
-}
-
-function attentionOf(
-  attention: Strategy,
-  problem: ModelProblem,
-  degrees: Degrees,
-  options: StrategyOptions,
-  pass: "forward" | "backward",
-): SplicedAttention {
-  return new SplicedAttention(attention.compile(attentionProblemOf(problem, pass), degrees, options));
 }
 
 const sameLayout = (a: Layout, b: Layout): boolean => JSON.stringify(a) === JSON.stringify(b);

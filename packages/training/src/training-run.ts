@@ -1,5 +1,5 @@
 import { type AdamWOptions, adamW } from "@hsap/engine";
-import type { LayerStrategy, ModelProblem, ModelShape, Recomputation, StepSchedules } from "@hsap/model";
+import type { LayerStrategy, ModelProblem, ModelShape, StepSchedules } from "@hsap/model";
 import { type Degrees, type StrategyOptions, verify, verifyOrThrow } from "@hsap/schedule";
 import { lengthsOf, mixPack, type PackedBatch, tokensOf } from "@hsap/workload";
 import { ModelStep, type StepOptions, type StepResult } from "./model-step.ts";
@@ -15,14 +15,13 @@ export interface TrainingData {
   readonly seed: number;
 }
 
-export interface TrainingOptions extends TrainingData, StepOptions {
+export interface TrainingOptions extends TrainingData, StepOptions, Pick<ModelProblem, "recompute" | "receivedKv"> {
   readonly strategy: LayerStrategy;
   readonly degrees?: Degrees;
   readonly strategyOptions?: StrategyOptions;
   /** Schedules may attend across document borders, as some published systems do; every other rule must hold. */
   readonly contaminated?: boolean;
   readonly cluster: ModelProblem["cluster"];
-  readonly recompute?: Recomputation;
   readonly optimiser?: Partial<AdamWOptions>;
 }
 
@@ -110,8 +109,10 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
 }
 
 /** What a training step is to its strategy. */
-export function stepProblem(batch: PackedBatch, { model, cluster, recompute }: TrainingOptions): ModelProblem {
-  return { model, batch, cluster, dtype: "fp32", lossChunk: 1024, ...(recompute && { recompute }) };
+export function stepProblem(batch: PackedBatch, options: TrainingOptions): ModelProblem {
+  const { model, cluster, recompute, receivedKv } = options;
+  const kept = { ...(recompute && { recompute }), ...(receivedKv && { receivedKv }) };
+  return { model, batch, cluster, dtype: "fp32", lossChunk: 1024, ...kept };
 }
 
 /** The step of a batch: its schedules compiled, verified and lowered. */

@@ -10,6 +10,7 @@ import {
   type ModelShape,
   modelNamed,
   type Recomputation,
+  receivedKvs,
   recomputations,
   type StepMemory,
   stepMemory,
@@ -133,6 +134,7 @@ function problemOf(model: ModelShape, cluster: Cluster, tokens: number, options:
         : mixPack(mix, { tokens, seed: wholeNumber("seed", seed, 0) }),
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
+    receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
   };
 }
 

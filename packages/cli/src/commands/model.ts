@@ -3,7 +3,14 @@ import { dirname } from "node:path";
 import { formatDegrees, type SimulatedStep, simulatedStep } from "@hsap/bench";
 import { clusterOf, namedCluster } from "@hsap/cluster";
 import { drawModelSteps, type ModelStepsInput } from "@hsap/figures";
-import { type ModelProblem, modelNamed, parametersOf, recomputations, weightPlacements } from "@hsap/model";
+import {
+  type ModelProblem,
+  modelNamed,
+  parametersOf,
+  receivedKvs,
+  recomputations,
+  weightPlacements,
+} from "@hsap/model";
 import { hardwareOf, isOwnHardware } from "@hsap/simulator";
 import { layerStrategyNamed } from "@hsap/training";
 import { fillPack, InputError, lengthsOf, mixPack } from "@hsap/workload";
@@ -76,6 +83,7 @@ function problemOf(options: ModelOptions, tokens: number, length: number | undef
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
+    receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
   };
 }
 

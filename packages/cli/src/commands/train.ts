@@ -6,6 +6,7 @@ import {
   modelNamed,
   parametersOf,
   type RankMemory,
+  receivedKvs,
   recomputations,
   weightPlacements,
 } from "@hsap/model";
@@ -90,6 +91,7 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     contaminated: options.faithful ?? false,
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
+    receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
     optimiser: { learningRate: rate },
   };
 }

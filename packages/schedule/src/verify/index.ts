@@ -10,6 +10,7 @@ import { checkLayout } from "./ownership.ts";
 import { Replay } from "./replay.ts";
 
 export { type Finding, type Rule, rules } from "./finding.ts";
+export { Held, type Rectangle } from "./held.ts";
 
 export interface VerifyOptions {
   /** The most bytes that any rank may hold; no limit where it is left out. */
