@@ -26,7 +26,10 @@ export function addModelOptions(command: Command): Command {
   return command
     .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: 7b)")
     .option("--strategy <list>", "which strategies (default: megatron,colai-sp,ulysses,hsap)")
-    .option("--weights <placement>", "replicated or sharded (ZeRO-3) (default: sharded; megatron splits its own)")
+    .option(
+      "--weights <placement>",
+      "replicated, grouped (over each data group) or sharded (ZeRO-3) (default: sharded; megatron splits its own)",
+    )
     .option(
       "--degrees <list>",
       "how many ranks each mechanism spans, for one strategy; or fastest, which tries all (default: its choice)",

@@ -30,7 +30,10 @@ export function addTrainOptions(command: Command): Command {
   return command
     .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: tiny)")
     .option("--strategy <name>", "an attention strategy, or megatron; a list with --check (default: hsap)")
-    .option("--weights <placement>", "replicated or sharded (ZeRO-3) (default: sharded; megatron splits its own)")
+    .option(
+      "--weights <placement>",
+      "replicated, grouped (over each data group) or sharded (ZeRO-3) (default: sharded; megatron splits its own)",
+    )
     .option("--degrees <list>", "how many ranks each mechanism spans: ulysses=2,sap=4 (default: the strategy's choice)")
     .option("--option <name=value>", "an option of the strategy; may be repeated", collect, [])
     .option("--faithful", "do what the published system does with packs, right or wrong: all such options at once")

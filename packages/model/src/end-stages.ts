@@ -1,31 +1,27 @@
 import { ScheduleBuilder, type TokenRange } from "@hsap/schedule";
 import type { StageContext, StepSchedules } from "./layer-strategy.ts";
 import { attentionProblemOf } from "./model-problem.ts";
-import { equationsOf, gradientOf, type StageName, stageTensors, stageWeights } from "./stage.ts";
-import { type WeightPlacement, WeightShards } from "./weight-shards.ts";
+import { equationsOf, type StageName, stageTensors, stageWeights, type WeightName } from "./stage.ts";
+import { WeightShards } from "./weight-shards.ts";
 
 /**
  * The stages at both ends of a model: each rank embeds its own tokens, and computes the loss of its own tokens, a chunk of logits at a
  * time. The loss stage is forward and backward pass of the head in one.
  */
-export function endStages(
-  context: StageContext,
-  placement: WeightPlacement,
-): Pick<StepSchedules, "embedding" | "loss" | "embeddingBackward"> {
+export function endStages(context: StageContext): Pick<StepSchedules, "embedding" | "loss" | "embeddingBackward"> {
   return {
-    embedding: endStage(context, placement, "embedding"),
-    loss: endStage(context, placement, "loss"),
-    embeddingBackward: endStage(context, placement, "embeddingBackward"),
+    embedding: endStage(context, "embedding"),
+    loss: endStage(context, "loss"),
+    embeddingBackward: endStage(context, "embeddingBackward"),
   };
 }
 
-function endStage(context: StageContext, placement: WeightPlacement, stage: StageName) {
-  const { problem, strategy, degrees, layout } = context;
+function endStage(context: StageContext, stage: StageName) {
+  const { problem, strategy, degrees, layout, grid, placement } = context;
   const attention = attentionProblemOf(problem, "forward");
   const tensors = stageTensors(problem, stage);
   const builder = new ScheduleBuilder(attention, strategy, degrees, layout, tensors, equationsOf(stage, []));
-  const contributors = layout.flatMap((owned, rank) => (owned.length > 0 ? [rank] : []));
-  const shards = new WeightShards(builder, placement, contributors, layout.length);
+  const shards = new WeightShards(builder, { model: problem.model, grid, placement });
   const { reads, gradients } = stageWeights[stage];
   layout.forEach((owned, rank) => {
     shards.gather(rank, reads);
@@ -33,11 +29,9 @@ function endStage(context: StageContext, placement: WeightPlacement, stage: Stag
     if (stage === "loss") writeLoss(builder, shards, rank, owned, problem.lossChunk);
     for (const tokens of owned) {
       if (stage === "embedding")
-        builder.rank(rank).compute("embed", [at("ids", tokens), shards.whole("e"), at("x", tokens)]);
+        builder.rank(rank).compute("embed", [at("ids", tokens), shards.of(rank, "e"), at("x", tokens)]);
       if (stage === "embeddingBackward")
-        builder
-          .rank(rank)
-          .compute("embedGradient", [at("ids", tokens), at("dx", tokens), shards.whole("de", 1 + rank)]);
+        builder.rank(rank).compute("embedGradient", [at("ids", tokens), at("dx", tokens), shards.shareOf(rank, "e")]);
     }
     shards.reduce(rank, gradients);
   });
@@ -53,8 +47,8 @@ function writeLoss(
 ): void {
   const program = builder.rank(rank);
   const at = (name: string, tokens: TokenRange) => builder.block(name, tokens);
-  const share = (weight: string) => shards.whole(gradientOf(weight), 1 + rank);
-  const [gain, head] = [shards.whole("gf"), shards.whole("head")];
+  const share = (weight: WeightName) => shards.shareOf(rank, weight);
+  const [gain, head] = [shards.of(rank, "gf"), shards.of(rank, "head")];
   for (const tokens of owned) program.compute("rmsNorm", [at("x", tokens), gain, at("n", tokens)]);
   for (const ranges of chunksOf(owned, chunk)) {
     for (const tokens of ranges) program.compute("linear", [at("n", tokens), head, at("logits", tokens)]);

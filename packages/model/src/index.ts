@@ -1,4 +1,7 @@
 export * from "./end-stages.ts";
+export * from "./hybrid/data-groups.ts";
+export * from "./hybrid/layer-degrees.ts";
+export * from "./hybrid/rank-grid.ts";
 export * from "./kept-kv.ts";
 export * from "./layer-strategy.ts";
 export * from "./longest-step.ts";

@@ -9,7 +9,6 @@ import {
   type TensorSpec,
   type TokenRange,
   type Transfer,
-  worldSizeOf,
 } from "@hsap/schedule";
 
 /** A half-open range of heads. */
@@ -21,74 +20,148 @@ export interface Piece {
   readonly heads: HeadRange;
 }
 
-/** The schedule of an attention strategy as part of a layer: what it adds to the layer's tensors, and what it does to its programs. */
+/** An attention schedule and where it lies in a layer: on which ranks, from which token on, and with which share of the heads. */
+export interface Lane {
+  readonly schedule: Schedule;
+  /** The rank of the layer that each rank of the schedule is. */
+  readonly ranks: readonly number[];
+  readonly firstToken: number;
+  readonly column: number;
+}
+
+interface Standing {
+  readonly lane: Lane;
+  readonly place: number;
+}
+
+/**
+ * The schedules of an attention strategy as part of a layer: what they add to the layer's tensors, and what they do to its programs. There
+ * is one for each lane, and every rank stands in one lane; ranks, tokens and heads are those of the layer. Of each tensor a lane has one
+ * of `columns` equal shares of the heads.
+ */
 export class SplicedAttention {
   readonly #names: ReadonlySet<string>;
+  readonly #standings: Standing[] = [];
 
-  constructor(readonly schedule: Schedule) {
-    this.#names = new Set(attentionTensors(schedule.problem).map(({ name }) => name));
+  constructor(
+    private readonly lanes: readonly Lane[],
+    readonly columns: number,
+  ) {
+    this.#names = new Set(attentionTensors(lanes[0].schedule.problem).map(({ name }) => name));
+    for (const lane of lanes)
+      lane.ranks.forEach((rank, place) => {
+        this.#standings[rank] = { lane, place };
+      });
   }
 
-  /** The strategy's own tensors. */
+  /** The strategy's own tensors; one whose rows have other widths in other lanes is as wide as the widest. */
   get ownTensors(): TensorSpec[] {
-    return this.schedule.tensors.filter(({ name }) => !this.#names.has(name));
+    const own = new Map<string, TensorSpec>();
+    for (const { schedule } of this.lanes) {
+      for (const spec of schedule.tensors) {
+        if (this.#names.has(spec.name)) continue;
+        const width = Math.max(spec.width, own.get(spec.name)?.width ?? 0);
+        own.set(spec.name, { ...spec, width, heads: spec.heads * this.columns });
+      }
+    }
+    return [...own.values()];
   }
 
   /** A tensor of the layer as the strategy wants it: another dtype where it travels, the layer's role. */
   adapted(spec: TensorSpec): TensorSpec {
-    const own = this.schedule.tensors.find(({ name }) => name === spec.name);
+    const own = this.lanes[0].schedule.tensors.find(({ name }) => name === spec.name);
     return own === undefined ? spec : { ...spec, dtype: own.dtype, accumulates: own.accumulates };
   }
 
+  /** The ranks of a rank's lane, itself among them. */
+  laneOf(rank: number): readonly number[] {
+    return this.#standings[rank].lane.ranks;
+  }
+
+  /** The tokens that a rank owns in attention. */
+  shard(rank: number): TokenRange[] {
+    const { lane, place } = this.#standings[rank];
+    const { schedule, firstToken } = lane;
+    return schedule.layout[place].map(({ begin, end }) => ({ begin: begin + firstToken, end: end + firstToken }));
+  }
+
+  /** A rank's share of so many heads. */
+  headsOf(rank: number, heads: number): HeadRange {
+    const { column } = this.#standings[rank].lane;
+    return [(heads / this.columns) * column, (heads / this.columns) * (column + 1)];
+  }
+
   /**
-   * Cuts ranges of tokens into pieces in which a layer makes or takes `tensors` (of so many heads) on a rank, so that its blocks join no
+   * Cuts what a rank owns in attention into pieces in which a layer makes or takes `tensors` (of so many heads), so that its blocks join no
    * others: where attention moves or computes some heads only, between the heads at which its blocks begin or end. Sorted by heads.
    */
-  pieces(rank: number, tensors: readonly string[], heads: number, ranges: readonly TokenRange[]): Piece[] {
-    const cuts = new Set([0, heads]);
+  pieces(rank: number, tensors: readonly string[], heads: number): Piece[] {
+    const { lane, place } = this.#standings[rank];
+    const { schedule, firstToken } = lane;
+    const own = heads / this.columns;
+    const ranges = schedule.layout[place];
+    const cuts = new Set([0, own]);
     const split: TokenRange[] = [];
-    for (const op of programOf(this.schedule, rank)) {
+    for (const op of programOf(schedule, place)) {
       for (const block of op.blocks) {
         if (block.part !== 0 || !tensors.includes(block.tensor)) continue;
-        if (block.headEnd - block.headBegin === heads) continue;
+        if (block.headEnd - block.headBegin === own) continue;
         cuts.add(block.headBegin).add(block.headEnd);
         split.push({ begin: block.tokenBegin, end: block.tokenEnd });
       }
     }
     const splitTokens = unionOf(split);
     const sorted = [...cuts].sort((a, b) => a - b);
+    const firstHead = lane.column * own;
+    const piece = ({ begin, end }: TokenRange, from: number, to: number): Piece => ({
+      tokens: { begin: begin + firstToken, end: end + firstToken },
+      heads: [from + firstHead, to + firstHead],
+    });
     return [
-      ...without(ranges, splitTokens).map((tokens): Piece => ({ tokens, heads: [0, heads] })),
+      ...without(ranges, splitTokens).map((tokens) => piece(tokens, 0, own)),
       ...sorted
         .slice(1)
-        .flatMap((end, i) => within(ranges, splitTokens).map((tokens): Piece => ({ tokens, heads: [sorted[i], end] }))),
+        .flatMap((end, i) => within(ranges, splitTokens).map((tokens) => piece(tokens, sorted[i], end))),
     ];
   }
 
   /** What a rank keeps of `tensor` elsewhere than with the owner of its rows, if any rank does. */
   residentBlocks(rank: number, tensor: string): readonly Block[] {
-    return (this.schedule.resident?.[rank] ?? []).filter((block) => block.tensor === tensor);
+    const { lane, place } = this.#standings[rank];
+    return (lane.schedule.resident?.[place] ?? [])
+      .filter((block) => block.tensor === tensor)
+      .map((block) => this.#placed(lane, block));
   }
 
-  /** Whether `tensor` lies in another form than the layout's. */
+  /** Whether `tensor` lies in another form than the layout's in any lane. */
   isResident(tensor: string): boolean {
-    return (this.schedule.resident ?? []).some((blocks) => blocks.some((block) => block.tensor === tensor));
+    return this.lanes.some(({ schedule }) =>
+      (schedule.resident ?? []).some((blocks) => blocks.some((block) => block.tensor === tensor)),
+    );
   }
 
-  /** Where a rank keeps `tensor` if any of it lies in another form than the layout's: that, and what is its own of all other tokens. */
+  /**
+   * Where a rank keeps a tensor of attention if any of it lies in another form than the layer's layout: that, and its own heads of what it
+   * owns of all other tokens.
+   */
   keptBlocks(rank: number, tensor: string): Block[] {
-    const spec = this.schedule.tensors.find(({ name }) => name === tensor);
+    const { lane, place } = this.#standings[rank];
+    const { tensors, resident = [], layout } = lane.schedule;
+    const spec = tensors.find(({ name }) => name === tensor);
     if (spec === undefined || !this.isResident(tensor)) return [];
-    const elsewhere = (this.schedule.resident ?? []).flat().filter((block) => block.tensor === tensor);
+    const elsewhere = resident.flat().filter((block) => block.tensor === tensor);
     const covered = unionOf(elsewhere.map(({ tokenBegin, tokenEnd }) => ({ begin: tokenBegin, end: tokenEnd })));
-    const rest = without(this.schedule.layout[rank], covered).map(({ begin, end }) => ({
-      ...{ tensor, part: 0, tokenBegin: begin, tokenEnd: end, headBegin: 0, headEnd: spec.heads },
-    }));
+    const rest = without(layout[place], covered).map(({ begin, end }) =>
+      this.#placed(lane, {
+        ...{ tensor, part: 0, tokenBegin: begin, tokenEnd: end, headBegin: 0, headEnd: spec.heads },
+      }),
+    );
     return [...this.residentBlocks(rank, tensor), ...rest];
   }
 
   /** Appends the strategy's ops of a rank to `program`. */
   append(program: ProgramBuilder, rank: number): void {
+    const { lane, place } = this.#standings[rank];
     let group = -1;
     let kind: GroupKind = "p2p";
     let transfers: Transfer[] = [];
@@ -96,28 +169,33 @@ export class SplicedAttention {
       program.exchange(kind, transfers);
       transfers = [];
     };
-    for (const op of programOf(this.schedule, rank)) {
+    for (const op of programOf(lane.schedule, place)) {
+      const blocks = op.blocks.map((block) => this.#placed(lane, block));
       if (op.kind === "send" || op.kind === "recv") {
         const transfer = op as Extract<Op, { kind: "send" | "recv" }>;
         if (transfer.group !== group) close();
         group = transfer.group;
         kind = transfer.groupKind;
-        transfers.push(
-          op.kind === "send" ? { to: transfer.peer, blocks: op.blocks } : { from: transfer.peer, blocks: op.blocks },
-        );
+        const peer = lane.ranks[transfer.peer];
+        transfers.push(op.kind === "send" ? { to: peer, blocks } : { from: peer, blocks });
         continue;
       }
       close();
-      program.compute(op.kind, op.blocks, "mask" in op ? op.mask : "full");
+      program.compute(op.kind, blocks, "mask" in op ? op.mask : "full");
     }
     close();
   }
 
-  /** Ranks that own tokens, with all that they own. */
-  get owners(): readonly number[] {
-    return Array.from({ length: worldSizeOf(this.schedule) }, (_, rank) => rank).filter(
-      (rank) => this.schedule.layout[rank].length > 0,
-    );
+  #placed({ schedule, firstToken, column }: Lane, block: Block): Block {
+    if (firstToken === 0 && column === 0) return block;
+    const { heads = 0 } = schedule.tensors.find(({ name }) => name === block.tensor) ?? {};
+    return {
+      ...block,
+      tokenBegin: block.tokenBegin + firstToken,
+      tokenEnd: block.tokenEnd + firstToken,
+      headBegin: block.headBegin + column * heads,
+      headEnd: block.headEnd + column * heads,
+    };
   }
 }
 

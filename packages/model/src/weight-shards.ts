@@ -1,37 +1,55 @@
 import { type Block, evenRanges, type ScheduleBuilder } from "@hsap/schedule";
+import { columnsBeside, pointOf, type RankGrid, ranksOfGrid } from "./hybrid/rank-grid.ts";
+import { tensorShare } from "./hybrid/tensor-share.ts";
+import type { ModelShape } from "./presets.ts";
+import type { HeadRange } from "./spliced-attention.ts";
 import { gradientOf, type WeightName } from "./stage.ts";
 
-/** Where weights lie between the steps: all of them with every rank, or a range of rows of each with each rank (ZeRO-3). */
-export const weightPlacements = ["replicated", "sharded"] as const;
+/**
+ * Where weights lie between the steps, of those that a tensor rank has at all: all of them with every rank; or a range of rows of each with
+ * each rank of a data group (MiCS: Zhang et al., arXiv 2205.00119), or of the whole world (ZeRO-3: Rajbhandari et al., arXiv 1910.02054).
+ * Gradients and the optimiser's state are split over the whole world with all of them.
+ */
+export const weightPlacements = ["replicated", "grouped", "sharded"] as const;
 export type WeightPlacement = (typeof weightPlacements)[number];
+
+/** How weights are spread over a model's ranks. */
+export interface WeightSpread {
+  readonly model: ModelShape;
+  readonly grid: RankGrid;
+  readonly placement: WeightPlacement;
+}
 
 /** Holds a stage's weights, brings them to every rank, and gradients from every rank to their homes. */
 export class WeightShards {
-  readonly #ranks: number;
+  readonly #ranks: readonly number[];
+  /** The ranks of each column. */
+  readonly #columns: readonly (readonly number[])[];
 
   constructor(
     private readonly builder: ScheduleBuilder,
-    private readonly placement: WeightPlacement,
-    /** Ranks that own tokens, and so have a share of every gradient. */
-    private readonly contributors: readonly number[],
-    ranks: number,
+    private readonly spread: WeightSpread,
   ) {
-    this.#ranks = ranks;
+    const { grid } = spread;
+    this.#ranks = Array.from({ length: ranksOfGrid(grid) }, (_, rank) => rank);
+    this.#columns = Array.from({ length: grid.tensor }, (_, column) =>
+      this.#ranks.filter((rank) => pointOf(grid, rank).column === column),
+    );
   }
 
   /** Declares where the weights lie, and gathers them where they are sharded, in one group. */
   gather(rank: number, weights: readonly WeightName[]): void {
     const program = this.builder.rank(rank);
-    if (this.placement === "replicated") {
-      program.hold(...weights.map((weight) => this.whole(weight)));
-      return;
-    }
-    program.hold(...this.#shards(weights, rank));
+    const shards = (owner: number, taker: number) =>
+      weights
+        .filter((weight) => this.#sharers(weight, rank).includes(owner) && this.#sharers(weight, rank).includes(taker))
+        .flatMap((weight) => this.#shard(weight, owner, this.#sharers(weight, rank)));
+    program.hold(...shards(rank, rank));
     program.exchange(
       "allGather",
       this.#others(rank).flatMap((other) => [
-        { to: other, blocks: this.#shards(weights, rank) },
-        { from: other, blocks: this.#shards(weights, other) },
+        { to: other, blocks: shards(rank, other) },
+        { from: other, blocks: shards(other, rank) },
       ]),
     );
   }
@@ -42,19 +60,20 @@ export class WeightShards {
     this.sum(rank, weights);
   }
 
-  /** Hands each rank's share of the gradients (part 1 + rank) to the ranks that keep their rows, in one group. */
+  /** Hands each rank's share of the gradients to the ranks that keep their rows, in one group. */
   scatter(rank: number, weights: readonly WeightName[]): void {
     const program = this.builder.rank(rank);
-    const gradients = weights.map(gradientOf);
-    program.hold(...this.#shards(gradients, rank));
-    const gives = this.contributors.includes(rank);
+    const shards = (giver: number, keeper: number) =>
+      weights
+        .filter((weight) => this.#keepers(weight, rank).includes(giver === rank ? keeper : giver))
+        .filter((weight) => this.#gives(weight, giver))
+        .flatMap((weight) => this.#shard(gradientOf(weight), keeper, this.#keepers(weight, rank), 1 + giver));
+    for (const weight of weights) program.hold(...this.#shard(gradientOf(weight), rank, this.#keepers(weight, rank)));
     program.exchange(
       "reduceScatter",
       this.#others(rank).flatMap((other) => [
-        ...(gives ? [{ to: other, blocks: this.#shards(gradients, other, 1 + rank) }] : []),
-        ...(this.contributors.includes(other)
-          ? [{ from: other, blocks: this.#shards(gradients, rank, 1 + other) }]
-          : []),
+        { to: other, blocks: shards(rank, other) },
+        { from: other, blocks: shards(other, rank) },
       ]),
     );
   }
@@ -62,29 +81,71 @@ export class WeightShards {
   /** Adds up all ranks' shares of the rows that a rank keeps, in the order of ranks. */
   sum(rank: number, weights: readonly WeightName[]): void {
     const program = this.builder.rank(rank);
-    for (const target of this.#shards(weights.map(gradientOf), rank))
-      program.reduce(target, ...this.contributors.map((other) => ({ ...target, part: 1 + other })));
+    for (const weight of weights) {
+      const keepers = this.#keepers(weight, rank);
+      if (keepers.length === 1) continue;
+      const givers = keepers.filter((other) => this.#gives(weight, other));
+      for (const target of this.#shard(gradientOf(weight), rank, keepers))
+        program.reduce(target, ...givers.map((other) => ({ ...target, part: 1 + other })));
+    }
   }
 
-  /** All of a weight or gradient. */
-  whole(name: string, part = 0): Block {
-    return this.builder.block(name, { begin: 0, end: this.#rows(name) }, undefined, part);
+  /** All that a rank computes with of a weight. */
+  of(rank: number, weight: WeightName): Block {
+    return this.#piece(weight, weight, rank);
   }
 
-  #shards(names: readonly string[], rank: number, part = 0): Block[] {
-    return names.flatMap((name) => {
-      const range = evenRanges(this.#rows(name), this.#ranks)[rank];
-      return range.begin < range.end ? [this.builder.block(name, range, undefined, part)] : [];
-    });
+  /** The gradient of that, as far as the rank's own tokens give it. */
+  shareOf(rank: number, weight: WeightName): Block {
+    // What no other rank adds to is the gradient itself.
+    const part = this.#keepers(weight, rank).length === 1 ? 0 : 1 + rank;
+    return { ...this.#piece(gradientOf(weight), weight, rank), part };
   }
 
-  #rows(name: string): number {
+  /** The rows of a rank's piece that it keeps among `sharers`, who have the same piece; none where there are fewer rows. */
+  #shard(name: string, rank: number, sharers: readonly number[], part = 0): Block[] {
+    const piece = this.#piece(name, name.replace(/^d/, "") as WeightName, rank);
+    const { begin, end } = evenRanges(piece.tokenEnd - piece.tokenBegin, sharers.length)[sharers.indexOf(rank)];
+    const first = piece.tokenBegin;
+    return begin < end ? [{ ...piece, part, tokenBegin: first + begin, tokenEnd: first + end }] : [];
+  }
+
+  #piece(name: string, weight: WeightName, rank: number): Block {
     const rows = this.builder.tensors.find((spec) => spec.name === name)?.rows;
     if (rows === undefined) throw new Error(`not a weight: ${name}`);
-    return rows;
+    const { model, grid } = this.spread;
+    const share = tensorShare(model, weight, grid.tensor, pointOf(grid, rank).column);
+    const [begin, end] = share?.rows ?? [0, rows];
+    return this.builder.block(name, { begin, end }, share?.heads as HeadRange | undefined);
+  }
+
+  /** The ranks that have the same piece of a weight, and so keep its gradient together. */
+  #keepers(weight: WeightName, rank: number): readonly number[] {
+    const { grid, model } = this.spread;
+    if (tensorShare(model, weight, grid.tensor, 0) === undefined) return this.#ranks;
+    return this.#columns[pointOf(grid, rank).column];
+  }
+
+  /** The ranks that keep the weight itself together. */
+  #sharers(weight: WeightName, rank: number): readonly number[] {
+    const { grid, placement } = this.spread;
+    if (placement === "replicated") return [rank];
+    const keepers = this.#keepers(weight, rank);
+    if (placement === "sharded") return keepers;
+    const { group } = pointOf(grid, rank);
+    return keepers.filter((other) => pointOf(grid, other).group === group);
+  }
+
+  /** Whether a rank computes a share of a weight's gradient: it does if it has tokens. */
+  #gives(weight: WeightName, rank: number): boolean {
+    const { grid, model } = this.spread;
+    const { layout } = this.builder;
+    // Of a weight that is split, each rank has the share of all tokens that the ranks beside it own.
+    const isSplit = tensorShare(model, weight, grid.tensor, 0) !== undefined;
+    return (isSplit ? columnsBeside(grid, rank) : [rank]).some((owner) => layout[owner].length > 0);
   }
 
   #others(rank: number): number[] {
-    return Array.from({ length: this.#ranks }, (_, other) => other).filter((other) => other !== rank);
+    return this.#ranks.filter((other) => other !== rank);
   }
 }

@@ -7,6 +7,7 @@ import {
   type StageName,
   type StepSchedules,
   stageNames,
+  tokenOrder,
   type WeightName,
 } from "@hsap/model";
 import { type LoweredSchedule, lower, rowsOf } from "@hsap/schedule";
@@ -60,9 +61,16 @@ export class ModelStep {
     const gradients = new Map(
       weightsOf(model).map(({ key, weight }) => [key, new Float32Array(elementsOf(model, weight))]),
     );
-    const tokens = Float32Array.from(ids);
+    const {
+      loss: {
+        problem: { batch },
+      },
+    } = this.schedules;
+    // Data-parallel groups have their documents side by side.
+    const ordered = Int32Array.from(tokenOrder(this.problem.batch, batch), (token) => ids[token]);
+    const tokens = Float32Array.from(ordered);
     const { states, saved } = await this.#forward(parameters, tokens);
-    const { loss, dx } = await this.#loss(parameters, states, ids, gradients);
+    const { loss, dx } = await this.#loss(parameters, states, ordered, gradients);
     await this.#backward(parameters, gradients, { tokens, states, saved, dx });
     return {
       loss,
@@ -88,7 +96,7 @@ export class ModelStep {
   }
 
   async #loss(parameters: ModelTensors, states: Float32Array[], ids: Int32Array, gradients: ModelTensors) {
-    const { ids: next, weights } = nextTokens(ids, this.problem.batch);
+    const { ids: next, weights } = nextTokens(ids, this.schedules.loss.problem.batch);
     const labels = new Float32Array(2 * ids.length);
     for (let token = 0; token < ids.length; token++) {
       labels[2 * token] = next[token];

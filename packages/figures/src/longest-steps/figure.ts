@@ -20,7 +20,7 @@ export interface LongestStepsRow {
   readonly model: string;
   readonly ranks: number;
   readonly strategy: string;
-  readonly weights: "replicated" | "sharded" | "own";
+  readonly weights: "replicated" | "grouped" | "sharded" | "own";
   readonly recompute: "none" | "selective" | "full";
   readonly tokens: number;
 }
@@ -62,7 +62,7 @@ export function drawLongestSteps({ documents, rows }: LongestStepsInput): string
             y: { type: "log", base: 2, domain: axes.y },
             marks: [
               ...strategies.flatMap((strategy, i) =>
-                (["replicated", "sharded", "own"] as const).flatMap((weights) =>
+                (["replicated", "grouped", "sharded", "own"] as const).flatMap((weights) =>
                   marksOf(
                     own.filter((each) => each.strategy === strategy && each.weights === weights),
                     layerStrategyColour(strategy, i),
