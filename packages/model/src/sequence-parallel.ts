@@ -38,9 +38,7 @@ export function sequenceParallel(
       const checked = layerDegrees(owner, problem, degrees);
       const { grid, own } = checked;
       const { batch, groups } = dataGroups(problem, grid.data);
-      const attend = (pass: "forward" | "backward") =>
-        laneAttention(attention, problem, { grid, groups }, { degrees: own, options, pass });
-      const [forward, backward] = [attend("forward"), attend("backward")];
+      const { forward, backward } = laneAttention(attention, problem, { grid, groups }, own, options);
       const layout = layoutOfLanes(forward, grid);
       if (JSON.stringify(layout) !== JSON.stringify(layoutOfLanes(backward, grid)))
         throw new InputError(`unsupported strategy: ${name} (its passes have different layouts)`);

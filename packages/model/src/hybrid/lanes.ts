@@ -1,5 +1,5 @@
 import type { Degrees, Pass, Problem, Strategy, StrategyOptions } from "@hsap/schedule";
-import { withKeptKv } from "../kept-kv.ts";
+import { type Passes, withKeptKv } from "../kept-kv.ts";
 import { attentionProblemOf, type ModelProblem } from "../model-problem.ts";
 import { type Lane, SplicedAttention } from "../spliced-attention.ts";
 import type { DataGroups } from "./data-groups.ts";
@@ -12,24 +12,41 @@ export function laneProblem(problem: ModelProblem, grid: RankGrid, batch: ModelP
   return { ...whole, shape: { ...whole.shape, heads: heads / grid.tensor, kvHeads: kvHeads / grid.tensor } };
 }
 
-/** The attention of all lanes in one pass, each compiled by `attention` for what it has to attend to. */
+/** Attention's two passes in all lanes. */
+export interface LaneAttention {
+  readonly forward: SplicedAttention;
+  readonly backward: SplicedAttention;
+}
+
+/** The attention of all lanes, each compiled by `attention` for what it has to attend to. */
 export function laneAttention(
   attention: Strategy,
   problem: ModelProblem,
   { grid, groups }: { readonly grid: RankGrid; readonly groups: DataGroups["groups"] },
-  { degrees, options, pass }: { readonly degrees: Degrees; readonly options: StrategyOptions; readonly pass: Pass },
-): SplicedAttention {
-  // Lanes of one group differ in their heads only, and so do groups with equal documents in their tokens.
-  const compiled = new Map<string, Lane["schedule"]>();
-  const lanes = groups.flatMap(({ batch, firstToken }, group) => {
+  degrees: Degrees,
+  options: StrategyOptions,
+): LaneAttention {
+  const compile = (batch: ModelProblem["batch"]): Passes => {
+    const pass = (name: Pass) => attention.compile(laneProblem(problem, grid, batch, name), degrees, options);
+    const passes = { forward: pass("forward"), backward: pass("backward") };
+    return problem.receivedKv === "keep" ? withKeptKv(passes) : passes;
+  };
+  // Lanes of one group differ in their heads only, and groups with equal documents in their tokens.
+  const compiled = new Map<string, Passes>();
+  const passesOf = groups.map(({ batch }) => {
     const key = batch.cuSeqlens.join();
-    const compile = (of: Pass) => attention.compile(laneProblem(problem, grid, batch, of), degrees, options);
-    const passes = () => withKeptKv({ forward: compile("forward"), backward: compile("backward") });
-    const schedule = compiled.get(key) ?? (problem.receivedKv === "keep" ? passes()[pass] : compile(pass));
-    compiled.set(key, schedule);
-    return Array.from({ length: grid.tensor }, (_, column): Lane => {
-      return { schedule, ranks: laneRanks(grid, group, column), firstToken, column };
-    });
+    const passes = compiled.get(key) ?? compile(batch);
+    compiled.set(key, passes);
+    return passes;
   });
-  return new SplicedAttention(lanes, grid.tensor);
+  const splice = (pass: Pass) =>
+    new SplicedAttention(
+      groups.flatMap(({ firstToken }, group) =>
+        Array.from({ length: grid.tensor }, (_, column): Lane => {
+          return { schedule: passesOf[group][pass], ranks: laneRanks(grid, group, column), firstToken, column };
+        }),
+      ),
+      grid.tensor,
+    );
+  return { forward: splice("forward"), backward: splice("backward") };
 }
