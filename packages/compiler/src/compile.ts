@@ -1,8 +1,11 @@
 import { checkProblem, type Degrees, type Problem, ranksOf, type Schedule, type StrategyOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
+import { predictPlan } from "./cost/predict.ts";
 import { choosePlan } from "./degrees.ts";
 import { hierarchyOf } from "./hierarchy.ts";
 import { lowerToPrograms, type Programs, scheduleOf } from "./lower/lower.ts";
+import { type Place, places } from "./place/arrangements.ts";
+import { planPlaced, weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
 import { type ShardingKind, shard, shardings } from "./shard/shard.ts";
 
@@ -35,37 +38,52 @@ export function compilePrograms(problem: Problem, degrees: Degrees, options: Str
 
 /** Passes 1 to 6: what all ranks have to agree on. Equal problems give equal plans, on every rank and machine. */
 export function planOf(problem: Problem, degrees: Degrees, options: StrategyOptions = {}): Plan {
-  const { kind, splitAbove, rounds } = checkedOptions(options);
+  const { kind, splitAbove, rounds, place } = checkedOptions(options);
   const hierarchy = hierarchyOf(checkProblem(problem), degrees);
-  if (kind === "contiguous") return [new Planner(problem, rounds).partOf(hierarchy, shard(problem, hierarchy, kind))];
-  if (splitAbove !== undefined) return new Planner(problem, rounds).plan(hierarchy, splitAbove);
-  const { best, plan } = choosePlan(problem, degrees);
-  return rounds === 1 ? plan : new Planner(problem, rounds).plan(hierarchy, best.splitAbove);
+  const planner = new Planner(problem, rounds);
+  if (kind === "contiguous") {
+    return placed(problem, planner, [planner.partOf(hierarchy, shard(problem, hierarchy, kind))], place);
+  }
+  if (splitAbove !== undefined) return placed(problem, planner, planner.plan(hierarchy, splitAbove), place);
+  const { best, plan } = choosePlan(problem, degrees, place === "auto" ? "auto" : "queries");
+  if (place === "auto" && rounds === 1) return plan;
+  const ofRounds = rounds === 1 ? plan : planner.plan(hierarchy, best.splitAbove);
+  return placed(problem, planner, ofRounds, place === "auto" ? best.place : place);
+}
+
+/** The plan with its tiles computed where `place` says. */
+function placed(problem: Problem, planner: Planner, plan: Plan, place: Place): Plan {
+  if (place === "queries") return plan;
+  if (place !== "auto") return planPlaced(problem, planner, plan, place);
+  return weighPlaces(problem, planner, { plan, prediction: predictPlan(problem, plan) })?.plan ?? plan;
 }
 
 interface CheckedOptions {
   readonly kind: ShardingKind;
   readonly rounds: number;
+  readonly place: Place;
   /** Left out where the compiler chooses. */
   readonly splitAbove?: number;
 }
 
 function checkedOptions(options: StrategyOptions): CheckedOptions {
   for (const name of Object.keys(options)) {
-    if (!["shard", "split", "rounds"].includes(name)) {
-      throw new InputError(`unknown option: ${name} (hsap takes shard, split and rounds)`);
+    if (!["shard", "split", "rounds", "place"].includes(name)) {
+      throw new InputError(`unknown option: ${name} (hsap takes shard, split, rounds and place)`);
     }
   }
-  const { shard: given = "balanced", split = "auto", rounds = 1 } = options;
+  const { shard: given = "balanced", split = "auto", rounds = 1, place: where = "auto" } = options;
   const kind = shardings.find((sharding) => sharding === given);
   if (kind === undefined) throw new InputError(`invalid shard: ${given} (must be ${shardings.join(" or ")})`);
   if (typeof rounds !== "number" || !Number.isInteger(rounds) || rounds < 1) {
     throw new InputError(`invalid rounds: ${rounds} (must be a whole number of at least 1)`);
   }
-  if (split === "auto") return { kind, rounds };
+  const place = places.find((one) => one === where);
+  if (place === undefined) throw new InputError(`invalid place: ${where} (must be ${places.join(", ")})`);
+  if (split === "auto") return { kind, rounds, place };
   const splitAbove = split === "nodes" ? Number.POSITIVE_INFINITY : split === "all" ? 0 : Number(split);
   if (!(splitAbove >= 0)) {
     throw new InputError(`invalid split: ${split} (must be auto, nodes, all, or a number of ranks of at least 0)`);
   }
-  return { kind, rounds, splitAbove };
+  return { kind, rounds, splitAbove, place };
 }

@@ -3,6 +3,8 @@ import { type Degrees, type Problem, ranksOf } from "@hsap/schedule";
 import { type Prediction, predictPlan } from "./cost/predict.ts";
 import { allToAllTimes, laneTokenBytes } from "./cost/transfer-time.ts";
 import { hierarchyOf, ulyssesDegrees } from "./hierarchy.ts";
+import type { Place } from "./place/arrangements.ts";
+import { weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
 
 /** Every pair of degrees that is possible for the problem: heads split inside units, the sequence between them. */
@@ -18,6 +20,8 @@ export interface Considered {
   readonly degrees: Degrees;
   /** Heads are split of documents heavier than so many ranks' shares, and of those that several nodes hold; see `splitNodes`. */
   readonly splitAbove: number;
+  /** Where tiles are computed: by the owners of their queries, or some in two dimensions. */
+  readonly place: "queries" | "grid";
   readonly prediction: Prediction;
 }
 
@@ -35,9 +39,10 @@ export interface Choice {
  * what its ranks compute anyway.
  *
  * @param degrees the degrees to keep to; all that are worth it are tried if left out.
+ * @param place `auto` to weigh as well where tiles are computed; otherwise that is by the owners of their queries.
  */
-export function choosePlan(problem: Problem, degrees?: Degrees): Choice {
-  if (lastChoice !== undefined && isSame(lastChoice, problem, degrees)) return lastChoice.choice;
+export function choosePlan(problem: Problem, degrees?: Degrees, place: Place = "auto"): Choice {
+  if (lastChoice?.place === place && isSame(lastChoice, problem, degrees)) return lastChoice.choice;
   const planner = new Planner(problem);
   let chosen: { readonly of: Considered; readonly plan: Plan } | undefined;
   const considered: Considered[] = [];
@@ -52,19 +57,29 @@ export function choosePlan(problem: Problem, degrees?: Degrees): Choice {
     known.add(way);
     const plan = planner.plan(hierarchy, splitAbove);
     const of = degreesOf(problem, split === 0 && degrees === undefined ? 1 : ulysses);
-    const prediction = predictPlan(problem, plan);
-    considered.push({ degrees: of, splitAbove, prediction });
-    if (chosen === undefined || prediction.us < chosen.of.prediction.us) {
-      chosen = { of: considered[considered.length - 1], plan };
+    for (const predicted of placesOf(problem, planner, plan, place)) {
+      const { prediction } = predicted;
+      considered.push({ degrees: of, splitAbove, place: predicted.place, prediction });
+      if (chosen === undefined || prediction.us < chosen.of.prediction.us) {
+        chosen = { of: considered[considered.length - 1], plan: predicted.plan };
+      }
     }
+    if (chosen === undefined) continue;
     const { us, computing } = chosen.of.prediction;
     // Without a split, documents are in more pieces, and in a backward pass that is felt.
     if (us < nearEnough * computing.mean && (problem.pass === "forward" || chosen.of.degrees.ulysses > 1)) break;
   }
   if (chosen === undefined) throw new Error("no degrees: 1 is always possible");
   const choice = { best: chosen.of, plan: chosen.plan, considered };
-  lastChoice = { problem, cuSeqlens: problem.batch.cuSeqlens.slice(), degrees, choice };
+  lastChoice = { problem, cuSeqlens: problem.batch.cuSeqlens.slice(), degrees, place, choice };
   return choice;
+}
+
+/** A plan whose tiles are all computed by the owners of their queries, and another if some in two dimensions may take less. */
+function placesOf(problem: Problem, planner: Planner, plan: Plan, place: Place) {
+  const given = { plan, prediction: predictPlan(problem, plan), place: "queries" as const };
+  const placed = place === "auto" ? weighPlaces(problem, planner, given) : undefined;
+  return placed === undefined ? [given] : [given, { ...placed, place: "grid" as const }];
 }
 
 /**
@@ -140,6 +155,7 @@ interface LastChoice {
   readonly problem: Problem;
   readonly cuSeqlens: Int32Array;
   readonly degrees: Degrees | undefined;
+  readonly place: Place;
   readonly choice: Choice;
 }
 

@@ -24,6 +24,11 @@ export const hsap: Strategy = {
         "whose heads the ulysses degree splits: nodes: documents that several nodes hold; N: also those heavier than N ranks' shares; all; auto: by predicted time",
       default: "auto",
     },
+    place: {
+      summary:
+        "where tiles are computed: queries: by the owners of their queries, keys: by those of their keys, grid: by third ranks too, in two dimensions; auto: by predicted time",
+      default: "auto",
+    },
   },
   defaultDegrees: chooseDegrees,
   candidateDegrees,

@@ -21,10 +21,10 @@ export function compileUnderCap(
 ): Schedule {
   const considered = [...choosePlan(problem, degrees).considered].sort((a, b) => a.prediction.us - b.prediction.us);
   let least = { bytes: Number.POSITIVE_INFINITY, rounds: 1, degrees: considered[0].degrees };
-  for (const { degrees: of, splitAbove } of considered) {
+  for (const { degrees: of, splitAbove, place } of considered) {
     const split = Number.isFinite(splitAbove) ? splitAbove : "nodes";
     for (const rounds of roundsToTry) {
-      const schedule = compile(problem, of, { split, ...options, rounds });
+      const schedule = compile(problem, of, { split, place, ...options, rounds });
       const bytes = peakBytesOf(schedule).reduce((a, b) => Math.max(a, b), 0);
       if (bytes <= capBytes) return schedule;
       if (bytes < least.bytes) least = { bytes, rounds, degrees: of };

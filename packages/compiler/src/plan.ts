@@ -1,6 +1,7 @@
 import { type Problem, ranksOf } from "@hsap/schedule";
 import { type Hierarchy, hierarchyOf } from "./hierarchy.ts";
-import { place } from "./place/place.ts";
+import type { Grid } from "./place/grid.ts";
+import { type Placement, place } from "./place/place.ts";
 import { tile } from "./place/tile.ts";
 import type { Messages } from "./route/message.ts";
 import { route } from "./route/route.ts";
@@ -12,6 +13,7 @@ import { stage } from "./stage/stage.ts";
 export interface Part {
   readonly hierarchy: Hierarchy;
   readonly sharding: Sharding;
+  readonly placement: Placement;
   readonly messages: Messages;
 }
 
@@ -64,11 +66,12 @@ export class Planner {
     return this.#last.nodes;
   }
 
-  /** Passes 2 to 6. */
-  partOf(hierarchy: Hierarchy, sharding: Sharding): Part {
+  /** Passes 2 to 6; tiles of documents with a grid are divided as that says. */
+  partOf(hierarchy: Hierarchy, sharding: Sharding, grids: readonly Grid[] = []): Part {
     const { problem, crossingRounds } = this;
-    const placement = place(sharding, tile(problem, sharding));
+    const placement = place(sharding, tile(problem, sharding), grids);
     const routing = route(sharding, placement, hierarchy);
-    return { hierarchy, sharding, messages: stage(routing, hierarchy.units, problem.pass, crossingRounds) };
+    const messages = stage(routing, placement, hierarchy.units, problem.pass, crossingRounds);
+    return { hierarchy, sharding, placement, messages };
   }
 }

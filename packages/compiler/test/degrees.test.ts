@@ -68,7 +68,7 @@ describe("degrees of hsap", () => {
       "invalid shard: random (must be balanced or contiguous)",
     );
     expect(refused({ ulysses: 1, sap: 8 }, { chunk: 3 })).toBe(
-      "unknown option: chunk (hsap takes shard, split and rounds)",
+      "unknown option: chunk (hsap takes shard, split, rounds and place)",
     );
     expect(refused({ ulysses: 2, sap: 4 }, { split: "some" })).toBe(
       "invalid split: some (must be auto, nodes, all, or a number of ranks of at least 0)",

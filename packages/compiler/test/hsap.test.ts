@@ -62,6 +62,8 @@ const sharesKvHeads = ({ shape }: Problem, { ulysses }: Degrees): boolean => uly
 const anyOptions = fc.record({
   shard: fc.constantFrom("balanced", "contiguous"),
   split: fc.constantFrom<string | number>("auto", "nodes", "all", 1, 0.4),
+  place: fc.constantFrom("auto", "queries", "keys", "grid"),
+  rounds: fc.constantFrom(1, 2, 5),
 });
 
 const anyProblem = fc.record({

@@ -113,6 +113,7 @@ class ReplayRank {
   #compute(op: Op): void {
     if (op.kind === "attend") this.#attend(op.mask, op.blocks);
     else if (op.kind === "reduce") this.#reduce(op.blocks);
+    else if (op.kind === "merge") this.#merge(op.blocks);
     else throw new Error(`unexpected op: ${op.kind}`);
   }
 
@@ -138,6 +139,12 @@ class ReplayRank {
         }
       }
     }
+  }
+
+  /** o and lse are sums here, so merging adds up. */
+  #merge([o, lse, ...partials]: readonly Block[]): void {
+    this.#reduce([o, ...partials.filter((_, i) => i % 2 === 0)]);
+    this.#reduce([lse, ...partials.filter((_, i) => i % 2 === 1)]);
   }
 
   #reduce([target, ...sources]: readonly Block[]): void {

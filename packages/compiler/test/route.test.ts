@@ -21,7 +21,7 @@ function plan(options: ProblemOptions, kind: "balanced" | "contiguous" = "balanc
   const sharding = shard(problem, hierarchy, kind);
   const placement = place(sharding, tile(problem, sharding));
   const routing = route(sharding, placement, hierarchy);
-  const rounds = messagesByRound(stage(routing, options.ranks, problem.pass, Number.POSITIVE_INFINITY));
+  const rounds = messagesByRound(stage(routing, placement, options.ranks, problem.pass, Number.POSITIVE_INFINITY));
   const needs = needsOf(placement);
   return { problem, hierarchy, sharding: piecesByOwner(sharding), needs, routing: asObjects(routing), rounds };
 }

@@ -45,7 +45,11 @@ function computationOf(problem: Problem, work: PlanWork, steps: readonly Step[])
         durations[i][rank] = tiles.callUs(ownBegin[step.portion], ownBegin[step.portion + 1], false);
       } else if (step.kind === "arrived") {
         const addsUp = ownBegin[ownBegin.length - 1] > 0;
-        durations[i][rank] = tiles.callUs(arrivedBegin[step.round], arrivedBegin[step.round + 1], addsUp);
+        // Borrowed queries came in the first round.
+        const first = step.round === 0 ? ownBegin[ownBegin.length - 1] : arrivedBegin[step.round];
+        durations[i][rank] = tiles.callUs(first, arrivedBegin[step.round + 1], addsUp);
+      } else if (step.kind === "late") {
+        durations[i][rank] = tiles.callUs(tiles.lateBegin, tiles.length, ownBegin[ownBegin.length - 1] > 0);
       } else if (step.kind === "reduce") durations[i][rank] = sums[step.part].reduceUs(unit, step.round);
       else if (step.kind === "addHeads") durations[i][rank] = sums[step.part].addHeadsUs(unit);
     }
@@ -144,12 +148,21 @@ class Walk {
       if (step.kind === "arrived" || step.kind === "reduce") {
         ready = Math.max(ready, this.#over[step.part][step.round][rank]);
       } else if (step.kind === "addHeads") ready = this.#scattered[step.part][rank];
+      else if (step.kind === "late") ready = Math.max(ready, this.#arrivedBy(step.part, rank));
       if (us[rank] === 0 && step.kind !== "reduce") continue;
       const begin = Math.max(this.#computing[rank], ready);
       this.#computing[rank] = begin + us[rank] + this.#slowdown * this.#besideUs(rank, begin, begin + us[rank]);
       this.#computed[rank] += us[rank];
       if (step.kind === "arrived") this.#attended[step.part][rank] = this.#computing[rank];
     }
+  }
+
+  /** When the last keys of a part were there. */
+  #arrivedBy(of: number, rank: number): number {
+    const { keyRounds } = this.work.parts[of].part.messages;
+    let us = 0;
+    for (let round = 0; round < keyRounds; round++) us = Math.max(us, this.#over[of][round][rank]);
+    return us;
   }
 
   #besideUs(rank: number, begin: number, end: number): number {

@@ -2,7 +2,7 @@ import { type Cluster, type DeviceTiming, deviceTiming, levelBetween, ranksPerNo
 import { bytesPerElement, type Problem } from "@hsap/schedule";
 import { type Hierarchy, rankOf } from "../hierarchy.ts";
 import type { Part } from "../plan.ts";
-import type { Messages } from "../route/message.ts";
+import { cargoes, type Messages } from "../route/message.ts";
 import type { Traffic } from "../route/traffic.ts";
 import type { Sharding } from "../shard/shard.ts";
 
@@ -92,6 +92,20 @@ export function tokensOfUnit({ pieceBegin, pieces }: Sharding, unit: number): nu
 export const laneTokenBytes = ({ shape }: Problem, { ulysses }: Pick<Hierarchy, "ulysses">): number =>
   2 * Math.max(1, shape.kvHeads / ulysses) * shape.headDim * bytesPerElement[shape.dtype];
 
+/**
+ * Bytes that one lane carries of a token, by cargo: a query travels as q, or with do, lse and delta in a backward pass; its partial
+ * result as o and lse, or as dq. lse and delta are fp32 whatever the dtype.
+ */
+export function cargoTokenBytes(problem: Problem, hierarchy: Pick<Hierarchy, "ulysses">): Float64Array {
+  const { shape, pass } = problem;
+  const heads = shape.heads / hierarchy.ulysses;
+  const rowBytes = shape.headDim * bytesPerElement[shape.dtype];
+  const bytes = new Float64Array(Object.keys(cargoes).length).fill(laneTokenBytes(problem, hierarchy));
+  bytes[cargoes.queries] = heads * (pass === "forward" ? rowBytes : 2 * rowBytes + 2 * 4);
+  bytes[cargoes.partials] = heads * (pass === "forward" ? rowBytes + 4 : rowBytes);
+  return bytes;
+}
+
 /** Microseconds of rounds of messages, each by itself. */
 export interface RoundTimes {
   /** Of the slowest unit, by round. */
@@ -115,7 +129,7 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
   const { rounds, round, from, to, itemBegin, items } = messages;
   const levels = cluster.levels.length;
   const { units } = hierarchy;
-  const tokenBytes = laneTokenBytes(problem, hierarchy);
+  const tokenBytes = cargoTokenBytes(problem, hierarchy);
   const us = new Float64Array(rounds);
   const messageUs = new Float64Array(round.length);
   const receivedBytes = new Float64Array(rounds * units);
@@ -133,9 +147,10 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
     received.clear();
     let past = first;
     for (; past < round.length && round[past] === at; past++) {
-      let tokens = 0;
-      for (let row = itemBegin[past]; row < itemBegin[past + 1]; row++) tokens += items.end[row] - items.begin[row];
-      const bytes = tokens * tokenBytes;
+      let bytes = 0;
+      for (let row = itemBegin[past]; row < itemBegin[past + 1]; row++) {
+        bytes += (items.end[row] - items.begin[row]) * tokenBytes[items.cargo[row]];
+      }
       const level = levelBetween(cluster, rankOf(hierarchy, from[past], 0), rankOf(hierarchy, to[past], 0));
       sent.add(from[past] * levels + level, bytes);
       received.add(to[past] * levels + level, bytes);

@@ -1,8 +1,8 @@
 import { groupKinds, type Problem } from "@hsap/schedule";
 import { type HeadSlice, type Hierarchy, headSlice, rankOf, sharesKvHeads } from "../hierarchy.ts";
-import { cargoes, type Messages } from "../route/message.ts";
+import type { Placement } from "../place/place.ts";
+import { cargoes, isGradient, type Messages } from "../route/message.ts";
 import type { Traffic } from "../route/traffic.ts";
-import type { Sharding } from "../shard/shard.ts";
 import type { UnitTiles } from "../stage/unit-tiles.ts";
 import type { OwnedRanges } from "./owned-ranges.ts";
 import type { ScheduleTable } from "./schedule-table.ts";
@@ -14,7 +14,7 @@ export interface Writing {
   readonly table: ScheduleTable;
   readonly hierarchy: Hierarchy;
   readonly owned: OwnedRanges;
-  readonly sharding: Sharding;
+  readonly placement: Placement;
   readonly messages: Messages;
   readonly traffic: Traffic;
   /** Of the unit that is written. */
@@ -30,6 +30,7 @@ export class LaneWriter {
   readonly #codes: TensorCodes;
   /** The first block of each message that has been written, by lane; -1 before. */
   readonly #contents: readonly Int32Array[];
+  readonly #contentsPast: readonly Int32Array[];
   /** The first of the blocks that tiles name by their queries, by piece of the unit; -1 before. */
   readonly #queries: Int32Array;
   /**
@@ -53,7 +54,7 @@ export class LaneWriter {
   readonly #sharesKvHeads: boolean;
 
   constructor(readonly writing: Writing) {
-    const { problem, table, hierarchy, messages, sharding } = writing;
+    const { problem, table, hierarchy, messages, placement } = writing;
     const { ulysses } = hierarchy;
     const names = problem.pass === "backward" ? backwardNames : forwardNames;
     this.#slices = Array.from({ length: ulysses }, (_, lane) => headSlice(hierarchy, problem.shape, lane));
@@ -65,9 +66,12 @@ export class LaneWriter {
       byKey: codesOf(names.byKey),
       keys: codesOf(["k", "v"]),
       gradients: codesOf(["dk", "dv"]),
+      queries: codesOf(names.queries),
+      partials: codesOf(names.partials),
     };
     this.#contents = Array.from({ length: ulysses }, () => new Int32Array(messages.round.length).fill(-1));
-    this.#queries = new Int32Array(sharding.pieces.begin.length);
+    this.#contentsPast = this.#contents.map((contents) => contents.slice());
+    this.#queries = new Int32Array(placement.queries.pieces.begin.length);
     this.#traded = new Int32Array(2 * ulysses * ulysses);
     this.#receivedBegin = new Int32Array(messages.rounds + 1);
     this.#sharesKvHeads = sharesKvHeads(hierarchy, problem.shape);
@@ -75,13 +79,13 @@ export class LaneWriter {
 
   /** What follows is the program of this lane. */
   begin(unit: number, lane: number): void {
-    const { hierarchy, sharding, traffic } = this.writing;
+    const { hierarchy, placement, traffic } = this.writing;
     if (unit !== this.#unit) this.#traded.fill(-1);
     this.#unit = unit;
     this.#lane = lane;
     this.#rank = rankOf(hierarchy, unit, lane);
     this.#keysBegin = -1;
-    this.#queries.fill(-1, sharding.pieceBegin[unit], sharding.pieceBegin[unit + 1]);
+    this.#queries.fill(-1, placement.queries.pieceBegin[unit], placement.queries.pieceBegin[unit + 1]);
     this.#nextSent = traffic.sentBegin[unit];
     this.#nextReceived = traffic.receivedBegin[unit];
   }
@@ -140,14 +144,24 @@ export class LaneWriter {
 
   /** The tiles on what a round brought; partial gradients of keys that belong elsewhere are kept apart under this rank's name. */
   attendArrived(round: number): void {
-    const { arrivedBegin } = this.writing.tiles;
+    const { ownBegin, arrivedBegin } = this.writing.tiles;
+    // Borrowed queries came in the first round.
+    if (round === 0) this.#attend(ownBegin[ownBegin.length - 1], arrivedBegin[0], this.#ownPart);
     this.#attend(arrivedBegin[round], arrivedBegin[round + 1], partialOf(this.#rank));
   }
 
-  /** Adds the partial gradients that a round brought, in the order of their senders. */
+  /** The tiles of own queries on arrived keys that come after all others. */
+  attendLate(): void {
+    const { tiles } = this.writing;
+    this.#attend(tiles.lateBegin, tiles.length, partialOf(this.#rank));
+  }
+
+  /** Adds the partial gradients and results that a round brought, in the order of their senders. */
   reduce(round: number): void {
     const [first, past] = [this.#receivedBegin[round], this.#receivedBegin[round + 1]];
-    if (past > first) this.#reduce(first, past);
+    if (past === first) return;
+    if (this.#codes.gradients[0] >= 0) this.#reduce(first, past);
+    if (this.writing.placement.isBorrowed !== undefined) this.#sumResults(first, past);
   }
 
   /** The same lane of other units holds the same heads, so lanes exchange among themselves. */
@@ -173,19 +187,30 @@ export class LaneWriter {
     const pastItem = itemBegin[message + 1];
     if (contents[message] < 0) {
       contents[message] = table.nextBlock;
-      const [headBegin, headEnd] = this.#slices[this.#lane].kvHeads;
-      let past = firstItem;
-      while (past < pastItem && items.cargo[past] === cargoes.keys) past++;
-      for (const tensor of this.#codes.keys) {
-        table.blocksOf(tensor, 0, items.begin, items.end, firstItem, past, headBegin, headEnd);
-      }
+      const { heads, kvHeads } = this.#slices[this.#lane];
       const part = partialOf(this.#rankOf(messages.from[message]));
-      for (const tensor of this.#codes.gradients) {
-        if (past < pastItem) table.blocksOf(tensor, part, items.begin, items.end, past, pastItem, headBegin, headEnd);
+      for (let first = firstItem; first < pastItem; ) {
+        const cargo = items.cargo[first];
+        let past = first + 1;
+        while (past < pastItem && (items.cargo[past] === cargo || (isGradient(cargo) && isGradient(items.cargo[past]))))
+          past++;
+        const isOfQueries = cargo === cargoes.queries || cargo === cargoes.partials;
+        const [headBegin, headEnd] = isOfQueries ? heads : kvHeads;
+        const isPartial = cargo !== cargoes.keys && cargo !== cargoes.queries;
+        for (const tensor of this.#tensorsOf(cargo)) {
+          table.blocksOf(tensor, isPartial ? part : 0, items.begin, items.end, first, past, headBegin, headEnd);
+        }
+        first = past;
       }
+      this.#contentsPast[this.#lane][message] = table.nextBlock;
     }
-    // Keys and values, or the gradients of both: two blocks an item.
-    table.operandsOf(contents[message], contents[message] + 2 * (pastItem - firstItem));
+    table.operandsOf(contents[message], this.#contentsPast[this.#lane][message]);
+  }
+
+  #tensorsOf(cargo: number): Int32Array {
+    if (cargo === cargoes.keys) return this.#codes.keys;
+    if (cargo === cargoes.queries) return this.#codes.queries;
+    return cargo === cargoes.partials ? this.#codes.partials : this.#codes.gradients;
   }
 
   #attend(first: number, past: number, part: number): void {
@@ -200,18 +225,20 @@ export class LaneWriter {
 
   /** The first of the blocks that a tile names by its queries, in the order of `byQuery`. */
   #queryBlocks(tile: number): number {
-    const { table, tiles, sharding } = this.writing;
+    const { table, tiles, placement } = this.writing;
+    const { pieces } = placement.queries;
     const piece = tiles.piece[tile];
-    const isWhole =
-      tiles.qBegin[tile] === sharding.pieces.begin[piece] && tiles.qEnd[tile] === sharding.pieces.end[piece];
+    const isWhole = tiles.qBegin[tile] === pieces.begin[piece] && tiles.qEnd[tile] === pieces.end[piece];
     if (isWhole && this.#queries[piece] >= 0) return this.#queries[piece];
     const first = table.nextBlock;
     if (isWhole) this.#queries[piece] = first;
     const [headBegin, headEnd] = this.#slices[this.#lane].heads;
+    const isBorrowed = placement.isBorrowed?.[piece] === 1;
     table.blocksByTensor(
       this.#codes.byQuery,
-      this.#codes.byQuery.length,
-      0,
+      // Results of queries that others own are partial ones; what is read of them comes before.
+      this.#codes.byQuery.length - this.#codes.partials.length,
+      isBorrowed ? partialOf(this.#rank) : 0,
       tiles.qBegin[tile],
       tiles.qEnd[tile],
       headBegin,
@@ -236,7 +263,7 @@ export class LaneWriter {
   #reduce(firstReceived: number, pastReceived: number): void {
     const { table, messages, traffic } = this.writing;
     const sums = this.#sums;
-    sums.collect(messages, traffic.received, firstReceived, pastReceived);
+    sums.collect(messages, traffic.received, firstReceived, pastReceived, isGradient);
     const [headBegin, headEnd] = this.#slices[this.#lane].kvHeads;
     for (let sum = 0; sum < sums.length; sum++) {
       const [begin, end] = [sums.begin[sum], sums.end[sum]];
@@ -249,6 +276,27 @@ export class LaneWriter {
         }
         table.operandsOf(first, table.nextBlock);
       }
+    }
+  }
+
+  /** Merges partial results of own queries into the results, or adds up their gradients. */
+  #sumResults(firstReceived: number, pastReceived: number): void {
+    const { problem, table, messages, traffic } = this.writing;
+    const { partials } = this.#codes;
+    const sums = this.#sums;
+    sums.collect(messages, traffic.received, firstReceived, pastReceived, (cargo) => cargo === cargoes.partials);
+    const [headBegin, headEnd] = this.#slices[this.#lane].heads;
+    for (let sum = 0; sum < sums.length; sum++) {
+      const [begin, end] = [sums.begin[sum], sums.end[sum]];
+      if (problem.pass === "forward") table.merge();
+      else table.reduce();
+      const first = table.nextBlock;
+      table.blocksByTensor(partials, partials.length, 0, begin, end, headBegin, headEnd);
+      for (let part = sums.firstPart[sum]; part >= 0; part = sums.nextPart[part]) {
+        const from = partialOf(this.#rankOf(sums.from[part]));
+        table.blocksByTensor(partials, 0, from, begin, end, headBegin, headEnd);
+      }
+      table.operandsOf(first, table.nextBlock);
     }
   }
 
@@ -320,6 +368,9 @@ interface TensorNames {
   readonly byQuery: readonly string[];
   /** Operands of an attend op with its key rows; gradients come last. */
   readonly byKey: readonly string[];
+  /** What others need to compute a query's tiles, and what they return: the last ones of `byQuery`. */
+  readonly queries: readonly string[];
+  readonly partials: readonly string[];
 }
 
 /** Codes of these tensors in the table. */
@@ -327,6 +378,8 @@ interface TensorCodes extends Readonly<Record<"gathered" | "scattered" | "byQuer
   readonly keys: Int32Array;
   /** -1 in a forward pass. */
   readonly gradients: Int32Array;
+  readonly queries: Int32Array;
+  readonly partials: Int32Array;
 }
 
 const forwardNames: TensorNames = {
@@ -334,6 +387,8 @@ const forwardNames: TensorNames = {
   scattered: ["o"],
   byQuery: ["q", "o", "lse"],
   byKey: ["k", "v"],
+  queries: ["q"],
+  partials: ["o", "lse"],
 };
 
 const backwardNames: TensorNames = {
@@ -341,4 +396,6 @@ const backwardNames: TensorNames = {
   scattered: ["dq", "dk", "dv"],
   byQuery: ["q", "do", "lse", "delta", "dq"],
   byKey: ["k", "v", "dk", "dv"],
+  queries: ["q", "do", "lse", "delta"],
+  partials: ["dq"],
 };

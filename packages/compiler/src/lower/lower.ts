@@ -46,6 +46,7 @@ function writeStep(writer: LaneWriter, step: Step): void {
   else if (step.kind === "exchange") writer.exchange(step.round);
   else if (step.kind === "own") writer.attendOwn(step.portion);
   else if (step.kind === "arrived") writer.attendArrived(step.round);
+  else if (step.kind === "late") writer.attendLate();
   else writer.reduce(step.round);
 }
 

@@ -3,6 +3,7 @@ import { attentionTensors, opKinds, type Problem, type Schedule, tileMasks } fro
 const sendCode = opKinds.indexOf("send");
 const recvCode = opKinds.indexOf("recv");
 const attendCode = opKinds.indexOf("attend");
+const mergeCode = opKinds.indexOf("merge");
 const reduceCode = opKinds.indexOf("reduce");
 const fullCode = tileMasks.indexOf("full");
 
@@ -120,6 +121,11 @@ export class ScheduleTable {
   /** Adds blocks into the first of them; they follow as operands. */
   reduce(): void {
     this.#op(reduceCode, fullCode, -1, -1);
+  }
+
+  /** Merges pairs of (o, lse) into the first of them; they follow as operands. */
+  merge(): void {
+    this.#op(mergeCode, fullCode, -1, -1);
   }
 
   /** A tile: its blocks are that of the queries themselves, keys and values, then the others by query and by key. */

@@ -2,8 +2,8 @@ import { doubled } from "../piece.ts";
 import { cargoes, type Messages } from "../route/message.ts";
 
 /**
- * What is to be added up of the partial gradients that a unit receives in one round: one sum for each range of tokens, in the
- * order in which ranges first come. The object is used for one round after the other.
+ * What is to be added up of the partial gradients, or partial results, that a unit receives in one round: one sum for each range
+ * of tokens, in the order in which ranges first come. The object is used for one round after the other.
  */
 export class Sums {
   length = 0;
@@ -21,8 +21,14 @@ export class Sums {
   // Sums by a hash of their tokens: number of the sum, plus 1; 0 where none is.
   #slots = new Int32Array(256);
 
-  /** Collects the sums of messages `received[first]` up to, not including, `received[past]`. */
-  collect(messages: Messages, received: Int32Array, first: number, past: number): void {
+  /** Collects the sums of those cargoes of messages `received[first]` up to, not including, `received[past]`. */
+  collect(
+    messages: Messages,
+    received: Int32Array,
+    first: number,
+    past: number,
+    isSummed: (cargo: number) => boolean,
+  ): void {
     const { itemBegin, items, from } = messages;
     this.length = 0;
     this.#parts = 0;
@@ -32,7 +38,7 @@ export class Sums {
     for (let i = first; i < past; i++) {
       const message = received[i];
       for (let row = itemBegin[message]; row < itemBegin[message + 1]; row++) {
-        if (items.cargo[row] === cargoes.keys) continue;
+        if (!isSummed(items.cargo[row])) continue;
         const part = this.#parts++;
         this.from[part] = from[message];
         this.nextPart[part] = -1;
@@ -43,7 +49,7 @@ export class Sums {
           this.length++;
           this.begin[sum] = items.begin[row];
           this.end[sum] = items.end[row];
-          this.isResult[sum] = items.cargo[row] === cargoes.returned ? 1 : 0;
+          this.isResult[sum] = items.cargo[row] === cargoes.relayed ? 0 : 1;
           this.firstPart[sum] = part;
         }
         this.#lastPart[sum] = part;

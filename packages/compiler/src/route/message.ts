@@ -2,10 +2,11 @@ import { doubled, type Piece, type Pieces, pieceAt } from "../piece.ts";
 import { rowNumbers, sortByKey } from "../radix-sort.ts";
 
 /**
- * What travels in messages: keys and values that the receiver's tiles read, or the sender's partial gradients of keys and values
- * that the receiver adds up, to its own partial gradients (`relayed`) or, as the owner of these keys, to the result (`returned`).
+ * What travels in messages: keys and values that the receiver's tiles read; queries that the receiver computes for; the sender's
+ * partial gradients of keys and values that the receiver adds up, to its own partial gradients (`relayed`) or, as the owner of
+ * these keys, to the result (`returned`); and the sender's partial results of queries that the receiver owns.
  */
-export const cargoes = { keys: 0, relayed: 1, returned: 2 } as const;
+export const cargoes = { keys: 0, relayed: 1, returned: 2, queries: 3, partials: 4 } as const;
 export type Cargo = (typeof cargoes)[keyof typeof cargoes];
 
 /**
@@ -14,14 +15,14 @@ export type Cargo = (typeof cargoes)[keyof typeof cargoes];
  */
 export interface Messages {
   readonly rounds: number;
-  /** The rounds that carry keys; those after them carry gradients. */
+  /** The rounds that carry keys and queries; those after them carry gradients and partial results. */
   readonly keyRounds: number;
   readonly round: Int32Array;
   readonly from: Int32Array;
   readonly to: Int32Array;
   /**
    * Items of message m are rows itemBegin[m] up to, not including, itemBegin[m + 1]: first keys, joined where they are
-   * neighbours, then gradients; each in order of position.
+   * neighbours, then queries, gradients and partial results; each in order of position.
    */
   readonly itemBegin: Int32Array;
   readonly items: Items;
@@ -37,7 +38,11 @@ export interface Message {
   readonly to: number;
   readonly data: readonly Piece[];
   readonly gradients: readonly (Piece & { readonly toOwner: boolean })[];
+  readonly queries: readonly Piece[];
+  readonly partials: readonly Piece[];
 }
+
+export const isGradient = (cargo: number): boolean => cargo === cargoes.relayed || cargo === cargoes.returned;
 
 /** The messages of each round, as people and tests read them. */
 export function messagesByRound({ rounds, round, from, to, itemBegin, items }: Messages): Message[][] {
@@ -49,8 +54,10 @@ export function messagesByRound({ rounds, round, from, to, itemBegin, items }: M
       to: to[message],
       data: rows.filter((row) => items.cargo[row] === cargoes.keys).map((row) => pieceAt(items, row)),
       gradients: rows
-        .filter((row) => items.cargo[row] !== cargoes.keys)
+        .filter((row) => isGradient(items.cargo[row]))
         .map((row) => ({ ...pieceAt(items, row), toOwner: items.cargo[row] === cargoes.returned })),
+      queries: rows.filter((row) => items.cargo[row] === cargoes.queries).map((row) => pieceAt(items, row)),
+      partials: rows.filter((row) => items.cargo[row] === cargoes.partials).map((row) => pieceAt(items, row)),
     });
   }
   return byRound;
@@ -81,7 +88,7 @@ export class MessageList {
     if (round >= this.#rounds) this.#rounds = round + 1;
   }
 
-  /** The rounds before `keyRounds` carry keys, the others gradients. */
+  /** The rounds before `keyRounds` carry keys and queries, the others gradients and partial results. */
   finish(keyRounds: number): Messages {
     const order = this.#inOrder();
     const items = {
@@ -158,7 +165,7 @@ export class MessageList {
     return past;
   }
 
-  /** Keys before gradients, both by position. Messages are small, and their items mostly in order already. */
+  /** By kind of cargo, and those of one kind by position. Messages are small, and their items mostly in order already. */
   #sortItems(order: Int32Array, first: number, past: number): void {
     for (let i = first + 1; i < past; i++) {
       const row = order[i];
@@ -172,11 +179,14 @@ export class MessageList {
   }
 
   #isBefore(row: number, other: number): boolean {
-    const isKeys = this.#room.cargo[row] === cargoes.keys;
-    const isOtherKeys = this.#room.cargo[other] === cargoes.keys;
-    return isKeys === isOtherKeys ? this.#room.begin[row] < this.#room.begin[other] : isKeys;
+    const place = placeOf[this.#room.cargo[row]];
+    const otherPlace = placeOf[this.#room.cargo[other]];
+    return place === otherPlace ? this.#room.begin[row] < this.#room.begin[other] : place < otherPlace;
   }
 }
+
+/** Where cargoes stand in a message: gradients of both kinds together. */
+const placeOf: readonly number[] = [0, 2, 2, 1, 3];
 
 /** Items of messages as columns. */
 class Room {

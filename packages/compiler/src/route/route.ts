@@ -20,7 +20,7 @@ export interface Routing {
  * same ways back. (Hierarchical multicast; the receiver with the sender's place in its node is preferred, as in
  * rail-aligned collectives, so that senders and receivers pair up without hot spots.)
  */
-export function route(sharding: Sharding, { needs }: Placement, hierarchy: Hierarchy): Routing {
+export function route(sharding: Sharding, { needs }: Pick<Placement, "needs">, hierarchy: Hierarchy): Routing {
   const within = new HopList();
   const atoms = new AtomList();
   const { document, unit: unitOf } = needs;

@@ -9,6 +9,8 @@ export type Step =
   /** Adds the gradients of kv heads that several lanes share, once they are back with the owners of their tokens. */
   | { readonly kind: "addHeads"; readonly part: number }
   | { readonly kind: "exchange" | "arrived" | "reduce"; readonly part: number; readonly round: number }
+  /** Own queries against keys that arrived, while results of borrowed queries return. */
+  | { readonly kind: "late"; readonly part: number }
   | { readonly kind: "own"; readonly part: number; readonly portion: number };
 
 /**
@@ -18,7 +20,8 @@ export type Step =
  * - whole documents are computed beside the all-to-alls of those that split their heads, some before and some after them;
  * - own keys come before those that have to arrive;
  * - in a backward pass a last portion of own keys is computed beside the gradients on their way back. All ranks begin with that
- *   at about the same time, as they have computed about the same amount by then; sums come last, so that nobody waits.
+ *   at about the same time, as they have computed about the same amount by then; sums come last, so that nobody waits;
+ * - in a forward pass results of queries that others have computed return in the same way.
  *
  * A split part comes first, if there is one.
  */
@@ -33,10 +36,22 @@ export function orderOf(plan: Plan, pass: Pass): Step[] {
   if (whole >= 0) steps.push({ kind: "own", part: whole, portion: 0 });
   if (split >= 0) steps.push({ kind: "own", part: split, portion: 0 }, ...arrivals(parts[split], split));
   if (pass === "backward") return [...steps, ...backwardEnd(parts, split, whole)];
-  if (split >= 0) steps.push({ kind: "scatter", part: split });
+  if (split >= 0) steps.push(...partialResults(parts[split], split), { kind: "scatter", part: split });
   if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
-  if (split >= 0 && whole >= 0) steps.push({ kind: "own", part: whole, portion: 1 });
-  return steps;
+  const returned = whole >= 0 ? partialResults(parts[whole], whole) : [];
+  if (split >= 0 && whole >= 0 && returned.length === 0) steps.push({ kind: "own", part: whole, portion: 1 });
+  return [...steps, ...returned];
+}
+
+/** How a forward pass ends if results of borrowed queries return: they are merged into those of the owner. */
+function partialResults({ keyRounds, rounds }: Messages, part: number): Step[] {
+  if (rounds === keyRounds) return [];
+  return [
+    { kind: "exchange", part, round: keyRounds },
+    { kind: "late", part },
+    { kind: "own", part, portion: 1 },
+    { kind: "reduce", part, round: keyRounds },
+  ];
 }
 
 function backwardEnd(parts: readonly Messages[], split: number, whole: number): Step[] {

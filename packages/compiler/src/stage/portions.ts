@@ -36,11 +36,11 @@ export class PartWork {
     problem: Problem,
     readonly part: Part,
   ) {
-    const { hierarchy, sharding, messages } = part;
+    const { hierarchy, placement, messages } = part;
     const heads = problem.shape.heads / hierarchy.ulysses;
     this.traffic = trafficOf(messages, hierarchy.units);
     this.times = transferTimes(problem, part, this.traffic);
-    this.tiles = new UnitTiles(problem, sharding, messages, this.traffic, new KernelClock(problem), heads);
+    this.tiles = new UnitTiles(problem, placement, messages, this.traffic, new KernelClock(problem), heads);
   }
 }
 
@@ -60,8 +60,9 @@ export class PlanWork {
     const unit = unitOf(first, rank);
     if (unit !== first.unit) {
       first.unit = unit;
-      makeTiles(first, this.#isForward && second === undefined);
-      divideBesideGradients(first);
+      const { keyRounds, rounds } = first.part.messages;
+      makeTiles(first, this.#isForward && second === undefined && rounds === keyRounds);
+      divideBesideReturns(first);
     }
     if (second === undefined) return;
     second.unit = unitOf(second, rank);
@@ -74,12 +75,15 @@ export const unitOf = ({ part }: Pick<PartWork, "part">, rank: number): number =
   Math.floor(rank / part.hierarchy.ulysses);
 
 /**
- * Divides the tiles on own keys of a part that stands alone, or whose heads are split: in a backward pass as much of them comes
- * after all others as lasts while gradients return.
+ * Divides the tiles on own keys of a part that stands alone, or whose heads are split: as much of them comes after all others as
+ * lasts while gradients and partial results return, less what is computed then anyway.
  */
-function divideBesideGradients({ part: { messages }, times, tiles }: PartWork): void {
+function divideBesideReturns({ part: { messages }, times, tiles }: PartWork): void {
   const { keyRounds, rounds } = messages;
-  if (rounds > keyRounds) tiles.divideOwn(Array.from(times.rounds.subarray(keyRounds), (us) => tailOfGradients * us));
+  if (rounds === keyRounds) return;
+  const lateUs = tiles.timeUs(tiles.lateBegin, tiles.length);
+  const tails = Array.from(times.rounds.subarray(keyRounds), (us) => Math.max(0, tailOfGradients * us - lateUs));
+  tiles.divideOwn(tails);
 }
 
 /** Of how long the slowest unit's gradients take: most units have theirs earlier, and wait less if all leave a little later. */

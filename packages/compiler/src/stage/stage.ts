@@ -1,3 +1,4 @@
+import type { Placement } from "../place/place.ts";
 import { rowNumbers, sortByKey } from "../radix-sort.ts";
 import type { Crossings } from "../route/hop.ts";
 import { cargoes, MessageList, type Messages } from "../route/message.ts";
@@ -10,19 +11,27 @@ import { edgeColouring } from "./edge-colouring.ts";
  * to be smaller, crossings take several rounds: they are coloured so that a unit sends at most one message of a colour
  * to other nodes and receives at most one, and each round has its share of the colours. What arrived in a round is handed
  * on inside the node in the next one. In a backward pass gradients go back the same ways after all keys have come: first to
- * those who handed keys on, which add them up, then to other nodes, and last to owners whose keys others sent on.
+ * those who handed keys on, which add them up, then to other nodes, and last to owners whose keys others sent on. Queries that
+ * others compute leave with the first keys, and their partial results return after the last ones, straight to their owners.
  *
  * @param crossingRounds in how many rounds crossings leave, if there are as many colours.
  */
 export function stage(
   { within, between }: Routing,
+  { queries, borrowed }: Pick<Placement, "queries" | "borrowed">,
   units: number,
   pass: "forward" | "backward",
   crossingRounds = 1,
 ): Messages {
   const messages = new MessageList(units);
   const rounds = roundsOf(between, units, crossingRounds);
-  const keyRounds = Math.max(within.length > 0 ? 1 : 0, rounds.last + 1);
+  const keyRounds = Math.max(within.length + borrowed.row.length > 0 ? 1 : 0, rounds.last + 1);
+  for (const [i, row] of borrowed.row.entries()) {
+    const { document, begin, end } = queries.pieces;
+    const [owner, unit] = [borrowed.owner[i], borrowed.unit[i]];
+    messages.push(0, owner, unit, cargoes.queries, document[row], begin[row], end[row]);
+    messages.push(keyRounds, unit, owner, cargoes.partials, document[row], begin[row], end[row]);
+  }
   const lastReturn = stageCrossings(messages, between, within.length, rounds, keyRounds, pass);
   for (let hop = 0; hop < within.length; hop++) {
     const { from, to, document, begin, end } = within;

@@ -1,23 +1,28 @@
 import { type Problem, tileMasks } from "@hsap/schedule";
 import type { KernelClock } from "../cost/kernel-time.ts";
 import { doubled, PieceList, type Pieces } from "../piece.ts";
+import type { Placement } from "../place/place.ts";
 import { rowNumbers, sortByKey } from "../radix-sort.ts";
 import { cargoes, type Messages } from "../route/message.ts";
 import type { Traffic } from "../route/traffic.ts";
-import type { Sharding } from "../shard/shard.ts";
 
 const fullCode = tileMasks.indexOf("full");
 const causalCode = tileMasks.indexOf("causal");
 /** Tiles are cut at whole blocks of queries. */
 const rowsOfCut = 128;
 
+/** Whose queries: the unit's own, those that it computes for others, or both. */
+type Whose = "own" | "borrowed" | "all";
+
 /**
  * The tiles of one unit as columns: those on its own keys, in portions that are computed at different times, and round after
- * round those on what the round brought. The object is used for one unit after the other.
+ * round those on what the round brought. Tiles of borrowed queries on own keys stand between both. In a forward pass that
+ * borrows queries, own ones meet arrived keys last (`lateBegin`), while the others' results return. The object is used for
+ * one unit after the other.
  */
 export class UnitTiles {
   length = 0;
-  /** The piece of the sharding that the queries are of. */
+  /** The row of the placement's queries that the queries are of. */
   piece = new Int32Array(256);
   qBegin = new Int32Array(256);
   qEnd = new Int32Array(256);
@@ -29,15 +34,18 @@ export class UnitTiles {
   ownBegin = Int32Array.of(0, 0);
   /** Tiles on the keys of round r are rows arrivedBegin[r] up to, not including, arrivedBegin[r + 1]. */
   readonly arrivedBegin: Int32Array;
+  /** Tiles from here on come after all others. */
+  lateBegin = 0;
   readonly #isCausal: boolean;
+  readonly #hasLate: boolean;
   readonly #unsorted = new PieceList();
   readonly #arrived = new PieceList();
   #rows = rowNumbers(0);
   #keys = new Uint32Array(0);
 
   constructor(
-    { mask }: Problem,
-    readonly sharding: Sharding,
+    { mask, pass }: Problem,
+    readonly placement: Pick<Placement, "queries" | "ownKeys" | "isBorrowed">,
     readonly messages: Messages,
     readonly traffic: Traffic,
     readonly clock: KernelClock,
@@ -45,16 +53,27 @@ export class UnitTiles {
     readonly heads: number,
   ) {
     this.#isCausal = mask === "causal";
+    this.#hasLate = pass === "forward" && placement.isBorrowed !== undefined;
     this.arrivedBegin = new Int32Array(messages.keyRounds + 1);
   }
 
   /** Makes the tiles of `unit`; those on own keys are one portion. */
   make(unit: number): void {
-    const { pieceBegin, pieces } = this.sharding;
+    const { pieceBegin, pieces } = this.placement.ownKeys;
     this.length = 0;
-    this.#against(unit, pieces.document, pieces.begin, pieces.end, pieceBegin[unit], pieceBegin[unit + 1]);
+    const against = (whose: Whose) =>
+      this.#against(unit, whose, pieces.document, pieces.begin, pieces.end, pieceBegin[unit], pieceBegin[unit + 1]);
+    against("own");
     this.ownBegin = Int32Array.of(0, this.length);
+    if (this.placement.isBorrowed !== undefined) against("borrowed");
     this.arrivedBegin[0] = this.length;
+    this.#makeArrived(unit, this.#hasLate ? "borrowed" : "all", this.arrivedBegin);
+    this.lateBegin = this.length;
+    if (this.#hasLate) this.#makeArrived(unit, "own");
+  }
+
+  /** Tiles on the keys of all rounds; where those of each round begin is told in `begins`, if given. */
+  #makeArrived(unit: number, whose: Whose, begins?: Int32Array): void {
     const { received, receivedBegin } = this.traffic;
     let next = receivedBegin[unit];
     for (let round = 0; round < this.messages.keyRounds; round++) {
@@ -62,15 +81,15 @@ export class UnitTiles {
       while (next < receivedBegin[unit + 1] && this.messages.round[received[next]] === round) next++;
       if (next > first) {
         const { document, begin, end, length } = this.#arrivedIn(first, next);
-        this.#against(unit, document, begin, end, 0, length);
+        this.#against(unit, whose, document, begin, end, 0, length);
       }
-      this.arrivedBegin[round + 1] = this.length;
+      if (begins !== undefined) begins[round + 1] = this.length;
     }
   }
 
   /** As `make`, but own keys are taken together with all that arrive, after the last round: one call, and fewer, larger tiles. */
   makeTogether(unit: number): void {
-    const { pieceBegin, pieces } = this.sharding;
+    const { pieceBegin, pieces } = this.placement.ownKeys;
     const { keyRounds, round } = this.messages;
     const { received, receivedBegin } = this.traffic;
     this.length = 0;
@@ -83,8 +102,9 @@ export class UnitTiles {
     });
     this.ownBegin = Int32Array.of(0, 0);
     this.arrivedBegin.fill(0);
-    this.#against(unit, document, begin, end, 0, length);
+    this.#against(unit, "all", document, begin, end, 0, length);
     this.arrivedBegin[keyRounds] = this.length;
+    this.lateBegin = this.length;
   }
 
   /** Microseconds of the tiles in rows `first` up to, not including, `past`, without what their call costs. */
@@ -140,6 +160,7 @@ export class UnitTiles {
       // Rows that cuts have added stand behind this border.
       for (let later = portion + 1; later < portions.length; later++) portions[later] += added;
       for (let round = 0; round < this.arrivedBegin.length; round++) this.arrivedBegin[round] += added;
+      this.lateBegin += added;
       added = 0;
     }
     this.ownBegin = portions;
@@ -206,14 +227,25 @@ export class UnitTiles {
     return this.#arrived;
   }
 
-  /** Tiles of the unit's queries against keys in order of position; both are pieces of documents. */
-  #against(unit: number, document: Int32Array, begin: Int32Array, end: Int32Array, first: number, past: number): void {
-    const { pieceBegin, pieces } = this.sharding;
+  /** Tiles of the unit's queries, own or borrowed or both, against keys in order of position; both are pieces of documents. */
+  #against(
+    unit: number,
+    whose: Whose,
+    document: Int32Array,
+    begin: Int32Array,
+    end: Int32Array,
+    first: number,
+    past: number,
+  ): void {
+    const { pieceBegin, pieces } = this.placement.queries;
+    const isLeftOut = whose === "all" ? undefined : this.placement.isBorrowed;
+    const leftOut = whose === "own" ? 1 : 0;
     const pastPiece = pieceBegin[unit + 1];
     let piece = pieceBegin[unit];
     for (let keys = first; keys < past; keys++) {
       while (piece < pastPiece && pieces.document[piece] < document[keys]) piece++;
       for (let of = piece; of < pastPiece && pieces.document[of] === document[keys]; of++) {
+        if (isLeftOut !== undefined && isLeftOut[of] === leftOut) continue;
         this.#push(of, pieces.begin[of], pieces.end[of], begin[keys], end[keys]);
       }
     }
