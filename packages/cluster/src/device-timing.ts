@@ -9,6 +9,8 @@ export interface KernelTiming {
   readonly tileColumns: number;
   /** What a thread block costs besides its squares, in keys (forward) or query rows (backward) of further work. */
   readonly overheadTokens: number;
+  /** The part of it that query heads of one kv head share: keys that are packed once for all of them. */
+  readonly sharedOverheadTokens: number;
   /** From the launch of a call until its first block runs, and from its last block until the next kernel starts. */
   readonly launchUs: number;
   /** A thread block without work. */
@@ -74,6 +76,7 @@ const h100: DeviceTiming = {
     tileRows: 128,
     tileColumns: 128,
     overheadTokens: 186,
+    sharedOverheadTokens: 0,
     launchUs: 15,
     emptyBlockUs: 0,
     accumulatePasses: 3,
@@ -83,6 +86,7 @@ const h100: DeviceTiming = {
     tileRows: 64,
     tileColumns: 128,
     overheadTokens: 246,
+    sharedOverheadTokens: 0,
     launchUs: 25,
     emptyBlockUs: 0.00873,
     accumulatePasses: 3,
@@ -109,8 +113,8 @@ const h100: DeviceTiming = {
 const engineKernel = { tileRows: 16, tileColumns: 16, launchUs: 0, emptyBlockUs: 0, accumulatePasses: 0 } as const;
 
 const oneCore: DeviceTiming = {
-  forward: { ...engineKernel, shareOfPeak: 0.9524, overheadTokens: 44.86 },
-  backward: { ...engineKernel, shareOfPeak: 0.9623, overheadTokens: 26.89 },
+  forward: { ...engineKernel, shareOfPeak: 0.9524, overheadTokens: 44.86, sharedOverheadTokens: 24.85 },
+  backward: { ...engineKernel, shareOfPeak: 0.9623, overheadTokens: 26.89, sharedOverheadTokens: 17.0 },
   copyShare: 1,
   copyLaunchUs: 0,
   transferLaunchUs: 0,

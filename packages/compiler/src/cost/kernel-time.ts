@@ -1,5 +1,5 @@
 import { deviceTiming, type KernelTiming } from "@hsap/cluster";
-import { bytesPerElement, type Problem } from "@hsap/schedule";
+import { bytesPerElement, groupSizeOf, type Problem } from "@hsap/schedule";
 
 /**
  * Times of one rank's attention kernels, in microseconds: closed forms of what the simulator counts block by block. Thread blocks take
@@ -14,6 +14,8 @@ export class KernelClock {
   readonly #accumulateUs: number;
   readonly #kernel: KernelTiming;
   readonly #isForward: boolean;
+  /** Query heads that share one kv head. */
+  readonly #groupSize: number;
   readonly #copyLaunchUs: number;
   readonly #copyBytesPerUs: number;
 
@@ -24,6 +26,7 @@ export class KernelClock {
     this.#copyBytesPerUs = 1e3 * (device.memoryBandwidthGBps ?? Number.POSITIVE_INFINITY) * timing.copyShare;
     this.#kernel = kernel;
     this.#isForward = pass === "forward";
+    this.#groupSize = groupSizeOf(shape);
     this.launchUs = kernel.launchUs;
     this.#pairUs = (4 * shape.headDim * (this.#isForward ? 1 : 2.5)) / (1e6 * device.peakTflops * kernel.shareOfPeak);
     this.#accumulateUs =
@@ -37,10 +40,17 @@ export class KernelClock {
 
   /** A tile for `heads` query heads, without what its call costs. */
   tileUs(qBegin: number, qEnd: number, kBegin: number, kEnd: number, isCausal: boolean, heads: number): number {
+    const overhead = this.#overheadTokens(heads);
     const pairs = this.#isForward
-      ? this.#paidForward(qEnd - qBegin, kEnd - kBegin, qBegin - kBegin, isCausal)
-      : this.#paidBackward(qEnd - qBegin, kEnd - kBegin, qBegin - kBegin, isCausal);
+      ? this.#paidForward(qEnd - qBegin, kEnd - kBegin, qBegin - kBegin, isCausal, overhead)
+      : this.#paidBackward(qEnd - qBegin, kEnd - kBegin, qBegin - kBegin, isCausal, overhead);
     return pairs * heads * this.#pairUs;
+  }
+
+  /** Query heads of one kv head share what each of its keys costs. */
+  #overheadTokens(heads: number): number {
+    const { overheadTokens, sharedOverheadTokens } = this.#kernel;
+    return overheadTokens - sharedOverheadTokens * (1 - 1 / Math.min(this.#groupSize, heads));
   }
 
   /** What a further call on rows costs that an earlier one has added to. */
@@ -54,8 +64,8 @@ export class KernelClock {
   }
 
   /** A block keeps its queries and walks over keys; `lead` keys stand before the first query. */
-  #paidForward(queries: number, keys: number, lead: number, isCausal: boolean): number {
-    const { tileRows, tileColumns, overheadTokens } = this.#kernel;
+  #paidForward(queries: number, keys: number, lead: number, isCausal: boolean, overheadTokens: number): number {
+    const { tileRows, tileColumns } = this.#kernel;
     const blocks = Math.ceil(queries / tileRows);
     if (!isCausal) return blocks * tileRows * (roundUp(keys, tileColumns) + overheadTokens);
     // Keys of all blocks but the last grow by one block each.
@@ -68,8 +78,8 @@ export class KernelClock {
   }
 
   /** A block keeps its keys and walks over the queries that are not before them. */
-  #paidBackward(queries: number, keys: number, lead: number, isCausal: boolean): number {
-    const { tileRows, tileColumns, overheadTokens } = this.#kernel;
+  #paidBackward(queries: number, keys: number, lead: number, isCausal: boolean, overheadTokens: number): number {
+    const { tileRows, tileColumns } = this.#kernel;
     const blocks = Math.ceil(keys / tileColumns);
     if (!isCausal) return roundUp(keys, tileColumns) * (roundUp(queries, tileRows) + overheadTokens);
     // Blocks whose keys stand before all queries see all of them, the others ever fewer.
