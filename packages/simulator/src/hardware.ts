@@ -5,6 +5,7 @@ import { type GroupKind, groupKinds } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { parse } from "yaml";
 import { z } from "zod";
+import { type ProcessDevice, processDeviceSchema } from "./processes.ts";
 import { type ThreadMachine, threadMachineSchema } from "./threads/thread-machine.ts";
 
 /**
@@ -27,6 +28,8 @@ export interface Hardware {
   readonly libraries: Readonly<Record<string, Communication>>;
   /** Where ranks are threads that share the cores of one machine: then a prediction is of that, unless a kernel is named. */
   readonly threads?: ThreadMachine | undefined;
+  /** Where ranks are processes of such machines: then a prediction is of that, unless a kernel is named. */
+  readonly processes?: ProcessDevice | undefined;
 }
 
 /** An attention kernel, and what its usual callers do around each call. */
@@ -269,6 +272,7 @@ const hardwareSchema = z.strictObject({
     }),
   ),
   threads: threadMachineSchema.optional(),
+  processes: processDeviceSchema.optional(),
 });
 
 function withoutSources(value: unknown): unknown {

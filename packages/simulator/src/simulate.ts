@@ -8,6 +8,7 @@ import { type Floors, floorsOf } from "./floors.ts";
 import { type Communication, type Hardware, hardwareOf, namedEntry } from "./hardware.ts";
 import { laneWaitsOf } from "./lane-waits.ts";
 import { LinkMap } from "./links.ts";
+import { processOpUs, singleTransfers } from "./processes.ts";
 import { type ProgramItems, programItemsOf } from "./program-items.ts";
 import { simulateThreads } from "./threads/simulate-threads.ts";
 
@@ -55,9 +56,14 @@ export interface PreparedSchedule {
  */
 export function simulate(schedule: Schedule, options: SimulationOptions = {}): Simulation {
   const hardware = options.hardware ?? hardwareOf(schedule.problem.cluster);
+  const { processes, threads } = hardware;
+  if (processes !== undefined && options.measuredUs === undefined && options.kernel === undefined) {
+    const measuredUs = processOpUs(schedule, options.lowered, processes, threads);
+    return simulate(singleTransfers(schedule), { ...options, hardware, measuredUs });
+  }
   // Where computation was measured, or a kernel is named, every rank has a device of its own.
-  if (hardware.threads !== undefined && options.measuredUs === undefined && options.kernel === undefined)
-    return simulateThreads(schedule, hardware.threads, options.lowered);
+  if (threads !== undefined && options.measuredUs === undefined && options.kernel === undefined)
+    return simulateThreads(schedule, threads, options.lowered);
   const { ranksPerNic } = namedEntry("library", hardware.libraries, options.library).entry;
   const prepared = prepareSchedule(schedule, ranksPerNic, options.waits);
   return simulatePrepared(prepared, { ...options, hardware });
