@@ -10,14 +10,21 @@
 
 namespace hsap {
 
-// Where the elements along one axis lie: element i at (i / group) * groupStride + (i % group) * stride. An axis without groups is
-// one group.
+// Where the elements along one axis lie: element i at (j / group) * groupStride + (j % group) * stride with j = begin + i. An
+// axis without groups is one group.
 struct Axis {
   std::int64_t count = 0, group = 0;
   std::ptrdiff_t stride = 0, groupStride = 0;
+  std::int64_t begin = 0;
 
   // Always inlined, as everything here that files for several instruction sets use.
-  [[gnu::always_inline]] std::ptrdiff_t offset(std::int64_t i) const { return (i / group) * groupStride + (i % group) * stride; }
+  [[gnu::always_inline]] std::ptrdiff_t offset(std::int64_t i) const {
+    return ((begin + i) / group) * groupStride + ((begin + i) % group) * stride;
+  }
+  // `size` elements from `first` on.
+  [[gnu::always_inline]] Axis part(std::int64_t first, std::int64_t size) const {
+    return {size, group, stride, groupStride, begin + first};
+  }
 };
 
 // A matrix as it lies in memory. One of its axes has stride 1.
@@ -26,6 +33,12 @@ struct Matrix {
   Axis rows, columns;
 
   [[gnu::always_inline]] Matrix transposed() const { return {data, columns, rows}; }
+  [[gnu::always_inline]] Matrix someRows(std::int64_t first, std::int64_t count) const {
+    return {data, rows.part(first, count), columns};
+  }
+  [[gnu::always_inline]] Matrix someColumns(std::int64_t first, std::int64_t count) const {
+    return {data, rows, columns.part(first, count)};
+  }
 };
 
 // A block of rows x column groups of `width` columns.
@@ -47,7 +60,8 @@ struct Checkpoint {
 
 struct LayerKernels {
   Isa isa;
-  // c += a b. The columns of c have stride 1. `checkpoint` is called after every few million multiply-adds; it may throw.
+  // c += a b. The columns of c have stride 1. Each element's sum has an order of its own that depends on the depth alone, so
+  // parts of c may be computed by themselves. `checkpoint` is called after every few million multiply-adds; it may throw.
   void (*multiplyAdd)(const Matrix& c, const Matrix& a, const Matrix& b, Scratch& scratch, const Checkpoint& checkpoint);
   // One row each. n += x * r * g with r = 1 / sqrt(mean(x^2) + epsilon).
   void (*rmsNorm)(const float* x, const float* g, float* n, std::int64_t columns, float epsilon);

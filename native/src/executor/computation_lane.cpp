@@ -21,6 +21,26 @@ PlacedBlock headsOf(const PlacedBlock& block, std::int32_t begin, std::int32_t e
   return {block.view.at(0, begin), box, block.width};
 }
 
+// A rank's threads, each of which waits for its turn to compute.
+class TeamOfLane final : public LayerThreads {
+ public:
+  TeamOfLane(const LaneContext& context, ThreadTeam& team) : context_(context), team_(team) {}
+
+  std::int32_t count() const override { return team_.size(); }
+  void forPieces(std::int64_t pieces, const std::function<void(std::int64_t, Scratch&)>& body) override {
+    team_.forPieces(pieces, [&](std::int64_t piece, std::int32_t thread) {
+      context_.state.checkpoint();
+      const ComputeSlots::Turn turn(context_.state.slots());
+      body(piece, team_.scratch(thread));
+    });
+  }
+  void checkpoint() override { context_.state.checkpoint(); }
+
+ private:
+  const LaneContext& context_;
+  ThreadTeam& team_;
+};
+
 }  // namespace
 
 ComputationLane::ComputationLane(const LaneContext& context, const Kernels& kernels, ThreadTeam& team)
@@ -188,8 +208,8 @@ void ComputationLane::runLayer(std::int32_t row) {
     const bool accumulates = program.tensor.accumulates[program.tensorOf(i)] != 0;
     blocks.push_back({context_.memory.view(i).as<float>(), program.operandBox(i), program.widthOf(i), accumulates});
   }
-  const ComputeSlots::Turn turn(context_.state.slots());
-  runLayerOp(program.kindOf(row), *layerKernelsFor(kernels_.isa), program.problem, blocks, team_.scratch(0), checkpoint_);
+  TeamOfLane threads(context_, team_);
+  runLayerOp(program.kindOf(row), *layerKernelsFor(kernels_.isa), program.problem, blocks, threads);
 }
 
 PlacedBlock ComputationLane::block(std::int32_t operandRow) const {

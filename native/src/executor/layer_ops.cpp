@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -12,11 +14,23 @@ namespace {
 constexpr float normEpsilon = 1e-5f;
 constexpr double rotaryBase = 10000;
 
+// Elements of a piece of an op that goes over rows: some hundred microseconds, so that threads are worth waking.
+constexpr std::int64_t pieceElements = std::int64_t{1} << 17;
+// Rows whose gradients of a gain are added up by themselves; the order of these sums must not depend on threads.
+constexpr std::int32_t gainRows = 256;
+// Columns of the table whose gradients one thread adds up.
+constexpr std::int64_t tableColumns = 256;
+// The least multiply-adds of a piece of a product, and about the least rows or columns: what is packed serves that many.
+constexpr double pieceProduct = 1 << 23;
+constexpr std::int64_t pieceExtent = 192;
+
+std::int64_t piecesOf(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
+
 class LayerOp {
  public:
-  LayerOp(const LayerKernels& kernels, const AttentionProblem& problem, const std::vector<LayerBlock>& blocks, Scratch& scratch,
-          const std::function<void()>& checkpoint)
-      : kernels_(kernels), problem_(problem), blocks_(blocks), scratch_(scratch), checkpoint_(checkpoint) {}
+  LayerOp(const LayerKernels& kernels, const AttentionProblem& problem, const std::vector<LayerBlock>& blocks,
+          LayerThreads& threads)
+      : kernels_(kernels), problem_(problem), blocks_(blocks), threads_(threads) {}
 
   void run(OpKind kind) {
     switch (kind) {
@@ -35,32 +49,22 @@ class LayerOp {
       case OpKind::rotaryGradient:
         return turn(-1);
       case OpKind::swiglu:
-        clear(2);
-        return eachRow(0,
+        return eachRow(0, {2},
                        [&](std::int32_t i, std::int32_t h) { kernels_.swiglu(at(0, i, h), at(1, i, h), at(2, i, h), width(0)); });
       case OpKind::swigluGradient:
-        clear(3), clear(4);
-        return eachRow(0, [&](std::int32_t i, std::int32_t h) {
+        return eachRow(0, {3, 4}, [&](std::int32_t i, std::int32_t h) {
           kernels_.swigluGradient(at(0, i, h), at(1, i, h), at(2, i, h), at(3, i, h), at(4, i, h), width(0));
         });
       case OpKind::add:
-        clear(1);
-        return eachRow(0, [&](std::int32_t i, std::int32_t h) { kernels_.add(at(0, i, h), at(1, i, h), width(0)); });
+        return eachRow(0, {1}, [&](std::int32_t i, std::int32_t h) { kernels_.add(at(0, i, h), at(1, i, h), width(0)); });
       case OpKind::rowDot:
-        clear(2);
-        return eachRow(0, [&](std::int32_t i, std::int32_t h) {
+        return eachRow(0, {2}, [&](std::int32_t i, std::int32_t h) {
           *at(2, i, h) += static_cast<float>(kernels_.dot(at(0, i, h), at(1, i, h), width(0)));
         });
       case OpKind::embed:
-        clear(2);
-        return lookUp(0, 1, [&](std::int64_t entry, std::int32_t i, std::int32_t h) {
-          kernels_.add(blocks_[1].row(entry, h), at(2, i, h), width(1));
-        });
+        return embed();
       case OpKind::embedGradient:
-        clear(2);
-        return lookUp(0, 2, [&](std::int64_t entry, std::int32_t i, std::int32_t h) {
-          kernels_.add(at(1, i, h), blocks_[2].row(entry, h), width(1));
-        });
+        return embedGradient();
       case OpKind::crossEntropy:
         return crossEntropy();
       default:
@@ -71,110 +75,192 @@ class LayerOp {
  private:
   float* at(std::int32_t block, std::int64_t row, std::int64_t group) const { return blocks_[block].row(row, group); }
   std::int64_t width(std::int32_t block) const { return blocks_[block].width; }
+  const Box& box(std::int32_t block) const { return blocks_[block].box; }
 
   // What an op sets is emptied first, as kernels only add.
-  void clear(std::int32_t block) const {
-    const LayerBlock& target = blocks_[block];
-    if (target.accumulates) return;
-    for (std::int32_t h = 0; h < target.box.heads(); ++h) {
-      for (std::int32_t i = 0; i < target.box.tokens(); ++i) std::fill_n(target.row(i, h), target.width, 0.0f);
-    }
+  void clear(std::int32_t block, std::int32_t group, std::int64_t begin, std::int64_t end, std::int64_t columnBegin,
+             std::int64_t columnEnd) const {
+    if (blocks_[block].accumulates) return;
+    for (std::int64_t i = begin; i < end; ++i)
+      std::fill(at(block, i, group) + columnBegin, at(block, i, group) + columnEnd, 0.0f);
   }
 
+  // Calls body(first row, end, thread's working memory) for pieces of `size` rows of a block.
   template <typename Body>
-  void eachRow(std::int32_t block, Body body) const {
-    const Box& box = blocks_[block].box;
-    for (std::int32_t h = 0; h < box.heads(); ++h) {
-      for (std::int32_t i = 0; i < box.tokens(); ++i) {
-        if (i % 64 == 0) checkpoint_();
-        body(i, h);
+  void eachRange(std::int64_t rows, std::int64_t size, Body body) const {
+    threads_.forPieces(piecesOf(rows, size), [&](std::int64_t piece, Scratch& scratch) {
+      body(piece * size, std::min(rows, (piece + 1) * size), scratch);
+    });
+  }
+
+  // The rows of a piece, if each has so many elements.
+  static std::int64_t rowsOfPiece(std::int64_t elements) { return std::max<std::int64_t>(1, pieceElements / elements); }
+
+  // Calls body(row, group) for all rows of a block, with the same rows of `targets` emptied if the op sets them.
+  template <typename Body>
+  void eachRow(std::int32_t block, std::initializer_list<std::int32_t> targets, Body body) const {
+    const std::int32_t groups = box(block).heads();
+    eachRange(box(block).tokens(), rowsOfPiece(groups * width(block)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      for (std::int32_t h = 0; h < groups; ++h) {
+        for (const std::int32_t target : targets) clear(target, h, begin, end, 0, width(target));
+        for (auto i = static_cast<std::int32_t>(begin); i < end; ++i) {
+          if (i % 64 == 0) threads_.checkpoint();
+          body(i, h);
+        }
+      }
+    });
+  }
+
+  // Pieces are a grid of parts of the target, all along the contraction: each element is one thread's, in one order.
+  void multiply(std::int32_t target, const Matrix& a, const Matrix& b) const {
+    const Matrix c = blocks_[target].matrix();
+    const double work = static_cast<double>(c.rows.count) * static_cast<double>(c.columns.count) * a.columns.count;
+    const auto wanted = threads_.count() == 1 ? 1 : std::min(8.0 * threads_.count(), work / pieceProduct);
+    std::int64_t down = 1, across = 1;
+    while (static_cast<double>(down * across) < wanted) {
+      const bool tall = c.rows.count / down > c.columns.count / across;
+      if ((tall ? c.rows.count / down : c.columns.count / across) < 2 * pieceExtent) break;
+      (tall ? down : across) *= 2;
+    }
+    // Whole panels, but for the last.
+    const std::int64_t height = piecesOf(piecesOf(c.rows.count, down), 12) * 12;
+    const std::int64_t width = piecesOf(piecesOf(c.columns.count, across), 32) * 32;
+    down = piecesOf(c.rows.count, height), across = piecesOf(c.columns.count, width);
+    threads_.forPieces(down * across, [&](std::int64_t piece, Scratch& scratch) {
+      const std::int64_t row = piece / across * height, column = piece % across * width;
+      const std::int64_t rows = std::min(height, c.rows.count - row), columns = std::min(width, c.columns.count - column);
+      const Matrix part = c.someRows(row, rows).someColumns(column, columns);
+      if (!blocks_[target].accumulates) empty(part);
+      const Checkpoint checkpoint{
+          [](const void* threads) { static_cast<LayerThreads*>(const_cast<void*>(threads))->checkpoint(); }, &threads_};
+      kernels_.multiplyAdd(part, a.someRows(row, rows), b.someColumns(column, columns), scratch, checkpoint);
+    });
+  }
+
+  static void empty(const Matrix& c) {
+    for (std::int64_t i = 0; i < c.rows.count; ++i) {
+      for (std::int64_t j = 0; j < c.columns.count;) {
+        const std::int64_t run = std::min(c.columns.count - j, c.columns.group - (c.columns.begin + j) % c.columns.group);
+        std::fill_n(c.data + c.rows.offset(i) + c.columns.offset(j), run, 0.0f);
+        j += run;
       }
     }
   }
 
-  void multiply(std::int32_t target, const Matrix& a, const Matrix& b) const {
-    clear(target);
-    const Checkpoint checkpoint{[](const void* call) { (*static_cast<const std::function<void()>*>(call))(); }, &checkpoint_};
-    kernels_.multiplyAdd(blocks_[target].matrix(), a, b, scratch_, checkpoint);
-  }
-
   void norm() const {
-    clear(2);
     const float* gains = at(1, 0, 0);
-    eachRow(0, [&](std::int32_t i, std::int32_t h) { kernels_.rmsNorm(at(0, i, h), gains, at(2, i, h), width(0), normEpsilon); });
+    eachRow(0, {2},
+            [&](std::int32_t i, std::int32_t h) { kernels_.rmsNorm(at(0, i, h), gains, at(2, i, h), width(0), normEpsilon); });
   }
 
   void normGradient() const {
-    clear(3), clear(4);
     const float* gains = at(1, 0, 0);
-    std::vector<double> sums(static_cast<std::size_t>(width(0)));
-    eachRow(0, [&](std::int32_t i, std::int32_t h) {
-      kernels_.rmsNormGradient(at(0, i, h), gains, at(2, i, h), at(3, i, h), sums.data(), width(0), normEpsilon);
+    const std::int64_t rows = box(0).tokens();
+    std::vector<std::vector<double>> sums(static_cast<std::size_t>(piecesOf(rows, gainRows)));
+    eachRange(rows, gainRows, [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      clear(3, 0, begin, end, 0, width(3));
+      std::vector<double>& own = sums[static_cast<std::size_t>(begin / gainRows)];
+      own.resize(static_cast<std::size_t>(width(0)));
+      for (std::int64_t i = begin; i < end; ++i) {
+        if (i % 64 == 0) threads_.checkpoint();
+        kernels_.rmsNormGradient(at(0, i, 0), gains, at(2, i, 0), at(3, i, 0), own.data(), width(0), normEpsilon);
+      }
     });
-    float* target = at(4, 0, 0);
-    for (std::size_t i = 0; i < sums.size(); ++i) target[i] += static_cast<float>(sums[i]);
+    clear(4, 0, 0, width(0), 0, 1);
+    for (std::int64_t column = 0; column < width(0); ++column) {
+      double sum = 0;
+      for (const std::vector<double>& own : sums) sum += own[static_cast<std::size_t>(column)];
+      *at(4, column, 0) += static_cast<float>(sum);
+    }
   }
 
   // Angles are taken in fp64: a position of a million times a frequency of one leaves fp32 no digit of the angle.
   void turn(float direction) const {
-    clear(1);
     const auto half = static_cast<std::size_t>(width(0) / 2);
-    const Box& box = blocks_[0].box;
     std::vector<double> frequencies(half);
     for (std::size_t i = 0; i < half; ++i)
       frequencies[i] = std::pow(rotaryBase, -static_cast<double>(i) / static_cast<double>(half));
-    std::vector<float> cosines(half), sines(half);
-    const auto& cuSeqlens = problem_.cuSeqlens;
-    for (std::int32_t i = 0; i < box.tokens(); ++i) {
-      if (i % 64 == 0) checkpoint_();
-      const std::int32_t token = box.tokenBegin + i;
-      const std::int32_t position = token - *(std::upper_bound(cuSeqlens.begin(), cuSeqlens.end(), token) - 1);
-      for (std::size_t c = 0; c < half; ++c) {
-        cosines[c] = static_cast<float>(std::cos(position * frequencies[c]));
-        sines[c] = direction * static_cast<float>(std::sin(position * frequencies[c]));
+    const std::int32_t heads = box(0).heads();
+    eachRange(box(0).tokens(), rowsOfPiece(heads * width(0)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      std::vector<float> cosines(half), sines(half);
+      for (std::int32_t h = 0; h < heads; ++h) clear(1, h, begin, end, 0, width(1));
+      const auto& cuSeqlens = problem_.cuSeqlens;
+      for (auto i = static_cast<std::int32_t>(begin); i < end; ++i) {
+        if (i % 64 == 0) threads_.checkpoint();
+        const std::int32_t token = box(0).tokenBegin + i;
+        const std::int32_t position = token - *(std::upper_bound(cuSeqlens.begin(), cuSeqlens.end(), token) - 1);
+        for (std::size_t c = 0; c < half; ++c) {
+          cosines[c] = static_cast<float>(std::cos(position * frequencies[c]));
+          sines[c] = direction * static_cast<float>(std::sin(position * frequencies[c]));
+        }
+        for (std::int32_t h = 0; h < heads; ++h)
+          kernels_.turn(at(0, i, h), at(1, i, h), cosines.data(), sines.data(), width(0) / 2);
       }
-      for (std::int32_t h = 0; h < box.heads(); ++h)
-        kernels_.turn(at(0, i, h), at(1, i, h), cosines.data(), sines.data(), width(0) / 2);
-    }
+    });
   }
 
-  // Calls body(entry, row, group) for each id that names a row of the table's block; entries count from the block's first.
-  template <typename Body>
-  void lookUp(std::int32_t ids, std::int32_t table, Body body) const {
-    const Box& rows = blocks_[table].box;
-    for (std::int32_t i = 0; i < blocks_[ids].box.tokens(); ++i) {
-      if (i % 64 == 0) checkpoint_();
-      const float id = *at(ids, i, 0);
-      if (!(id >= static_cast<float>(rows.tokenBegin) && id < static_cast<float>(rows.tokenEnd))) continue;
-      for (std::int32_t h = 0; h < rows.heads(); ++h) body(static_cast<std::int64_t>(id) - rows.tokenBegin, i, h);
-    }
+  // The row of a table that a token's id names, counted from its block's first; none if the block does not have it.
+  std::optional<std::int64_t> entryOf(std::int64_t row, const Box& table) const {
+    const float id = *at(0, row, 0);
+    if (!(id >= static_cast<float>(table.tokenBegin) && id < static_cast<float>(table.tokenEnd))) return std::nullopt;
+    return static_cast<std::int64_t>(id) - table.tokenBegin;
+  }
+
+  void embed() const {
+    const Box& table = box(1);
+    eachRange(box(0).tokens(), rowsOfPiece(table.heads() * width(1)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      for (std::int32_t h = 0; h < table.heads(); ++h) clear(2, h, begin, end, 0, width(2));
+      for (std::int64_t i = begin; i < end; ++i) {
+        if (i % 64 == 0) threads_.checkpoint();
+        const auto entry = entryOf(i, table);
+        if (!entry) continue;
+        for (std::int32_t h = 0; h < table.heads(); ++h) kernels_.add(blocks_[1].row(*entry, h), at(2, i, h), width(1));
+      }
+    });
+  }
+
+  // Tokens add to the same rows of the table, so threads share its columns.
+  void embedGradient() const {
+    const Box& table = box(2);
+    eachRange(width(1), tableColumns, [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      for (std::int32_t h = 0; h < table.heads(); ++h) clear(2, h, 0, table.tokens(), begin, end);
+      for (std::int64_t i = 0; i < box(0).tokens(); ++i) {
+        if (i % 64 == 0) threads_.checkpoint();
+        const auto entry = entryOf(i, table);
+        if (!entry) continue;
+        for (std::int32_t h = 0; h < table.heads(); ++h)
+          kernels_.add(at(1, i, h) + begin, blocks_[2].row(*entry, h) + begin, end - begin);
+      }
+    });
   }
 
   void crossEntropy() const {
-    clear(2), clear(3);
-    std::vector<float> room(static_cast<std::size_t>(width(0)));
-    eachRow(0, [&](std::int32_t i, std::int32_t h) {
-      const float label = at(1, i, 0)[0], weight = at(1, i, 0)[1];
-      if (weight != 0 && !(label >= 0 && label < static_cast<float>(width(0))))
-        throw std::runtime_error("token " + std::to_string(blocks_[1].box.tokenBegin + i) + " has label " +
-                                 std::to_string(label) + " (must be below " + std::to_string(width(0)) + ")");
-      *at(2, i, h) += kernels_.crossEntropy(at(0, i, h), at(3, i, h), room.data(), width(0),
-                                            weight != 0 ? static_cast<std::int64_t>(label) : 0, weight);
+    eachRange(box(0).tokens(), rowsOfPiece(width(0)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      clear(2, 0, begin, end, 0, width(2)), clear(3, 0, begin, end, 0, width(3));
+      std::vector<float> room(static_cast<std::size_t>(width(0)));
+      for (std::int64_t i = begin; i < end; ++i) {
+        threads_.checkpoint();
+        const float label = at(1, i, 0)[0], weight = at(1, i, 0)[1];
+        if (weight != 0 && !(label >= 0 && label < static_cast<float>(width(0))))
+          throw std::runtime_error("token " + std::to_string(box(1).tokenBegin + i) + " has label " + std::to_string(label) +
+                                   " (must be below " + std::to_string(width(0)) + ")");
+        *at(2, i, 0) += kernels_.crossEntropy(at(0, i, 0), at(3, i, 0), room.data(), width(0),
+                                              weight != 0 ? static_cast<std::int64_t>(label) : 0, weight);
+      }
     });
   }
 
   const LayerKernels& kernels_;
   const AttentionProblem& problem_;
   const std::vector<LayerBlock>& blocks_;
-  Scratch& scratch_;
-  const std::function<void()>& checkpoint_;
+  LayerThreads& threads_;
 };
 
 }  // namespace
 
 void runLayerOp(OpKind kind, const LayerKernels& kernels, const AttentionProblem& problem, const std::vector<LayerBlock>& blocks,
-                Scratch& scratch, const std::function<void()>& checkpoint) {
-  LayerOp(kernels, problem, blocks, scratch, checkpoint).run(kind);
+                LayerThreads& threads) {
+  LayerOp(kernels, problem, blocks, threads).run(kind);
 }
 
 }  // namespace hsap

@@ -23,8 +23,19 @@ struct LayerBlock {
   Matrix matrix() const { return matrixOf(view, box.tokens(), box.heads(), width); }
 };
 
-// Runs one op; `checkpoint` is called after every few milliseconds of work and may throw.
+// The threads that share an op.
+class LayerThreads {
+ public:
+  virtual ~LayerThreads() = default;
+  virtual std::int32_t count() const = 0;
+  // Calls body(piece, working memory of the thread) for each of `pieces`, in any order, on whichever thread comes first.
+  virtual void forPieces(std::int64_t pieces, const std::function<void(std::int64_t piece, Scratch& scratch)>& body) = 0;
+  // Called after every few milliseconds of work; may throw.
+  virtual void checkpoint() = 0;
+};
+
+// Runs one op. Its bits depend neither on the number of threads nor on who computes which piece.
 void runLayerOp(OpKind kind, const LayerKernels& kernels, const AttentionProblem& problem, const std::vector<LayerBlock>& blocks,
-                Scratch& scratch, const std::function<void()>& checkpoint);
+                LayerThreads& threads);
 
 }  // namespace hsap

@@ -25,7 +25,7 @@ constexpr std::int64_t blockDepth = 256, blockColumns = 768;
 
 // How many elements from i on lie one after another in steps of the axis' stride.
 std::int64_t runLength(const Axis& axis, std::int64_t i, std::int64_t atMost) {
-  return lesser(atMost, axis.group - i % axis.group);
+  return lesser(atMost, axis.group - (axis.begin + i) % axis.group);
 }
 
 // Packs rows whose columns lie side by side.

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import { collect } from "./problem-options.ts";
+import { addThreadOptions, type GivenThreads } from "./thread-options.ts";
 
 /** The options of `hsap train`, as typed. */
-export interface TrainOptions {
+export interface TrainOptions extends GivenThreads {
   readonly model?: string;
   readonly strategy?: string;
   readonly weights?: string;
@@ -27,7 +28,7 @@ export interface TrainOptions {
 
 /** Adds them to a command, in the order that its help shows them. */
 export function addTrainOptions(command: Command): Command {
-  return command
+  const named = command
     .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: tiny)")
     .option("--strategy <name>", "an attention strategy, or megatron; a list with --check (default: hsap)")
     .option(
@@ -48,7 +49,8 @@ export function addTrainOptions(command: Command): Command {
     .option(
       "--received-kv <what>",
       "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",
-    )
+    );
+  return addThreadOptions(named)
     .option("--checkpoint <file>", "where the state is kept, after every --every steps and at the end")
     .option("--every <n>", "steps between two rows of the table, and two checkpoints (default: 20)")
     .option("--resume", "go on from --checkpoint, if it is there")

@@ -4,11 +4,12 @@ import { EngineError } from "./engine-error.ts";
 import { finished } from "./native-job.ts";
 import { nativeProblemOf } from "./native-problem.ts";
 import { nativeOptionsOf, type RunOptions } from "./run.ts";
+import type { RunThreads, ThreadOptions } from "./thread-options.ts";
 
 /** Whole tensors by name, [column group][row][column], rows in global order. */
 export type NamedTensors = Readonly<Record<string, Float32Array>>;
 
-export interface StageOptions extends Pick<RunOptions, "isa" | "handOver" | "signal"> {
+export interface StageOptions extends Pick<RunOptions, "isa" | "handOver" | "signal">, ThreadOptions {
   /** The lowered schedule, if the caller has it already. */
   readonly lowered?: LoweredSchedule;
 }
@@ -19,6 +20,7 @@ export interface StageResult {
   readonly arenaBytes: Float64Array;
   /** What the system has given pages for of each rank's arena, measured: all that was touched. */
   readonly residentBytes: Float64Array;
+  readonly threads: RunThreads;
   readonly isa: Isa;
 }
 
@@ -41,7 +43,7 @@ export async function runStage(
     ...native,
     tensors: tensorsOf(schedule, tensors),
   };
-  const { beginUs, endUs, busyUs, durationUs, residentBytes } = await finished(
+  const { beginUs, endUs, busyUs, durationUs, residentBytes, threads } = await finished(
     () => addon().run(lowered, problem, given),
     signal,
   );
@@ -49,6 +51,7 @@ export async function runStage(
     trace: { origin: "measured", beginUs, endUs, busyUs, durationUs },
     arenaBytes: lowered.rank.arenaBytes,
     residentBytes,
+    threads,
     isa: native.isa,
   };
 }

@@ -1,4 +1,4 @@
-import { type NamedTensors, runStage, type StageOptions } from "@hsap/engine";
+import { type NamedTensors, runStage, type StageOptions, type ThreadOptions } from "@hsap/engine";
 import {
   gradientOf,
   layerWeights,
@@ -15,7 +15,7 @@ import { InputError } from "@hsap/workload";
 import { nextTokens } from "./labels.ts";
 import { elementsOf, type ModelTensors, weightKey, weightsOf } from "./parameters.ts";
 
-export type StepOptions = Pick<StageOptions, "isa" | "signal">;
+export type StepOptions = Pick<StageOptions, "isa" | "signal"> & ThreadOptions;
 
 export interface StepResult {
   /** Mean over all tokens that have a successor in their document, in nats. */
@@ -136,8 +136,13 @@ export class ModelStep {
   }
 
   async #run(stage: StageName, tensors: NamedTensors): Promise<void> {
-    const { isa, signal } = this.options;
-    const options = { ...(isa && { isa }), ...(signal && { signal }), lowered: this.#lowered[stage] };
+    const { isa, signal, threadsPerRank, maxThreads, pin } = this.options;
+    const threads = {
+      ...(threadsPerRank && { threadsPerRank }),
+      ...(maxThreads && { maxThreads }),
+      ...(pin && { pin }),
+    };
+    const options = { ...(isa && { isa }), ...(signal && { signal }), ...threads, lowered: this.#lowered[stage] };
     const { trace, residentBytes } = await runStage(this.schedules[stage], tensors, options);
     this.#residentBytes = this.#residentBytes.map((most, rank) => Math.max(most, residentBytes[rank]));
     this.#stageMs[stage] += trace.durationUs / 1000;

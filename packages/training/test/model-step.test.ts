@@ -77,6 +77,21 @@ describe("a training step of a model of two layers", () => {
     }
   });
 
+  it("gives the same bits on 1, 2 and 3 threads for each rank", async () => {
+    const many = { ...problemOn(2), batch: packedBatch([1900, 148]) };
+    const random = seededRandom(1);
+    const text = Int32Array.from({ length: 2048 }, () => Math.floor(random() * model.vocabulary));
+    const strategy = layerStrategyNamed("ring");
+    const schedules = strategy.compile(many, strategy.defaultDegrees(many));
+    const step = (threadsPerRank: number) => new ModelStep(many, schedules, { threadsPerRank }).run(parameters, text);
+    const one = await step(1);
+    for (const threads of [2, 3]) {
+      const { loss, gradients } = await step(threads);
+      expect(loss).toBe(one.loss);
+      for (const [key, gradient] of gradients) expect(gradient, key).toEqual(one.gradients.get(key));
+    }
+  });
+
   it.each(["ring", "ulysses", "hsap", "megatron"])(
     "gives the same bits with %s whatever is computed again",
     async (name) => {

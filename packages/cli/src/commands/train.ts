@@ -30,6 +30,7 @@ import { interruptible } from "../interruption.ts";
 import { oneOf, parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
 import type { CommandContext } from "../program.ts";
 import { formatTable, megabytes, shortNumber } from "../table.ts";
+import { threadsOf } from "../thread-options.ts";
 import type { TrainOptions } from "../train-options.ts";
 
 /** `hsap train`: a model, step by step, on packed documents of real lengths and synthetic text, with any strategy. */
@@ -93,6 +94,7 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
     optimiser: { learningRate: rate },
+    ...threadsOf(options),
   };
 }
 
