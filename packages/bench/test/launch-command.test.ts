@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { hostname } from "node:os";
 import { clusterOf } from "@hsap/cluster";
 import type { Problem } from "@hsap/schedule";
 import { packedBatch } from "@hsap/workload";
@@ -61,11 +62,32 @@ describe("the command that starts ranks", () => {
     expect(command.slice(-5)).toEqual(["-n", "2", "-x", "HSAP_DEBUG", "prog"]);
   });
 
+  const mpich = { mpirun: "MPICH", root: true, variables: ["HSAP_DEBUG"] } as const;
+
   test("knows MPICH's options", () => {
-    const given = { mpirun: "MPICH", root: true, variables: ["HSAP_DEBUG"] } as const;
-    const command = launchCommand({ launcher: "mpirun", ranks: 8, hosts: ["a", "b"] }, ["prog"], given);
-    expect(command.join(" ")).toBe("mpirun -hosts a,b -ppn 4 -n 8 -genvlist HSAP_DEBUG prog");
+    const command = launchCommand({ launcher: "mpirun", ranks: 8, hosts: ["a", "b"] }, ["prog"], mpich);
+    expect(command.join(" ")).toMatch(/^mpirun -hosts a,b -ppn 4 -genvall -n 8 sh -c .* rank prog$/);
   });
+
+  test.each([
+    ["kill -9 $$", 137, "hsap: rank 5 on HOST was killed by signal 9\n"],
+    ["kill -11 $$", 139, "hsap: rank 5 on HOST was killed by signal 11\n"],
+    // What ends because it was asked to is no failure.
+    ["kill -15 $$", 143, ""],
+    ["exit 130", 130, ""],
+    ["exit 1", 1, ""],
+    ["exit 0", 0, ""],
+  ])(
+    "has a rank under MPICH, which cannot tell which one has died, named when it was killed: %s",
+    (way, code, line) => {
+      const command = launchCommand({ launcher: "mpirun", ranks: 8 }, ["sh", "-c", way], mpich);
+      const [program, ...args] = command.slice(command.indexOf("sh"));
+      const { status, stderr } = spawnSync(program, args, { encoding: "utf8", env: { ...process.env, PMI_RANK: "5" } });
+      // A shell says by itself, too, what its child died of.
+      const own = stderr.split(/(?<=\n)/).filter((text) => text.startsWith("hsap: "));
+      expect([status, own.join("")]).toEqual([code, line.replace("HOST", hostname())]);
+    },
+  );
 
   test.each<[Launch, string]>([
     [{ launcher: "mpirun", ranks: 8, nodes: 3 }, "invalid nodes: 3 (must divide 8 ranks)"],

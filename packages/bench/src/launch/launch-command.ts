@@ -39,7 +39,8 @@ export function launchCommand(launch: Launch, command: readonly string[], given:
   }
   const wrapped = [...wrapper, ...command];
   if (launch.launcher === "srun") return [...srun(launch), ...wrapped];
-  return [...(given.mpirun === "MPICH" ? mpich(launch, given) : openMpi(launch, given)), ...wrapped];
+  if (given.mpirun === "MPICH") return [...mpich(launch), ...sayingWhenKilled, ...wrapped];
+  return [...openMpi(launch, given), ...wrapped];
 }
 
 export interface LaunchEnvironment {
@@ -81,18 +82,35 @@ function openMpi({ ranks, nodes, hosts, args = [] }: Launch, given: LaunchEnviro
 
 const mca = (name: string, value: number): string[] => ["--mca", name, `${value}`];
 
-function mpich({ ranks, nodes, hosts, args = [] }: Launch, { variables }: LaunchEnvironment): string[] {
+function mpich({ ranks, nodes, hosts, args = [] }: Launch): string[] {
   const perNode = hosts ?? nodes;
   const count = typeof perNode === "number" ? perNode : perNode?.length;
   return [
     "mpirun",
     ...(hosts === undefined ? [] : ["-hosts", hosts.join(",")]),
     ...(count === undefined ? [] : ["-ppn", `${ranks / count}`]),
+    // Every rank gets the whole environment; a list of variables would be all that it gets.
+    "-genvall",
     ...args,
     ...["-n", `${ranks}`],
-    ...(variables.length === 0 ? [] : ["-genvlist", variables.join(",")]),
   ];
 }
+
+/**
+ * MPICH's launcher kills all ranks when one of them has died, and names the first of them. So a shell waits for each, and says so
+ * if it was killed. It hands no signal on, as the launcher signals whole process groups.
+ */
+const sayingWhenKilled = [
+  ...["sh", "-c"],
+  [
+    "trap : INT TERM",
+    '"$@"',
+    "s=$?",
+    '[ $s -le 128 ] || [ $s = 130 ] || [ $s = 143 ] || echo "hsap: rank $PMI_RANK on $(uname -n) was killed by signal $((s - 128))" >&2',
+    "exit $s",
+  ].join("; "),
+  "rank",
+];
 
 /** srun gives its whole environment to the ranks. */
 function srun({ ranks, nodes, hosts, args = [] }: Launch): string[] {

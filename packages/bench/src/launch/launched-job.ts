@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { JobReport } from "./job-report.ts";
 
 /** Set for ranks whose standard input ends when the process that launched them does. */
 export const lifelineVariable = "HSAP_LIFELINE";
@@ -63,12 +63,14 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
   const onExit = (): void => killSession(child);
   process.once("exit", onExit);
   try {
-    createInterface({ input: child.stdout as NonNullable<ChildProcess["stdout"]> }).on("line", onOut);
+    createInterface({ input: child.stdout as NonNullable<ChildProcess["stdout"]> }).on("line", (line) => {
+      if (!report.takesFromOut(line) || verbose) onOut(line);
+    });
     createInterface({ input: child.stderr as NonNullable<ChildProcess["stderr"]> }).on("line", (line) => {
       const known = report.kept;
       const hadFailed = report.failed;
       if (!report.takes(line) || verbose) onErr(line);
-      if (report.failed && !hadFailed) failing = setTimeout(stop, abortMs);
+      if (report.failed && !hadFailed) failing = setTimeout(() => void endJob(child, abortMs), abortMs);
       if (report.kept !== undefined && known === undefined) options.onKept?.(report.kept);
     });
     const [exitCode, killedBy] = await ended.catch((error: Error) => {
@@ -87,89 +89,10 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
 }
 
 /**
- * So long the launcher may take to end the other ranks after one has failed; then it is asked to, and at last killed. It waits for
- * ever for a node that is cut off.
+ * So long the launcher may take to end the other ranks after one has failed; then it is asked to, and after as long again killed. It
+ * waits for ever for a node that is cut off.
  */
-const abortMs = 5000;
-
-/** Sorts what is written on standard error into what ranks say and what their launcher says. */
-export class JobReport {
-  #cause: string | undefined;
-  /** What the first rank said of its results because the job was ending. */
-  kept: string | undefined;
-  #inNotice = false;
-  readonly #notices: string[] = [];
-
-  /** Whether a rank has said that it failed. */
-  get failed(): boolean {
-    return this.#cause !== undefined;
-  }
-
-  /** Whether the line is the launcher's, or a consequence of the failure, so that it need not be shown. */
-  takes(line: string): boolean {
-    const kept = /^hsap: interrupted: (.*)$/.exec(line);
-    if (kept !== null) {
-      this.kept ??= kept[1];
-      return true;
-    }
-    if (line.startsWith("hsap: ")) {
-      this.#cause ??= line.slice("hsap: ".length);
-      return true;
-    }
-    if (/^-{60,}$/.test(line)) {
-      this.#inNotice = !this.#inNotice;
-      return true;
-    }
-    if (this.#inNotice || launcherLine.test(line)) {
-      if (line.trim() !== "") this.#notices.push(line.trim());
-      return true;
-    }
-    // What follows a failure is its noise.
-    return this.#cause !== undefined;
-  }
-
-  /** The failure in one line. */
-  cause(launcher: string, exitCode: number | null, killedBy: NodeJS.Signals | null): string {
-    const first = this.#cause ?? this.#deadRank() ?? this.#firstNotice();
-    const how = killedBy === null ? `exit code ${exitCode}` : `${killedBy}`;
-    const cause = first ?? `${launcher} ended with ${how}`;
-    return this.kept === undefined ? cause : `${cause}; ${this.kept}`;
-  }
-
-  /** A rank that was killed, in the words of Open MPI, MPICH and Slurm. */
-  #deadRank(): string | undefined {
-    const text = this.#notices.join(" ");
-    const openMpi = /process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)(?: \(([^)]*)\))?/.exec(text);
-    if (openMpi !== null) return killed(openMpi[1], openMpi[2], openMpi[3], openMpi[4]);
-    const slurm = /error: (\S+): task (\d+): (Killed|Segmentation fault|Terminated|Aborted|Bus error)/.exec(text);
-    if (slurm !== null) return `rank ${slurm[2]} on ${slurm[1]} was ended: ${slurm[3]}`;
-    const openMpiExit = /Process name: \[\[\d+,\d+\],(\d+)\]\s+Exit code:\s+(\d+)/.exec(text);
-    if (openMpiExit !== null) return `rank ${openMpiExit[1]} ended with exit code ${openMpiExit[2]}`;
-    const mpich = /(?:PID \d+ RUNNING AT (\S+)).*EXIT CODE: (\d+)/.exec(text);
-    if (mpich !== null) return `a rank on ${mpich[1]} ended with exit code ${mpich[2]}`;
-    const remote = /lost communication with a remote daemon.*?Remote daemon\s*:.*?on node (\S+)/.exec(text);
-    if (remote !== null) return `the launcher lost its daemon on ${remote[1]}`;
-    const daemon =
-      /lost (?:communication|connection) with (?:a remote daemon|.*?)[.:]?\s+.*?(?:on node|host:?)\s+(\S+)/i.exec(text);
-    if (daemon !== null) return `the launcher lost its daemon on ${daemon[1]}`;
-    return undefined;
-  }
-
-  #firstNotice(): string | undefined {
-    // A notice's first sentence says what is wrong; further ones say what to read.
-    const text = this.#notices.filter((line) => !/^(Primary job|Per user-direction)/.test(line)).join(" ");
-    const sentence = /^.*?[.:!](?=\s|$)/.exec(text)?.[0] ?? text;
-    return sentence === "" ? undefined : sentence;
-  }
-}
-
-const launcherLine =
-  /^(\[[^\]]*:\d+\]|\[(?:warn|err)\] |srun: |slurmstepd: |mpirun(\.real)?: |mpirun noticed|mpiexec|prterun|MPI_ABORT|with errorcode|Primary job|===|=\s{2,})/;
-
-function killed(rank: string, host: string, number: string, name: string | undefined): string {
-  const where = host === "localhost" ? hostname() : host;
-  return `rank ${rank} on ${where} was killed by signal ${number}${name === undefined ? "" : ` (${name})`}`;
-}
+const abortMs = 3000;
 
 /** Asks the launcher to end its ranks; after the grace, kills it and every process that it started here. */
 async function endJob(child: ChildProcess, graceMs: number): Promise<void> {

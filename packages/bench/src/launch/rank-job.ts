@@ -8,8 +8,9 @@ import { strategyNamed } from "../strategies.ts";
 import { type CompileRequest, requestOfText, textOfRequest } from "./compile-request.ts";
 import { computeGroupOf } from "./compute-group.ts";
 import { type JobRecord, recordJob } from "./job-record.ts";
-import { endWithLauncher } from "./launched-job.ts";
+import { endWithLauncher, lifelineVariable } from "./launched-job.ts";
 import { mpiOptionsOf } from "./mpi-options.ts";
+import { rankHostLines } from "./rank-hosts.ts";
 import { rankPlaceOf } from "./rank-place.ts";
 
 /** What rank 0 works with. */
@@ -43,7 +44,7 @@ export async function asRank<T>(
       `invalid ranks: ${place.launcher} started ${place.ranks}, but ${world.library} sees ${world.ranks} (start them by the launcher of that MPI; with srun, the --mpi it was built for)`,
     );
   }
-  if (world.rank === 0) endWithLauncher(environment);
+  if (world.rank === 0) tieToLauncher(world, environment);
   const leave = (): void => world.leave();
   signal?.addEventListener("abort", leave, { once: true });
   try {
@@ -51,6 +52,12 @@ export async function asRank<T>(
   } finally {
     signal?.removeEventListener("abort", leave);
   }
+}
+
+/** The process that launched the job learns where its ranks are, and that process's end is ours. */
+function tieToLauncher({ hosts }: MpiWorld, environment: NodeJS.ProcessEnv): void {
+  endWithLauncher(environment);
+  if (environment[lifelineVariable] !== undefined) process.stderr.write(`${rankHostLines(hosts).join("\n")}\n`);
 }
 
 async function work<T>(

@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { type MpiLibrary, mpiLibrary } from "@hsap/engine";
 import { InputError } from "@hsap/workload";
+import { JobReport } from "./job-report.ts";
 import { launchCommand, type MpirunKind } from "./launch-command.ts";
-import { JobReport } from "./launched-job.ts";
 
 /**
  * What the `mpirun` on the path belongs to.

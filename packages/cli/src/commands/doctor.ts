@@ -70,7 +70,7 @@ function engine(): Finding[] {
 /** Found or not, nothing here is needed: it is what later transports and tools would use. */
 function extras(): Finding[] {
   return [
-    { name: "mpi", found: firstLineOf("mpirun", "--version"), needed: false, remedy: mpiRemedy },
+    { name: "mpi", found: mpi(), needed: false, remedy: mpiRemedy },
     mpiTransport(),
     { name: "slurm", found: slurm(), needed: false, remedy: "runs on a cluster that has it" },
     { name: "libnuma", found: library("libnuma.so"), needed: false, remedy: "apt-get install libnuma-dev" },
@@ -82,6 +82,13 @@ function extras(): Finding[] {
     },
     { name: "nccl", found: library("libnccl.so"), needed: false, remedy: "comes with CUDA clusters" },
   ];
+}
+
+/** Open MPI says its name and version in the first line, MPICH in the next. */
+function mpi(): string | null {
+  const text = outputOf("mpirun", "--version");
+  const hydra = /^HYDRA.*\n\s*Version:\s+(\S+)/.exec(text ?? "");
+  return hydra === null ? (text?.split("\n")[0].trim() ?? null) : `mpirun of MPICH (Hydra) ${hydra[1]}`;
 }
 
 /** Slurm's commands do not even say their version where they find no cluster. */
