@@ -12,6 +12,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds tick{20};
+// So much of the time since the last look counts as silence. A busy machine lets this thread run late, and a late look must not
+// make the timeout longer; but a process that was stopped itself has not listened meanwhile, and may not count that time against
+// others.
+constexpr double mostBetweenLooksS = 1;
 
 }  // namespace
 
@@ -46,18 +50,21 @@ void Heartbeat::finish() {
 void Heartbeat::run() {
   const double intervalS = std::min(1.0, timeoutS_ / 10);
   double sinceBeatS = intervalS, blockedS = 0;
-  Clock::time_point last = Clock::now();
+  Clock::time_point lastTry = Clock::now(), lastLook = lastTry;
+  const auto secondsSince = [](Clock::time_point begin, Clock::time_point end) {
+    return std::min(std::chrono::duration<double>(end - begin).count(), mostBetweenLooksS);
+  };
   while (!stopped_.load()) {
     std::unique_lock lock(callMutex(), tick);
     const Clock::time_point now = Clock::now();
-    // A process that was stopped itself has not listened meanwhile: it may not count that time against others.
-    const double elapsedS = std::min(std::chrono::duration<double>(now - last).count(), 0.1);
-    last = now;
     if (!lock.owns_lock()) {
-      blockedS += elapsedS;
+      blockedS += secondsSince(lastTry, now);
+      lastTry = now;
       if (blockedS > timeoutS_) return report_(-1);
       continue;
     }
+    const double elapsedS = secondsSince(lastLook, now);
+    lastTry = lastLook = now;
     blockedS = 0;
     sinceBeatS += elapsedS;
     if (sinceBeatS >= intervalS) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <regex>
 #include <stdexcept>
 #include <thread>
 
@@ -54,10 +55,9 @@ void describe(MpiInfo& info) {
   int length = 0, version = 0, subversion = 0;
   check(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
   check(MPI_Get_version(&version, &subversion), "MPI_Get_version");
-  // Implementations go on with who built them and how: after a comma, a line's end or, MPICH, a tab's value.
+  // Implementations go on with who built them and how, after a comma or a line's end. MPICH says `MPICH Version:      4.0.2`.
   const std::string whole(text, std::find(text, text + length, '\0'));
-  info.library = whole.substr(0, whole.find_first_of(",\n"));
-  std::replace(info.library.begin(), info.library.end(), '\t', ' ');
+  info.library = std::regex_replace(whole.substr(0, whole.find_first_of(",\n")), std::regex("\\s*Version:\\s*|\\s+"), " ");
   info.standard = std::to_string(version) + "." + std::to_string(subversion);
 }
 
