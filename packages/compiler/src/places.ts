@@ -1,6 +1,6 @@
 import type { Problem } from "@hsap/schedule";
 import { type Prediction, predictPlan } from "./cost/predict.ts";
-import { gridsFor, type Place, tokenBytesOf } from "./place/arrangements.ts";
+import { gridsOfPlace, gridsToWeigh, tokenBytesOf } from "./place/arrangements.ts";
 import type { Part, Plan, Planner } from "./plan.ts";
 
 /** A plan and what it is predicted to take. */
@@ -9,23 +9,35 @@ export interface Predicted {
   readonly prediction: Prediction;
 }
 
-/** The plan with its tiles computed where `place` says, whatever it costs. */
-export function planPlaced(problem: Problem, planner: Planner, plan: Plan, place: Exclude<Place, "auto">): Plan {
-  return plan.map((part) => withGrids(problem, planner, part, place));
+/** The plan with its tiles computed by the owners of their keys, or in two dimensions, whatever that costs. */
+export function planPlaced(problem: Problem, planner: Planner, plan: Plan, place: "keys" | "grid"): Plan {
+  return plan.map((part) => {
+    const { hierarchy, sharding } = part;
+    const grids = gridsOfPlace(problem, hierarchy, sharding, place);
+    return grids.length === 0 ? part : planner.partOf(hierarchy, sharding, grids, true);
+  });
 }
 
 /**
- * The plan with tiles in two dimensions, if that is predicted to take less. It is looked at only where it can: where transfers between
- * nodes hold up a part whose units are nodes, and where so many units share documents that queries are worth their bytes.
+ * The plan with tiles in two dimensions, if that is predicted to take less: in groups of several sizes, queries ahead of keys or beside
+ * them. It is looked at only where it can pay: where transfers hold up the plan, its units are nodes, and so many of them
+ * share documents that queries are worth their bytes.
  */
 export function weighPlaces(problem: Problem, planner: Planner, given: Predicted): Predicted | undefined {
   if (given.prediction.us < worthwhile * given.prediction.computing.mean) return undefined;
-  const parts = given.plan.map((part) =>
-    canCarryLess(problem, part) ? withGrids(problem, planner, part, "auto") : part,
-  );
-  if (parts.every((part, i) => part === given.plan[i])) return undefined;
-  const prediction = predictPlan(problem, parts);
-  return prediction.us < given.prediction.us ? { plan: parts, prediction } : undefined;
+  let best: Predicted | undefined;
+  // Only a first part can have units that are nodes.
+  const [part, ...others] = given.plan;
+  if (!canCarryLess(problem, part)) return undefined;
+  const { hierarchy, sharding } = part;
+  for (const grids of gridsToWeigh(problem, hierarchy, sharding)) {
+    for (const queriesAhead of [false, true]) {
+      const plan = [planner.partOf(hierarchy, sharding, grids, queriesAhead), ...others];
+      const prediction = predictPlan(problem, plan);
+      if (prediction.us < (best ?? given).prediction.us) best = { plan, prediction };
+    }
+  }
+  return best;
 }
 
 /** Transfers that cost less than this share of what ranks compute are not worth a second look. */
@@ -40,9 +52,4 @@ function canCarryLess(problem: Problem, { hierarchy }: Part): boolean {
   if (unitBegin.length - 1 < units) return false;
   const { key, query } = tokenBytesOf(problem, hierarchy);
   return (units / 2) * key > query;
-}
-
-function withGrids(problem: Problem, planner: Planner, part: Part, place: Place): Part {
-  const grids = gridsFor(problem, part.hierarchy, part.sharding, place);
-  return grids.length === 0 ? part : planner.partOf(part.hierarchy, part.sharding, grids);
 }

@@ -67,9 +67,9 @@ export class Planner {
   }
 
   /** Passes 2 to 6; tiles of documents with a grid are divided as that says. */
-  partOf(hierarchy: Hierarchy, sharding: Sharding, grids: readonly Grid[] = []): Part {
+  partOf(hierarchy: Hierarchy, sharding: Sharding, grids: readonly Grid[] = [], queriesAhead = false): Part {
     const { problem, crossingRounds } = this;
-    const placement = place(sharding, tile(problem, sharding), grids);
+    const placement = place(sharding, tile(problem, sharding), grids, queriesAhead);
     const routing = route(sharding, placement, hierarchy);
     const messages = stage(routing, placement, hierarchy.units, problem.pass, crossingRounds);
     return { hierarchy, sharding, placement, messages };

@@ -30,50 +30,78 @@ export function tokenBytesOf(problem: Problem, hierarchy: Pick<Hierarchy, "ulyss
 export const carriedBytes = ({ queryTokens, keyTokens }: Grid, { key, query }: TokenBytes): number =>
   queryTokens * query + keyTokens * key;
 
-/**
- * Grids of the documents that several units hold. With `auto` only of those, and in such an arrangement, that carry fewer bytes than
- * if all tiles stayed with the owners of their queries.
- */
-export function gridsFor(problem: Problem, hierarchy: Hierarchy, sharding: Sharding, place: Place): Grid[] {
-  if (place === "queries") return [];
+/** The grids with which all documents that several units hold carry the fewest bytes, each in groups of at least two. */
+export function gridsOfPlace(
+  problem: Problem,
+  hierarchy: Hierarchy,
+  sharding: Sharding,
+  place: "keys" | "grid",
+): Grid[] {
   const bytes = tokenBytesOf(problem, hierarchy);
-  return sharedDocuments(sharding).flatMap((shared) => {
+  return sharedDocuments(sharding).map((shared) => {
     const units = shared.units.length;
-    const grids = arrangementsOf(units, place, bytes).map((arrangement) =>
-      gridIn(problem, sharding, shared, arrangement),
+    const sizes = place === "keys" ? [units] : groupSizes(units, bytes);
+    return leastOf(
+      sizes.map((size) => gridIn(problem, sharding, shared, size, bytes)),
+      bytes,
     );
-    const best = grids.reduce((a, b) => (carriedBytes(b, bytes) < carriedBytes(a, bytes) ? b : a));
-    return best.arrangement.groupSize === 1 ? [] : [best];
   });
 }
 
-/** One document's grid. */
-export function gridIn(problem: Problem, sharding: Sharding, shared: SharedDocument, arrangement: Arrangement): Grid {
-  const { cuSeqlens } = problem.batch;
-  const ends = { begin: cuSeqlens[shared.document], end: cuSeqlens[shared.document + 1] };
-  return gridOf(problem, sharding, shared, arrangement, ends);
+/**
+ * Grids in groups of about one size, for each size that may be worth it: of the documents that carry fewer bytes then than if all
+ * tiles stayed with the owners of their queries.
+ */
+export function gridsToWeigh(problem: Problem, hierarchy: Hierarchy, sharding: Sharding): Grid[][] {
+  const bytes = tokenBytesOf(problem, hierarchy);
+  const documents = sharedDocuments(sharding).map((shared) => ({
+    shared,
+    onlyKeys: carriedBytes(gridIn(problem, sharding, shared, 1, bytes), bytes),
+  }));
+  return groupSizes(hierarchy.units, bytes)
+    .map((size) =>
+      documents
+        .filter(({ shared }) => shared.units.length > size)
+        .flatMap(({ shared, onlyKeys }) => {
+          const grid = gridIn(problem, sharding, shared, size, bytes);
+          return carriedBytes(grid, bytes) < onlyKeys ? [grid] : [];
+        }),
+    )
+    .filter((grids) => grids.length > 0);
 }
 
 /**
- * Arrangements worth counting. With groups of g among n units, a unit receives about g - 1 shares of queries and n / g - 1 of keys,
- * so the fewest bytes are near g = sqrt(n * key / query).
+ * Sizes of groups worth counting. With groups of g among n units, a unit receives about g - 1 shares of queries and n / g - 1 of keys,
+ * so the fewest bytes are near g = sqrt(n * key / query); powers of two divide units evenly.
  */
-function arrangementsOf(units: number, place: Place, { key, query }: TokenBytes): Arrangement[] {
-  if (place === "keys") return [{ groupSize: units, neighbours: true }];
+function groupSizes(units: number, { key, query }: TokenBytes): number[] {
   const best = Math.sqrt((units * key) / query);
-  const near = [Math.floor(best), Math.ceil(best), powerOfTwoBelow(best), 2 * powerOfTwoBelow(best)];
-  const least = place === "auto" ? 1 : 2;
-  const sizes = [
-    ...new Set([...near.map((size) => Math.min(units, Math.max(least, size))), ...(place === "auto" ? [1] : [])]),
-  ];
-  return sizes.flatMap((groupSize) =>
-    groupSize === 1 || groupSize === units
-      ? [{ groupSize, neighbours: true }]
-      : [true, false].map((neighbours) => ({ groupSize, neighbours })),
+  const power = 2 ** Math.max(0, Math.floor(Math.log2(best)));
+  const near = [Math.floor(best), Math.ceil(best), power, 2 * power];
+  return [...new Set(near.map((size) => Math.min(units, Math.max(2, size))))];
+}
+
+/** A document's grid in groups of neighbours, or of units at equal distances, whichever carries fewer bytes. */
+function gridIn(
+  problem: Problem,
+  sharding: Sharding,
+  shared: SharedDocument,
+  groupSize: number,
+  bytes: TokenBytes,
+): Grid {
+  const isOneWay = groupSize === 1 || groupSize >= shared.units.length;
+  const arrangements: Arrangement[] = (isOneWay ? [true] : [true, false]).map((neighbours) => ({
+    groupSize,
+    neighbours,
+  }));
+  return leastOf(
+    arrangements.map((arrangement) => gridOf(problem, sharding, shared, arrangement)),
+    bytes,
   );
 }
 
-const powerOfTwoBelow = (value: number): number => 2 ** Math.max(0, Math.floor(Math.log2(value)));
+const leastOf = (grids: readonly Grid[], bytes: TokenBytes): Grid =>
+  grids.reduce((a, b) => (carriedBytes(b, bytes) < carriedBytes(a, bytes) ? b : a));
 
 /** Documents that several units hold, in order of position. */
 export function sharedDocuments({ pieceBegin, pieces }: Sharding): SharedDocument[] {

@@ -55,14 +55,9 @@ const areaTolerance = 0.002;
  * other groups, their own above all; the fronts of foreign pieces then even out the areas, as they have most area for a token.
  * (2-D parallel attention: LoongTrain, arXiv 2406.18485; communication-avoiding matrix products, Irony et al. 2004.)
  */
-export function gridOf(
-  problem: Problem,
-  sharding: Sharding,
-  shared: SharedDocument,
-  arrangement: Arrangement,
-  ends: Range,
-): Grid {
-  const mask = problem.mask;
+export function gridOf(problem: Problem, sharding: Sharding, shared: SharedDocument, arrangement: Arrangement): Grid {
+  const { batch, mask } = problem;
+  const ends = { begin: batch.cuSeqlens[shared.document], end: batch.cuSeqlens[shared.document + 1] };
   const area = (queries: readonly Range[], kBegin: number, kEnd: number) => {
     let sum = 0;
     for (const { begin, end } of queries) sum += tileArea({ qBegin: begin, qEnd: end, kBegin, kEnd, mask });

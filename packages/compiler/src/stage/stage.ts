@@ -18,13 +18,13 @@ import { edgeColouring } from "./edge-colouring.ts";
  */
 export function stage(
   { within, between }: Routing,
-  { queries, borrowed }: Pick<Placement, "queries" | "borrowed">,
+  { queries, borrowed, queriesAhead }: Pick<Placement, "queries" | "borrowed" | "queriesAhead">,
   units: number,
   pass: "forward" | "backward",
   crossingRounds = 1,
 ): Messages {
   const messages = new MessageList(units);
-  const rounds = roundsOf(between, units, crossingRounds);
+  const rounds = roundsOf(between, units, crossingRounds, queriesAhead ? 1 : 0);
   const keyRounds = Math.max(within.length + borrowed.row.length > 0 ? 1 : 0, rounds.last + 1);
   for (const [i, row] of borrowed.row.entries()) {
     const { document, begin, end } = queries.pieces;
@@ -53,13 +53,13 @@ interface CrossingRounds {
   readonly handsOn: boolean;
 }
 
-function roundsOf(between: Crossings, units: number, crossingRounds: number): CrossingRounds {
+function roundsOf(between: Crossings, units: number, crossingRounds: number, earliest: number): CrossingRounds {
   const { length, relay, atom, wantedBegin } = between;
   const of = crossingRounds > 1 ? crossingColours(between, units) : new Int32Array(length);
   let colours = 0;
   let handsOn = false;
   // Who sends on what it does not own has it only after the first round.
-  let firstRound = 0;
+  let firstRound = earliest;
   for (let row = 0; row < length; row++) {
     colours = Math.max(colours, of[row] + 1);
     if (wantedBegin[atom[row] + 1] - wantedBegin[atom[row]] > 1) handsOn = true;
