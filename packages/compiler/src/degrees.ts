@@ -1,11 +1,12 @@
-import { nodesOf, ranksPerNode } from "@hsap/cluster";
+import { nodeOf, ranksPerNode } from "@hsap/cluster";
 import { type Degrees, type Problem, ranksOf } from "@hsap/schedule";
 import { type Prediction, predictPlan } from "./cost/predict.ts";
 import { allToAllTimes, laneTokenBytes } from "./cost/transfer-time.ts";
-import { hierarchyOf, ulyssesDegrees } from "./hierarchy.ts";
+import { ulyssesDegrees } from "./hierarchy.ts";
 import type { Place } from "./place/arrangements.ts";
 import { weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
+import { isDividedAlike, type Way, waysOf } from "./ways.ts";
 
 /** Every pair of degrees that is possible for the problem: heads split inside units, the sequence between them. */
 export function candidateDegrees(problem: Problem): Degrees[] {
@@ -18,7 +19,7 @@ export const chooseDegrees = (problem: Problem): Degrees => choosePlan(problem).
 /** One way to divide heads and sequence, and what it is predicted to take. */
 export interface Considered {
   readonly degrees: Degrees;
-  /** Heads are split of documents heavier than so many ranks' shares, and of those that several nodes hold; see `splitNodes`. */
+  /** Heads are split of documents heavier than so many ranks' shares, and of those that several nodes hold; see `HeadSplitter`. */
   readonly splitAbove: number;
   /** Where tiles are computed: by the owners of their queries, or some in two dimensions. */
   readonly place: "queries" | "grid";
@@ -34,9 +35,8 @@ export interface Choice {
 
 /**
  * Weighs ways to divide heads and sequence by what their plans are predicted to take, and keeps the plan that takes least.
- * Ulysses alone, sequence parallelism alone and both together are points of the space. As many ranks as split heads at all do so
- * best, so other degrees than the largest inside a node are tried only where gradients return, and none once a plan is near
- * what its ranks compute anyway.
+ * Ulysses alone, sequence parallelism alone and both together are points of the space. Ways are planned in the order of what they
+ * may take, and those not at all whose bounds say that they cannot win.
  *
  * @param degrees the degrees to keep to; all that are worth it are tried if left out.
  * @param place `auto` to weigh as well where tiles are computed; otherwise that is by the owners of their queries.
@@ -44,30 +44,18 @@ export interface Choice {
 export function choosePlan(problem: Problem, degrees?: Degrees, place: Place = "auto"): Choice {
   if (lastChoice?.place === place && isSame(lastChoice, problem, degrees)) return lastChoice.choice;
   const planner = new Planner(problem);
-  let chosen: { readonly of: Considered; readonly plan: Plan } | undefined;
+  let chosen: Weighed | undefined;
   const considered: Considered[] = [];
-  const known = new Set<string>();
-  for (const { ulysses, splitAbove } of waysFor(problem, degrees)) {
-    if (ulysses === 1 && chosen !== undefined && isTooMuchToReceive(problem, chosen.plan)) continue;
-    const hierarchy = hierarchyOf(problem, degreesOf(problem, ulysses));
-    const split = planner.split(hierarchy, splitAbove);
-    // More documents are split with each lower threshold, so equally many are the same; where there are none all ways are one.
-    const way = split === 0 ? "flat" : `${ulysses},${split}`;
-    if (known.has(way)) continue;
-    known.add(way);
+  for (const way of waysOf(planner, degrees)) {
+    if (chosen !== undefined && !mayWin(problem, way, chosen)) continue;
+    const { hierarchy, splitAbove } = way;
     const plan = planner.plan(hierarchy, splitAbove);
-    const of = degreesOf(problem, split === 0 && degrees === undefined ? 1 : ulysses);
     for (const predicted of placesOf(problem, planner, plan, place)) {
       const { prediction } = predicted;
-      considered.push({ degrees: of, splitAbove, place: predicted.place, prediction });
-      if (chosen === undefined || prediction.us < chosen.of.prediction.us) {
-        chosen = { of: considered[considered.length - 1], plan: predicted.plan };
-      }
+      const of = { degrees: degreesOf(problem, hierarchy.ulysses), splitAbove, place: predicted.place, prediction };
+      considered.push(of);
+      if (chosen === undefined || prediction.us < chosen.of.prediction.us) chosen = { of, way, plan: predicted.plan };
     }
-    if (chosen === undefined) continue;
-    const { us, computing } = chosen.of.prediction;
-    // Without a split, documents are in more pieces, and in a backward pass that is felt.
-    if (us < nearEnough * computing.mean && (problem.pass === "forward" || chosen.of.degrees.ulysses > 1)) break;
   }
   if (chosen === undefined) throw new Error("no degrees: 1 is always possible");
   const choice = { best: chosen.of, plan: chosen.plan, considered };
@@ -81,6 +69,35 @@ function placesOf(problem: Problem, planner: Planner, plan: Plan, place: Place) 
   const placed = place === "auto" ? weighPlaces(problem, planner, given) : undefined;
   return placed === undefined ? [given] : [given, { ...placed, place: "grid" as const }];
 }
+
+interface Weighed {
+  readonly of: Considered;
+  readonly way: Way;
+  readonly plan: Plan;
+}
+
+/** Whether a way may be better than the best one so far by as much as is worth making its plan. */
+function mayWin(problem: Problem, way: Way, { of, way: best, plan }: Weighed): boolean {
+  const { us, slowest, computing } = of.prediction;
+  if (way.atLeastUs >= leastGain * us) return false;
+  // Without a split, documents are in more pieces, and in a backward pass that is felt.
+  const isNearFloor = us < nearEnough * computing.mean;
+  if (isNearFloor && (problem.pass === "forward" || best.hierarchy.ulysses > 1)) return false;
+  // The slowest rank would have the same to do.
+  if (isDividedAlike(way, best, nodeOf(problem.cluster, slowest))) return false;
+  if (us > waitsForTransfers * computing.mean) return true;
+  if (way.hierarchy.ulysses > ranksPerNode(problem.cluster)) return false;
+  return way.hierarchy.ulysses > 1 || !isTooMuchToReceive(problem, plan);
+}
+
+/** Less is not worth a plan. */
+const leastGain = 0.99;
+
+/** No other plan computes much less. */
+const nearEnough = 1.015;
+
+/** A plan that takes so many times what its ranks compute waits for transfers, and quite other ways may be better. */
+const waitsForTransfers = 1.35;
 
 /**
  * Whether sequence parallelism alone need not be tried where this plan splits heads: if every rank of a node received the keys that
@@ -100,50 +117,6 @@ function isTooMuchToReceive(problem: Problem, [split]: Plan): boolean {
   const tokenBytes = laneTokenBytes(problem, { ulysses: 1 });
   const receiveUs = (Math.max(...tokens) * tokenBytes) / (1e3 * problem.cluster.levels[0].bandwidthGBps);
   return receiveUs > 0.5 * (Math.max(...gatherUs) + Math.max(...scatterUs));
-}
-
-/** No other plan computes much less. */
-const nearEnough = 1.015;
-
-interface Way {
-  readonly ulysses: number;
-  readonly splitAbove: number;
-}
-
-function waysFor(problem: Problem, degrees: Degrees | undefined): Way[] {
-  if (degrees !== undefined) {
-    const { ulysses } = hierarchyOf(problem, degrees);
-    return ulysses === 1
-      ? [{ ulysses, splitAbove: 0 }]
-      : thresholds(problem).map((splitAbove) => ({ ulysses, splitAbove }));
-  }
-  const possible = ulyssesDegrees(problem).filter((ulysses) => ulysses <= ranksPerNode(problem.cluster));
-  const most = possible[possible.length - 1];
-  const flat = { ulysses: 1, splitAbove: 0 };
-  if (most === 1) return [flat];
-  const [first, ...others] = thresholds(problem).map((splitAbove) => ({ ulysses: most, splitAbove }));
-  if (nodesOf(problem.cluster) === 1) return [flat, first, ...others];
-  return [first, flat, ...others, ...waysOverNodes(problem)];
-}
-
-/**
- * With many kv heads, gradients of keys that return over slow links cost more than all-to-alls over them: then heads of everything
- * that several nodes or ranks would share may be split by all ranks.
- */
-function waysOverNodes(problem: Problem): Way[] {
-  const { cluster, pass, shape } = problem;
-  if (pass === "forward" || shape.heads > 4 * shape.kvHeads) return [];
-  if (!ulyssesDegrees(problem).includes(cluster.ranks)) return [];
-  return [0, 1].map((splitAbove) => ({ ulysses: cluster.ranks, splitAbove }));
-}
-
-/**
- * Whose heads may be split. A backward pass returns gradients to the owners of keys where they are not, and few rows of long
- * documents leave a rank many short ones, which is felt there too; so documents inside a node count as well.
- */
-function thresholds({ cluster, pass }: Problem): number[] {
-  const inNodes = pass === "forward" ? [] : [1, 0.5];
-  return nodesOf(cluster) > 1 ? [Number.POSITIVE_INFINITY, ...inNodes] : [1, ...inNodes.slice(1)];
 }
 
 const degreesOf = (problem: Problem, ulysses: number): Degrees => ({ ulysses, sap: ranksOf(problem) / ulysses });

@@ -6,7 +6,7 @@ import { tile } from "./place/tile.ts";
 import type { Messages } from "./route/message.ts";
 import { route } from "./route/route.ts";
 import { type Sharding, shardAmongNodes, shardAmongUnits } from "./shard/shard.ts";
-import { joinNodes, type SplitNodes, splitNodes } from "./shard/split.ts";
+import { HeadSplitter, joinNodes, type SplitNodes } from "./shard/split.ts";
 import { stage } from "./stage/stage.ts";
 
 /** Documents that are worked on in the same way, and what the passes decided for them. */
@@ -22,29 +22,36 @@ export type Plan = readonly Part[];
 
 /** Makes balanced plans of one problem for different degrees; nodes have the same tokens in all of them. */
 export class Planner {
-  readonly #ranks: Hierarchy;
+  /** The hierarchy in which every rank is a unit. */
+  readonly ranks: Hierarchy;
   #nodes: Sharding | undefined;
-  #last: { readonly splitAbove: number; readonly nodes: SplitNodes } | undefined;
+  #splitter: HeadSplitter | undefined;
 
   constructor(
     readonly problem: Problem,
     /** In how many rounds keys cross to other nodes at most. */
     readonly crossingRounds = 1,
   ) {
-    this.#ranks = hierarchyOf(problem, { sap: ranksOf(problem) });
+    this.ranks = hierarchyOf(problem, { sap: ranksOf(problem) });
   }
 
-  /** How many pieces of documents have split heads; see `plan`. */
-  split(hierarchy: Hierarchy, splitAbove: number): number {
-    return hierarchy.ulysses === 1 ? 0 : this.#split(splitAbove).split.pieces.begin.length;
+  /** What nodes have; the same for all ways. */
+  get nodes(): Sharding {
+    this.#nodes ??= shardAmongNodes(this.problem, this.ranks);
+    return this.#nodes;
   }
 
-  /** @param splitAbove whose heads are split if units have several ranks, see `splitNodes`. */
+  /** Whose heads are split if units have several ranks; see `HeadSplitter`. */
+  split(splitAbove: number): SplitNodes {
+    this.#splitter ??= new HeadSplitter(this.problem, this.nodes, this.ranks);
+    return this.#splitter.split(splitAbove);
+  }
+
+  /** @param splitAbove whose heads are split if units have several ranks. */
   plan(hierarchy: Hierarchy, splitAbove: number): Plan {
-    const { problem } = this;
-    const ranks = this.#ranks;
-    if (hierarchy.ulysses === 1) return [this.partOf(ranks, shardAmongUnits(problem, ranks, this.#nodesOf()))];
-    const { split, whole } = this.#split(splitAbove);
+    const { problem, ranks } = this;
+    if (hierarchy.ulysses === 1) return [this.partOf(ranks, shardAmongUnits(problem, ranks, this.nodes))];
+    const { split, whole } = this.split(splitAbove);
     const parts: Part[] = [];
     if (split.pieces.begin.length > 0) {
       const nodes = joinNodes(split, ranks, hierarchy);
@@ -52,18 +59,6 @@ export class Planner {
     }
     if (whole.pieces.begin.length > 0) parts.push(this.partOf(ranks, shardAmongUnits(problem, ranks, whole)));
     return parts;
-  }
-
-  #nodesOf(): Sharding {
-    this.#nodes ??= shardAmongNodes(this.problem, this.#ranks);
-    return this.#nodes;
-  }
-
-  #split(splitAbove: number): SplitNodes {
-    if (this.#last?.splitAbove !== splitAbove) {
-      this.#last = { splitAbove, nodes: splitNodes(this.problem, this.#nodesOf(), this.#ranks, splitAbove) };
-    }
-    return this.#last.nodes;
   }
 
   /** Passes 2 to 6; tiles of documents with a grid are divided as that says. */

@@ -11,6 +11,8 @@ import { tokensOfUnit } from "./transfer-time.ts";
 export interface Prediction {
   /** Until the last rank is done. */
   readonly us: number;
+  /** That rank. */
+  readonly slowest: number;
   /** What the ranks compute, mean and highest, in microseconds. */
   readonly computing: { readonly mean: number; readonly max: number };
 }
@@ -133,13 +135,16 @@ class Walk {
 
   prediction(): Prediction {
     let us = 0;
+    let slowest = 0;
     let [sum, max] = [0, 0];
     for (let rank = 0; rank < this.#ranks; rank++) {
-      us = Math.max(us, this.#computing[rank], this.#communicating[rank]);
+      const rankUs = Math.max(this.#computing[rank], this.#communicating[rank]);
+      if (rankUs > us) slowest = rank;
+      us = Math.max(us, rankUs);
       sum += this.#computed[rank];
       max = Math.max(max, this.#computed[rank]);
     }
-    return { us, computing: { mean: sum / this.#ranks, max } };
+    return { us, slowest, computing: { mean: sum / this.#ranks, max } };
   }
 
   #compute(step: Step, us: Float64Array): void {

@@ -63,21 +63,47 @@ class PairClock {
   }
 }
 
+/** The all-to-alls in which the lanes of units gather and scatter heads. */
+export class HeadClock {
+  readonly #cluster: Cluster;
+  readonly #ulysses: number;
+  /** Bytes that a lane sends or receives for each token of its unit. */
+  readonly #gatheredBytes: number;
+  readonly #scatteredBytes: number;
+
+  constructor({ shape, cluster, pass }: Problem, ulysses: number) {
+    this.#cluster = cluster;
+    this.#ulysses = ulysses;
+    const headBytes = shape.headDim * bytesPerElement[shape.dtype];
+    // Lanes that share a kv head each get it.
+    const kvHeads = 2 * Math.max(shape.kvHeads, ulysses);
+    const perHead = (headBytes * (ulysses - 1)) / ulysses / ulysses;
+    const [gathered, scattered] =
+      pass === "forward" ? [shape.heads + kvHeads, shape.heads] : [shape.heads, shape.heads + kvHeads];
+    this.#gatheredBytes = gathered * perHead;
+    this.#scatteredBytes = scattered * perHead;
+  }
+
+  /** Microseconds of a unit of so many tokens. */
+  gatherUs(tokens: number): number {
+    return allToAllUs(this.#cluster, this.#ulysses, this.#gatheredBytes * tokens);
+  }
+
+  scatterUs(tokens: number): number {
+    return allToAllUs(this.#cluster, this.#ulysses, this.#scatteredBytes * tokens);
+  }
+}
+
 /** Microseconds in which the units of a part gather and scatter heads; 0 where none are split. */
 export function allToAllTimes(problem: Problem, { hierarchy, sharding }: Pick<Part, "hierarchy" | "sharding">) {
-  const { shape, cluster, pass } = problem;
   const { ulysses, units } = hierarchy;
-  const headBytes = shape.headDim * bytesPerElement[shape.dtype];
-  // Lanes that share a kv head each get it.
-  const kvHeads = 2 * Math.max(shape.kvHeads, ulysses);
-  const [gathered, scattered] =
-    pass === "forward" ? [shape.heads + kvHeads, shape.heads] : [shape.heads, shape.heads + kvHeads];
+  const clock = new HeadClock(problem, ulysses);
   const gatherUs = new Float64Array(units);
   const scatterUs = new Float64Array(units);
   for (let unit = 0; unit < units && ulysses > 1; unit++) {
-    const moved = (tokensOfUnit(sharding, unit) / ulysses) * headBytes * ((ulysses - 1) / ulysses);
-    gatherUs[unit] = allToAllUs(cluster, ulysses, gathered * moved);
-    scatterUs[unit] = allToAllUs(cluster, ulysses, scattered * moved);
+    const tokens = tokensOfUnit(sharding, unit);
+    gatherUs[unit] = clock.gatherUs(tokens);
+    scatterUs[unit] = clock.scatterUs(tokens);
   }
   return { gatherUs, scatterUs };
 }
