@@ -83,6 +83,11 @@ export type Trial = Readonly<z.infer<typeof trialSchema>>;
 
 /** Names a trial by its inputs: equal inputs give equal keys, whatever the order of their fields. */
 export function trialKey(inputs: TrialInputs): string {
+  return keyOf(inputs);
+}
+
+/** As `trialKey`, of inputs of any kind. */
+export function keyOf(inputs: object): string {
   return createHash("sha256").update(canonicalJson(inputs)).digest("hex").slice(0, 20);
 }
 

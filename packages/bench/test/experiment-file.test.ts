@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { experimentNames, parseExperiment, readExperiment } from "../src/experiment/experiment-file.ts";
+import { experimentKind, experimentNames, parseExperiment, readExperiment } from "../src/experiment/experiment-file.ts";
 
 const whole = `
 title: An example
@@ -53,7 +53,8 @@ describe("an experiment file", () => {
 });
 
 describe("the experiments of this project", () => {
-  test.each(experimentNames().flatMap((name) => ["smoke", "short", "full"].map((profile) => [name, profile])))(
+  const measured = experimentNames().filter((name) => experimentKind(name) === "measured trials");
+  test.each(measured.flatMap((name) => ["smoke", "short", "full"].map((profile) => [name, profile])))(
     "%s has a valid profile %s",
     (name, profile) => {
       const { sweep, baseline } = readExperiment(name, profile);

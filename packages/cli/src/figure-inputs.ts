@@ -1,5 +1,13 @@
 import { join } from "node:path";
-import { type Environment, readEnvironments, readPipeline, readTrials, strategyNamed, type Trial } from "@hsap/bench";
+import {
+  type Environment,
+  readEnvironments,
+  readModelTrials,
+  readPipeline,
+  readTrials,
+  strategyNamed,
+  type Trial,
+} from "@hsap/bench";
 import { clusterOf, namedCluster } from "@hsap/cluster";
 import type { FigureInputs } from "@hsap/figures";
 import type { Problem } from "@hsap/schedule";
@@ -33,6 +41,18 @@ export function figureInputs({ folder, cluster, ranks }: FigureSources): FigureI
     topology: topologyOf(cluster, ranks),
     evaluation: { trials, machine },
   };
+}
+
+/**
+ * The figure of whole training steps is drawn from the trials that were predicted by the same code as the last one.
+ *
+ * @throws InputError if the folder has no such trials.
+ */
+export function modelSweepInputs(folder: string): FigureInputs {
+  const { trials } = readModelTrials(join(folder, "trials.jsonl"));
+  const newest = trials.filter(({ environment }) => environment === trials.at(-1)?.environment);
+  if (newest.length === 0) throw new InputError(`no steps: ${folder} (run hsap experiment models)`);
+  return { modelSweep: { trials: newest } };
 }
 
 /** The trials that were measured together with the last one: the same experiment, machine, shape and ranks. */

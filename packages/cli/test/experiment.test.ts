@@ -89,3 +89,35 @@ describe("hsap verify", () => {
     }
   });
 });
+
+describe("hsap experiment models", () => {
+  const small = "experiment models --profile smoke --ranks 8 --mix single --strategy ulysses";
+
+  test("predicts whole training steps, says so, and draws their figure beside the trials", async () => {
+    const own = mkdtempSync(join(tmpdir(), "hsap-cli-models-"));
+    try {
+      const { exitCode, out, err } = await hsap(`${small} --results ${own}`);
+      expect(exitCode).toBe(0);
+      expect(out).toContain("origin simulated");
+      expect(out).toMatch(
+        /^# cluster +model +ranks +mix +tokens +strategy .* MFU .* weights +gradients .* total +fit +result$/m,
+      );
+      expect(out).toMatch(/^ {2}h100-400g +13b +8 +single +65536 +ulysses .* \d+\/\d+ +fits$/m);
+      expect(err).toContain("figure-6-models-h100-400g.svg");
+      const again = JSON.parse((await hsap(`${small} --results ${own} --no-figures --json`)).out);
+      expect(again).toMatchObject({ origin: "simulated", predictedNow: 0 });
+      expect(again.steps.map(({ model }: { model: string }) => model)).toEqual(["7b", "13b"]);
+    } finally {
+      rmSync(own, { recursive: true });
+    }
+  });
+
+  test.each([
+    ["options of a measured run", "--heads 8", "invalid option: heads (models predicts whole models"],
+    ["a launcher", "--launcher mpirun", "invalid option: launcher (models predicts whole models"],
+    ["a device of unknown memory", "--cluster local", "unknown memory: "],
+  ])("refuses %s", async (_, options, message) => {
+    const { exitCode, err } = await hsap(`${small} ${options}`);
+    expect([exitCode, err]).toEqual([2, expect.stringContaining(message)]);
+  });
+});

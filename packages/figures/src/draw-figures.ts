@@ -4,6 +4,7 @@ import { type CompilationInput, drawCompilation } from "./compilation/figure.ts"
 import { pngOf } from "./drawing/png.ts";
 import { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 import type { Figure } from "./figure.ts";
+import { drawModelSweep, type ModelSweepInput } from "./model-sweep/figure.ts";
 import { drawPacking, type PackingInput } from "./packing.ts";
 import { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";
 import { drawTopology, type TopologyInput } from "./topology/figure.ts";
@@ -15,6 +16,7 @@ export interface FigureInputs {
   readonly compilation?: CompilationInput | undefined;
   readonly topology?: TopologyInput | undefined;
   readonly evaluation?: EvaluationInput | undefined;
+  readonly modelSweep?: ModelSweepInput | undefined;
 }
 
 export type FigureFormat = "svg" | "png";
@@ -27,13 +29,15 @@ export interface DrawFiguresOptions {
 }
 
 /** Draws the figures that `inputs` has data for, in the paper's order. Pure: equal inputs give equal files. */
-export function figuresOf({ packing, pipeline, compilation, topology, evaluation }: FigureInputs): Figure[] {
+export function figuresOf(inputs: FigureInputs): Figure[] {
+  const { packing, pipeline, compilation, topology, evaluation, modelSweep } = inputs;
   return [
     packing && drawPacking(packing),
     pipeline && drawPipeline(pipeline),
     compilation && drawCompilation(compilation),
     topology && drawTopology(topology),
     evaluation && drawEvaluation(evaluation),
+    ...(modelSweep ? drawModelSweep(modelSweep) : []),
   ].filter((figure) => figure !== undefined);
 }
 

@@ -7,6 +7,7 @@ export { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 export type { Figure } from "./figure.ts";
 export { drawLongestSteps, type LongestStepsInput, type LongestStepsRow } from "./longest-steps/figure.ts";
 export { drawModelSteps, type ModelStepsInput, type ModelStepsRow } from "./model-steps/figure.ts";
+export { drawModelSweep, type ModelSweepInput } from "./model-sweep/figure.ts";
 export { drawPacking, type PackingInput } from "./packing.ts";
 export { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";
 export { drawTopology, type TopologyInput } from "./topology/figure.ts";

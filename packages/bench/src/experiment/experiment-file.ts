@@ -5,11 +5,11 @@ import { parseDocument } from "yaml";
 import { z } from "zod";
 import { workspacePath } from "../workspace.ts";
 
-const count = z.int("must be a whole number of at least 1").min(1, "must be a whole number of at least 1");
-const list = <T extends z.ZodType>(item: T) => z.array(item).min(1, "must have at least 1 entry");
+export const count = z.int("must be a whole number of at least 1").min(1, "must be a whole number of at least 1");
+export const list = <T extends z.ZodType>(item: T) => z.array(item).min(1, "must have at least 1 entry");
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
 
-const mixSchema = z.enum(mixNames, `must be one of ${mixNames.join(", ")}`);
+export const mixSchema = z.enum(mixNames, `must be one of ${mixNames.join(", ")}`);
 
 const variantSchema = z.strictObject({
   strategy: z.string(),
@@ -36,12 +36,17 @@ const sweepSchema = z.strictObject({
   repeats: count,
 });
 
-const experimentSchema = z.strictObject({
+/** What every kind of experiment says of itself. */
+export const titleSchema = z.strictObject({
   title: z.string(),
   /** The claim it tests, in one sentence. */
   claim: z.string(),
   /** Ratios are to this strategy. */
   baseline: z.string(),
+});
+
+const experimentSchema = titleSchema.extend({
+  kind: z.literal("measured trials").optional(),
   /** Steps compiled just in time, one pack each, recorded beside the trials. None where left out. */
   pipeline: z.strictObject({ strategy: z.string(), mix: mixSchema, steps: count }).optional(),
   sweep: sweepSchema.partial(),
@@ -73,33 +78,72 @@ export function experimentNames(): string[] {
     .sort();
 }
 
+/** What an experiment does: it runs schedules and measures them, or predicts training steps of whole models. */
+export type ExperimentKind = "measured trials" | "simulated model steps";
+
+/**
+ * The kind of `experiments/NAME/experiment.yaml`: what it says, `measured trials` where it says nothing.
+ *
+ * @throws InputError if there is no such experiment.
+ */
+export function experimentKind(name: string): ExperimentKind {
+  const { kind } = (parseDocument(experimentText(name).text).toJS() ?? {}) as { kind?: unknown };
+  return kind === "simulated model steps" ? kind : "measured trials";
+}
+
 /**
  * Reads `experiments/NAME/experiment.yaml` under a profile.
  *
  * @throws InputError if there is no such experiment or profile, or the file is not valid.
  */
 export function readExperiment(name: string, profile: string): Experiment {
+  const { text, file } = experimentText(name);
+  return parseExperiment(text, { name, profile, file });
+}
+
+/** The text of an experiment's file, and where it lies. */
+export function experimentText(name: string): { readonly text: string; readonly file: string } {
   if (!experimentNames().includes(name)) {
     throw new InputError(`unknown experiment: ${name} (known: ${experimentNames().join(", ")})`);
   }
   const file = workspacePath(`experiments/${name}/experiment.yaml`);
-  return parseExperiment(readFileSync(file, "utf8"), { name, profile, file });
+  return { text: readFileSync(file, "utf8"), file };
 }
 
-/** As `readExperiment`, from the text of a file; `file` names it in messages. */
-export function parseExperiment(
+/** Which experiment a text is, under which profile; `file` names it in messages. */
+export interface ExperimentSource {
+  readonly name: string;
+  readonly profile: string;
+  readonly file: string;
+}
+
+/** As `readExperiment`, from the text of a file. */
+export function parseExperiment(text: string, source: ExperimentSource): Experiment {
+  const { title, claim, baseline, pipeline, sweep } = underProfile(text, source, experimentSchema, sweepSchema);
+  const { name, profile } = source;
+  return { name, title, claim, baseline, profile, pipeline, sweep };
+}
+
+interface FileWithProfiles {
+  readonly sweep: object;
+  readonly profiles: Readonly<Record<string, object>>;
+}
+
+/** Parses a file, with the whole sweep that a profile gives. */
+export function underProfile<F extends FileWithProfiles, S>(
   text: string,
-  { name, profile, file }: { readonly name: string; readonly profile: string; readonly file: string },
-): Experiment {
+  { name, profile, file }: ExperimentSource,
+  fileSchema: z.ZodType<F>,
+  wholeSweep: z.ZodType<S>,
+): Omit<F, "sweep" | "profiles"> & { readonly sweep: S } {
   const document = parseDocument(text);
   if (document.errors.length > 0)
     throw new InputError(`invalid YAML: ${file} (${document.errors[0].message.split("\n")[0]})`);
-  const { title, claim, baseline, pipeline, sweep, profiles } = checked(experimentSchema, document.toJS(), file);
+  const { sweep, profiles, ...said } = checked(fileSchema, document.toJS(), file);
   if (!Object.hasOwn(profiles, profile)) {
     throw new InputError(`unknown profile: ${profile} (${name} has ${Object.keys(profiles).join(", ")})`);
   }
-  const whole = checked(sweepSchema, { ...sweep, ...profiles[profile] }, `${file}, profile ${profile}`);
-  return { name, title, claim, baseline, profile, pipeline, sweep: whole };
+  return { ...said, sweep: checked(wholeSweep, { ...sweep, ...profiles[profile] }, `${file}, profile ${profile}`) };
 }
 
 function checked<T>(schema: z.ZodType<T>, value: unknown, where: string): T {

@@ -17,8 +17,9 @@ const environmentSchema = z.strictObject({
   memoryGiB: z.number(),
   system: z.string(),
   node: z.string(),
-  compiler: z.string(),
-  isa: z.string(),
+  /** Of the native engine; left out where nothing ran on it. */
+  compiler: z.string().optional(),
+  isa: z.string().optional(),
   /** Digest of the built packages and the native library that a trial runs through. */
   code: z.string(),
   /** Where ranks were processes: MPI, and how many hosts they had. */
@@ -71,20 +72,39 @@ export function currentEnvironment(options: EnvironmentOptions): Environment {
     node: process.version,
     compiler: options.compiler,
     isa: options.isa,
-    code: codeDigest(),
+    code: digestOf(measuredFiles()),
     ...(options.job && { mpi: { library: options.job.library, hosts: hostsOf(options.job) } }),
     ...(options.threads && { threads: options.threads }),
   };
   const id = createHash("sha256").update(JSON.stringify(deciding)).digest("hex").slice(0, 12);
-  const status = git("status", "--porcelain");
   return {
     id,
     ...deciding,
     ...(options.job && { job: options.job }),
-    commit: git("rev-parse", "HEAD"),
-    dirty: status === null ? null : status !== "",
+    ...checkout(),
     date: new Date().toISOString(),
     arguments: [...options.arguments],
+  };
+}
+
+/**
+ * Describes what simulated times come from. They are the same on every machine, so that the code alone decides whether two may be compared;
+ * the machine is written down all the same.
+ */
+export function simulationEnvironment(args: readonly string[]): Environment {
+  const processors = cpus();
+  const code = digestOf(simulatedFiles());
+  return {
+    id: createHash("sha256").update(`simulated ${code}`).digest("hex").slice(0, 12),
+    cpu: processors[0]?.model.trim() ?? "unknown",
+    cores: processors.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${process.platform} ${release()} ${process.arch}`,
+    node: process.version,
+    code,
+    ...checkout(),
+    date: new Date().toISOString(),
+    arguments: [...args],
   };
 }
 
@@ -121,13 +141,32 @@ export function recordEnvironment(file: string, environment: Environment): void 
 /** The packages whose code runs inside a trial. Tables and figures may change without making trials incomparable. */
 const measuredPackages = ["workload", "cluster", "schedule", "baselines", "compiler", "engine"];
 
-function codeDigest(): string {
+const measuredFiles = (): string[] => [
+  ...measuredPackages.flatMap((name) => filesBelow(workspacePath(`packages/${name}/dist`), ".js")),
+  ...filesBelow(workspacePath("native/build"), ".node"),
+];
+
+/** The packages that a simulated time comes out of. */
+const simulatedPackages = [
+  "workload",
+  "cluster",
+  "schedule",
+  "model",
+  "baselines",
+  "compiler",
+  "simulator",
+  "training",
+];
+
+const simulatedFiles = (): string[] => [
+  ...simulatedPackages.flatMap((name) => filesBelow(workspacePath(`packages/${name}/dist`), ".js")),
+  ...filesBelow(workspacePath("packages/bench/dist/model"), ".js"),
+  ...filesBelow(workspacePath("packages/simulator/hardware"), ""),
+];
+
+function digestOf(files: readonly string[]): string {
   const hash = createHash("sha256");
-  const files = [
-    ...measuredPackages.flatMap((name) => filesBelow(workspacePath(`packages/${name}/dist`), ".js")),
-    ...filesBelow(workspacePath("native/build"), ".node"),
-  ];
-  for (const file of files.sort()) hash.update(readFileSync(file));
+  for (const file of [...files].sort()) hash.update(readFileSync(file));
   return hash.digest("hex").slice(0, 16);
 }
 
@@ -137,6 +176,11 @@ function filesBelow(folder: string, ending: string): string[] {
   return entries
     .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
     .map((entry) => join(entry.parentPath, entry.name));
+}
+
+function checkout(): Pick<Environment, "commit" | "dirty"> {
+  const status = git("status", "--porcelain");
+  return { commit: git("rev-parse", "HEAD"), dirty: status === null ? null : status !== "" };
 }
 
 function git(...args: string[]): string | null {

@@ -10,10 +10,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { InputError } from "@hsap/workload";
+import type { z } from "zod";
 import { type Trial, trialSchema, trialSchemaVersion } from "../trial.ts";
 
-export interface TrialLog {
-  readonly trials: readonly Trial[];
+export interface TrialLog<T = Trial> {
+  readonly trials: readonly T[];
   /** Lines that a killed run left unfinished, counted from 1. They are no data. */
   readonly truncatedLines: readonly number[];
 }
@@ -25,20 +26,25 @@ export interface TrialLog {
  * @throws InputError if a complete line is not a trial of this schema version.
  */
 export function readTrials(file: string): TrialLog {
+  return readLog(file, trialSchema, trialSchemaVersion);
+}
+
+/** As `readTrials`, of records that another schema describes. */
+export function readLog<T>(file: string, schema: z.ZodType<T>, version: string): TrialLog<T> {
   if (!existsSync(file)) return { trials: [], truncatedLines: [] };
-  const trials: Trial[] = [];
+  const trials: T[] = [];
   const truncatedLines: number[] = [];
   for (const [index, line] of readFileSync(file, "utf8").split("\n").entries()) {
     if (line === "") continue;
     const value = parsed(line);
     if (value === undefined) truncatedLines.push(index + 1);
-    else trials.push(checkedTrial(value, `${file} line ${index + 1}`));
+    else trials.push(checkedTrial(value, schema, version, `${file} line ${index + 1}`));
   }
   return { trials, truncatedLines };
 }
 
 /** Appends trials, each as one line that is on the disk when `append` returns. Nothing already written is touched. */
-export class TrialWriter {
+export class TrialWriter<T extends object = Trial> {
   readonly #path: string;
   readonly #file: number;
 
@@ -50,7 +56,7 @@ export class TrialWriter {
   }
 
   /** @throws Error if the disk does not take it, such as a full one: nothing of the trial is left in the file then. */
-  append(trial: Trial): void {
+  append(trial: T): void {
     const { size } = fstatSync(this.#file);
     try {
       // Unlike writeSync, this goes on until all of it is written.
@@ -76,12 +82,12 @@ function parsed(line: string): unknown {
   }
 }
 
-function checkedTrial(value: unknown, where: string): Trial {
-  const result = trialSchema.safeParse(value);
+function checkedTrial<T>(value: unknown, schema: z.ZodType<T>, version: string, where: string): T {
+  const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const schema = (value as { schema?: unknown } | null)?.schema;
-  if (schema !== trialSchemaVersion) {
-    throw new InputError(`unknown trial schema: ${JSON.stringify(schema)} at ${where} (must be ${trialSchemaVersion})`);
+  const found = (value as { schema?: unknown } | null)?.schema;
+  if (found !== version) {
+    throw new InputError(`unknown trial schema: ${JSON.stringify(found)} at ${where} (must be ${version})`);
   }
   const [{ path, message }] = result.error.issues;
   throw new InputError(`invalid trial: ${path.join(".")} at ${where} (${message})`);

@@ -1,9 +1,10 @@
-import { relative, resolve } from "node:path";
+import { resolve } from "node:path";
 import {
   asRank,
   type Experiment,
   type ExperimentResult,
   type ExperimentVariant,
+  experimentKind,
   experimentNames,
   type GivenPack,
   JobFailed,
@@ -11,6 +12,7 @@ import {
   misplacement,
   rankPlaceOf,
   readExperiment,
+  readModelSweep,
   runExperiment,
   strategyNamed,
   summarise,
@@ -27,6 +29,7 @@ import { launcherOf, launchRanks, ranksOfNodes } from "../launch-options.ts";
 import { parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
+import { shownPath } from "../shown-path.ts";
 import { formatSummary } from "../summary-table.ts";
 import { threadsOf } from "../thread-options.ts";
 
@@ -36,6 +39,10 @@ export async function experiment(name: string, options: ExperimentOptions, conte
   if (options.list) {
     output.out(listing());
     return;
+  }
+  if (experimentKind(name) === "simulated model steps") {
+    const { modelSweep } = await import("./model-sweep.ts");
+    return modelSweep(name, options, context);
   }
   const chosen = withGivenOptions(readExperiment(name, options.profile), options);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
@@ -48,7 +55,7 @@ export async function experiment(name: string, options: ExperimentOptions, conte
       if (!(error instanceof JobFailed) || !/^rank \d/.test(error.message) || error.message.includes(" kept in "))
         throw error;
       throw new JobFailed(
-        `${error.message}; finished trials are kept in ${shown(folder)}; the same command goes on from there`,
+        `${error.message}; finished trials are kept in ${shownPath(folder)}; the same command goes on from there`,
       );
     });
   }
@@ -59,7 +66,7 @@ export async function experiment(name: string, options: ExperimentOptions, conte
   else output.out(formatSummary(result, rows, context.version));
   if (options.figures) {
     const { drawInto } = await import("./figures.ts");
-    for (const file of drawInto(folder)) output.err(`drew ${shown(file)}\n`);
+    for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
   }
   const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
   if (wrong > 0) {
@@ -81,7 +88,7 @@ async function measure(
   let [trials, allTrials] = [0, 0];
   try {
     const keptTrials = () =>
-      `${trials} of ${allTrials} trials are kept in ${shown(folder)}; the same command goes on from there`;
+      `${trials} of ${allTrials} trials are kept in ${shownPath(folder)}; the same command goes on from there`;
     const kept = () => (follows ? "" : `interrupted: ${keptTrials()}`);
     return await interruptible(kept, (signal) => {
       const measureOn = async (job?: LedJob) => {
@@ -199,14 +206,8 @@ function described({ experiment, environment, trials, refused, measuredNow }: Ex
 
 function listing(): string {
   const lines = experimentNames().map((name) => {
-    const { title } = readExperiment(name, "short");
+    const { title } = (experimentKind(name) === "measured trials" ? readExperiment : readModelSweep)(name, "short");
     return `${name.padEnd(16)} ${title}`;
   });
   return `${lines.join("\n")}\n`;
-}
-
-/** A path as a person in this folder would type it. */
-function shown(path: string): string {
-  const near = relative(process.cwd(), path);
-  return near === "" ? "." : near.startsWith("..") ? path : near;
 }

@@ -2,13 +2,20 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { workspacePath } from "@hsap/bench";
 import { drawFigures } from "@hsap/figures";
-import { figureInputs } from "../figure-inputs.ts";
+import { figureInputs, modelSweepInputs } from "../figure-inputs.ts";
 import { wholeNumber } from "../option-values.ts";
 import type { CommandContext, FiguresOptions } from "../program.ts";
 
-/** `hsap figures`: the paper's figures as SVG and PNG, from results that are there. */
+/**
+ * `hsap figures`: the paper's figures as SVG and PNG, from results that are there. Where no results are named, those of whole training steps
+ * are drawn too.
+ */
 export async function figures(options: FiguresOptions, { output }: CommandContext): Promise<void> {
-  const files = drawInto(options.results ?? trialsFolder(), options);
+  const folder = options.results ?? newestOf("evaluation");
+  const files = [
+    ...drawInto(folder, options),
+    ...(options.results === undefined ? drawModelsInto(newestOf("models"), options.out) : []),
+  ];
   output.out(options.json ? `${JSON.stringify({ files }, null, 2)}\n` : `${files.join("\n")}\n`);
 }
 
@@ -22,8 +29,13 @@ export function drawInto(folder: string, { out, cluster, ranks }: FiguresOptions
   return drawFigures({ inputs, outDir: out ?? join(folder, "figures"), formats: ["svg", "png"] });
 }
 
-/** The newest trials of this machine, or the reference results that come with the project. */
-function trialsFolder(): string {
-  const own = workspacePath("results/evaluation");
-  return existsSync(join(own, "trials.jsonl")) ? own : workspacePath("results/reference/evaluation");
+/** As `drawInto`, from the trials of a sweep over whole training steps. */
+export function drawModelsInto(folder: string, out = join(folder, "figures")): string[] {
+  return drawFigures({ inputs: modelSweepInputs(folder), outDir: out, formats: ["svg", "png"] });
+}
+
+/** The newest results of this machine, or the reference results that come with the project. */
+function newestOf(experiment: string): string {
+  const own = workspacePath(`results/${experiment}`);
+  return existsSync(join(own, "trials.jsonl")) ? own : workspacePath(`results/reference/${experiment}`);
 }

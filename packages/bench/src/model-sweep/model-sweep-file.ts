@@ -1,0 +1,93 @@
+import { dirname, join } from "node:path";
+import { type Cluster, presetCluster, readCluster } from "@hsap/cluster";
+import { modelPresets, recomputations, weightPlacements } from "@hsap/model";
+import { InputError } from "@hsap/workload";
+import { z } from "zod";
+import {
+  count,
+  type ExperimentSource,
+  experimentText,
+  list,
+  mixSchema,
+  titleSchema,
+  underProfile,
+} from "../experiment/experiment-file.ts";
+
+const layerVariantSchema = z.strictObject({
+  strategy: z.string(),
+  /** Of strategies that do not split weights themselves; sharded where left out. */
+  weights: z.enum(weightPlacements).optional(),
+  /** The strategy's own choice where left out; `all` that it proposes are a variant each, the own choice among them. */
+  degrees: z.union([z.literal("all"), z.record(z.string(), count)], 'must be "all" or a map of counts').optional(),
+});
+
+const modelNames = modelPresets.map(({ name }) => name);
+
+const modelSweepSchema = z.strictObject({
+  /** Presets, or files beside the experiment's. */
+  clusters: list(z.string()),
+  models: list(z.enum(modelNames, `must be one of ${modelNames.join(", ")}`)),
+  ranks: list(count),
+  mixes: list(mixSchema),
+  /** Tokens of a step for each rank. */
+  tokensPerRank: count,
+  /** One batch is drawn for each seed. */
+  seeds: list(z.int().min(0)),
+  dtype: z.enum(["bf16", "fp32"]),
+  lossChunk: count,
+  /** What the backward pass may compute again: the first with which the step fits into the device. */
+  recompute: list(z.enum(recomputations)),
+  strategies: list(layerVariantSchema),
+});
+
+const modelSweepFileSchema = titleSchema.extend({
+  kind: z.literal("simulated model steps", 'must be "simulated model steps"'),
+  sweep: modelSweepSchema.partial(),
+  /** What each profile changes of the sweep. Together with it a profile gives every value. */
+  profiles: z.record(z.string(), modelSweepSchema.partial()),
+});
+
+export type LayerVariant = Readonly<z.infer<typeof layerVariantSchema>>;
+
+/** A sweep over whole training steps under one profile; times are simulated. */
+export interface ModelSweep {
+  readonly name: string;
+  readonly title: string;
+  readonly claim: string;
+  readonly baseline: string;
+  readonly profile: string;
+  readonly sweep: Readonly<Omit<z.infer<typeof modelSweepSchema>, "clusters">> & {
+    readonly clusters: readonly Cluster[];
+  };
+}
+
+/**
+ * Reads `experiments/NAME/experiment.yaml` under a profile.
+ *
+ * @throws InputError if there is no such experiment or profile, or the file is not valid or of another kind.
+ */
+export function readModelSweep(name: string, profile: string): ModelSweep {
+  const { text, file } = experimentText(name);
+  return parseModelSweep(text, { name, profile, file });
+}
+
+/** As `readModelSweep`, from the text of a file. */
+export function parseModelSweep(text: string, source: ExperimentSource): ModelSweep {
+  const { title, claim, baseline, sweep } = underProfile(text, source, modelSweepFileSchema, modelSweepSchema);
+  const clusters = sweep.clusters.map((given) => clusterBeside(source.file, given));
+  const { name, profile } = source;
+  return { name, title, claim, baseline, profile, sweep: { ...sweep, clusters } };
+}
+
+const clusterBeside = (file: string, given: string): Cluster =>
+  withMemory(/\.ya?ml$/i.test(given) ? readCluster(join(dirname(file), given)) : presetCluster(given));
+
+/**
+ * Returns the cluster.
+ *
+ * @throws InputError if the memory of its devices is not known, as then nothing could be said of what fits.
+ */
+export function withMemory(cluster: Cluster): Cluster {
+  if (cluster.device.memoryGiB !== undefined) return cluster;
+  throw new InputError(`unknown memory: ${cluster.device.name} of ${cluster.name} (its profile has no memoryGiB)`);
+}

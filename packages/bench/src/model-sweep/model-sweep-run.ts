@@ -1,0 +1,116 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { InputError } from "@hsap/workload";
+import { type Environment, recordEnvironment, simulationEnvironment } from "../results/environment.ts";
+import { lockFolder } from "../results/folder-lock.ts";
+import { TrialWriter } from "../results/trial-log.ts";
+import type { ModelSweep } from "./model-sweep-file.ts";
+import { type ModelTrial, readModelTrials } from "./model-trial.ts";
+import { type PlannedStep, plannedSteps } from "./planned-steps.ts";
+import { predictedTrial } from "./predicted-trial.ts";
+
+export interface ModelSweepOptions {
+  /** Where `trials.jsonl` and `environment.json` are. Made if missing. */
+  readonly folder: string;
+  readonly arguments: readonly string[];
+  readonly signal?: AbortSignal | undefined;
+  /** What a person should know now, in one line. */
+  readonly onNote?: ((note: string) => void) | undefined;
+  /** `done` is the share of the work, 0 to 1. */
+  readonly onProgress?: ((progress: ModelSweepProgress) => void) | undefined;
+}
+
+export interface ModelSweepProgress {
+  readonly done: number;
+  readonly trials: number;
+  readonly allTrials: number;
+  readonly label: string;
+}
+
+export interface ModelSweepResult {
+  readonly experiment: ModelSweep;
+  readonly environment: Environment;
+  /** In the order of the plan, also those that an earlier run predicted. */
+  readonly trials: readonly ModelTrial[];
+  readonly predictedNow: number;
+}
+
+/**
+ * Predicts what is missing of a sweep and appends it to the results folder, one step a line. Steps that the folder already has, of equal
+ * inputs and equal code, are not predicted again, whatever the machine.
+ *
+ * @throws InputError if another run writes into the folder, or the folder holds something else.
+ * @throws the signal's reason if it is aborted; what was predicted until then is kept.
+ */
+export async function runModelSweep(experiment: ModelSweep, options: ModelSweepOptions): Promise<ModelSweepResult> {
+  const { folder, signal, onNote, onProgress } = options;
+  makeFolder(folder);
+  const lock = lockFolder(folder);
+  try {
+    const environment = simulationEnvironment(options.arguments);
+    const planned = plannedSteps(experiment);
+    const file = join(folder, "trials.jsonl");
+    const finished = finishedTrials(file, planned, environment, onNote);
+    const before = finished.size;
+    recordEnvironment(join(folder, "environment.json"), environment);
+    const writer = new TrialWriter<ModelTrial>(file);
+    const missing = planned.filter(({ key }) => !finished.has(key));
+    const allWork = missing.reduce((sum, step) => sum + weightOf(step), 0);
+    let work = 0;
+    try {
+      for (const step of missing) {
+        const label = labelOf(step);
+        onProgress?.({ done: work / allWork, trials: finished.size, allTrials: planned.length, label });
+        // Lets an interruption and the progress bar in: predicting is one long computation.
+        await new Promise(setImmediate);
+        signal?.throwIfAborted();
+        const trial = predictedTrial(step, environment.id);
+        writer.append(trial);
+        finished.set(trial.key, trial);
+        work += weightOf(step);
+      }
+    } finally {
+      writer.close();
+    }
+    onProgress?.({ done: 1, trials: finished.size, allTrials: planned.length, label: "" });
+    const trials = planned.map(({ key }) => finished.get(key) as ModelTrial);
+    return { experiment, environment, trials, predictedNow: finished.size - before };
+  } finally {
+    lock.release();
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new InputError(`unusable results folder: ${folder} (${(error as Error).message})`);
+  }
+}
+
+/** The trials already there that belong to this plan and this code, by key. */
+function finishedTrials(
+  file: string,
+  planned: readonly PlannedStep[],
+  environment: Environment,
+  onNote: ((note: string) => void) | undefined,
+): Map<string, ModelTrial> {
+  const log = readModelTrials(file);
+  for (const line of log.truncatedLines)
+    onNote?.(`left out: line ${line} of ${file} was cut off by a run that was killed`);
+  const keys = new Set(planned.map(({ key }) => key));
+  const known = log.trials.filter(({ key }) => keys.has(key));
+  const finished = new Map(
+    known.filter((trial) => trial.environment === environment.id).map((trial) => [trial.key, trial]),
+  );
+  const others = new Set(known.map(({ key }) => key).filter((key) => !finished.has(key))).size;
+  if (others > 0) onNote?.(`predicted anew: ${others} steps there come from other code and cannot be compared`);
+  if (finished.size > 0) onNote?.(`resumed: ${finished.size} of ${keys.size} steps are already there`);
+  return finished;
+}
+
+/** Compiling takes about the square of the ranks, and a little for each document. */
+const weightOf = ({ inputs: { ranks, batch } }: PlannedStep): number => 200 + ranks ** 2 + batch.documents / 4;
+
+const labelOf = ({ inputs: { model, ranks, batch, strategy, cluster } }: PlannedStep): string =>
+  `${cluster.split(" ")[0]} ${model} ${batch.mix} ${ranks} ranks: ${strategy}`;

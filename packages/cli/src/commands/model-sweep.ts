@@ -1,0 +1,122 @@
+import { resolve } from "node:path";
+import {
+  type BestStep,
+  bestSteps,
+  type ModelSweep,
+  type ModelSweepResult,
+  readModelSweep,
+  runModelSweep,
+  withMemory,
+  workspacePath,
+} from "@hsap/bench";
+import { namedCluster } from "@hsap/cluster";
+import { InputError, type MixName, mixNames } from "@hsap/workload";
+import { interruptible } from "../interruption.ts";
+import { formatSweep } from "../model-sweep-table.ts";
+import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
+import type { CommandContext, ExperimentOptions } from "../program.ts";
+import { startProgress } from "../progress.ts";
+import { shownPath } from "../shown-path.ts";
+
+/** `hsap experiment models`: predicts what is missing of a sweep over whole training steps, summarises all of it, and draws its figures. */
+export async function modelSweep(name: string, options: ExperimentOptions, context: CommandContext): Promise<void> {
+  const { output, version } = context;
+  const chosen = withGivenOptions(readModelSweep(name, options.profile), options);
+  const folder = resolve(options.results ?? workspacePath(`results/${name}`));
+  const result = await predict(chosen, folder, context);
+  const steps = bestSteps(result.trials);
+  if (options.json) output.out(`${JSON.stringify({ ...described(result), steps: steps.map(reported) }, null, 2)}\n`);
+  else output.out(formatSweep(result, steps, version));
+  if (options.figures) {
+    const { drawModelsInto } = await import("./figures.ts");
+    for (const file of drawModelsInto(folder)) output.err(`drew ${shownPath(file)}\n`);
+  }
+}
+
+async function predict(
+  chosen: ModelSweep,
+  folder: string,
+  { output, args }: CommandContext,
+): Promise<ModelSweepResult> {
+  const progress = await startProgress(output);
+  let [trials, allTrials] = [0, 0];
+  const kept = () =>
+    `interrupted: ${trials} of ${allTrials} steps are kept in ${shownPath(folder)}; the same command goes on from there`;
+  try {
+    return await interruptible(kept, (signal) =>
+      runModelSweep(chosen, {
+        ...{ folder, signal, arguments: args },
+        onNote: (note) => progress.note(note),
+        onProgress: (state) => {
+          ({ trials, allTrials } = state);
+          progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
+        },
+      }),
+    );
+  } finally {
+    progress.stop();
+  }
+}
+
+/** The options that a sweep of models takes instead of its own values, and those that are about the run. */
+const taken = [
+  "cluster",
+  "ranks",
+  "mix",
+  "seed",
+  "strategy",
+  "degrees",
+  "profile",
+  "results",
+  "figures",
+  "json",
+  "list",
+];
+
+function withGivenOptions(experiment: ModelSweep, options: ExperimentOptions): ModelSweep {
+  for (const [name, value] of Object.entries(options))
+    if (!taken.includes(name) && !(Array.isArray(value) && value.length === 0) && value !== "local")
+      throw new InputError(
+        `invalid option: ${name} (${experiment.name} predicts whole models, and takes cluster, ranks, mix, seed, strategy, degrees)`,
+      );
+  const { sweep } = experiment;
+  const { cluster, ranks, mix, seed } = options;
+  return {
+    ...experiment,
+    sweep: {
+      ...sweep,
+      ...(cluster !== undefined && { clusters: [withMemory(namedCluster(cluster))] }),
+      ...(ranks !== undefined && { ranks: [wholeNumber("ranks", ranks)] }),
+      ...(mix !== undefined && { mixes: [oneOf("mix", mix, mixNames) as MixName] }),
+      ...(seed !== undefined && { seeds: [wholeNumber("seed", seed, 0)] }),
+      strategies: variantsOf(sweep.strategies, options),
+    },
+  };
+}
+
+function variantsOf(own: ModelSweep["sweep"]["strategies"], { strategy, degrees }: ExperimentOptions) {
+  if (strategy === undefined) {
+    if (degrees !== undefined) throw new InputError(`invalid degrees: ${degrees} (name their --strategy)`);
+    return own;
+  }
+  if (degrees !== undefined) return [{ strategy, degrees: parseDegrees(degrees) }];
+  const known = own.filter((variant) => variant.strategy === strategy);
+  return known.length > 0 ? known : [{ strategy }];
+}
+
+function described({ experiment, environment, trials, predictedNow }: ModelSweepResult): object {
+  const { name, title, claim, baseline, profile, sweep } = experiment;
+  return {
+    ...{ experiment: name, title, claim, baseline, profile, origin: "simulated" },
+    sweep: { ...sweep, clusters: sweep.clusters.map((cluster) => cluster.name) },
+    ...{ environment, trials: trials.length, predictedNow },
+  };
+}
+
+const reported = ({ best, own, ...step }: BestStep): object => ({
+  ...step,
+  degrees: best.degrees,
+  weights: best.weights,
+  outcome: best.outcome,
+  ...(own && { own: { degrees: own.degrees, outcome: own.outcome } }),
+});
