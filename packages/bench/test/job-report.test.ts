@@ -120,6 +120,19 @@ describe("a failed job's error", () => {
     );
   });
 
+  test("is told from invalid input, unless a rank had failed before", () => {
+    const [invalid, reason, failed] = ["hsap: the input is not valid", "hsap: results in use", "hsap: rank 1 on a: no"];
+    for (const [lines, expected] of [
+      [[invalid, reason], true],
+      [[reason], false],
+      [[failed, invalid, reason], false],
+    ] as const) {
+      const report = new JobReport();
+      for (const line of lines) expect(report.takes(line)).toBe(true);
+      expect(report.invalidInput).toBe(expected);
+    }
+  });
+
   test("is the rank that was killed, even if another one was faster to say that it does not answer", () => {
     const killed = "mpirun noticed that process rank 3 with PID 0 on node node0 exited on signal 9 (Killed).";
     for (const other of [

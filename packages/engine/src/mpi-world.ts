@@ -13,7 +13,7 @@ export interface MpiLibrary {
 }
 
 export interface MpiOptions {
-  /** A rank that hears nothing from a neighbour for so long ends the job; 15 if left out. */
+  /** A rank that hears nothing from a neighbour for so long ends the job; 12 if left out. */
   readonly timeoutS?: number;
   /** The longest sleep between two looks at pending transfers; 500 if left out. */
   readonly pollUs?: number;
@@ -56,7 +56,7 @@ export function mpiLibrary(): MpiLibrary {
  *
  * @throws EngineError with code `mpi-missing` as above, or `mpi-failed` where MPI does not start.
  */
-export function joinMpi({ timeoutS = 15, pollUs = 500, collectives = true }: MpiOptions = {}): MpiWorld {
+export function joinMpi({ timeoutS = 12, pollUs = 500, collectives = true }: MpiOptions = {}): MpiWorld {
   checkBuilt();
   const native = addon();
   return {

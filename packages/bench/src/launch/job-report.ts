@@ -1,11 +1,16 @@
 import { hostname } from "node:os";
 import { RankHosts } from "./rank-hosts.ts";
 
+/** What the first rank says before the reason, so that the launching process can end with the exit code of invalid input. */
+export const invalidInputLine = "hsap: the input is not valid";
+
 /** Sorts what is written on standard error into what ranks say and what their launcher says. */
 export class JobReport {
   #cause: string | undefined;
   /** What the first rank said of its results because the job was ending. */
   kept: string | undefined;
+  /** The first rank has said that it is what was typed that is wrong. */
+  invalidInput = false;
   #inNotice = false;
   readonly #notices: string[] = [];
   readonly #hosts = new RankHosts();
@@ -18,6 +23,10 @@ export class JobReport {
   /** Whether the line is the launcher's, or a consequence of the failure, so that it need not be shown. */
   takes(line: string): boolean {
     if (this.#hosts.takes(line)) return true;
+    if (line === invalidInputLine) {
+      this.invalidInput ||= this.#cause === undefined;
+      return true;
+    }
     const kept = /^hsap: interrupted: (.*)$/.exec(line);
     if (kept !== null) {
       this.kept ??= kept[1];

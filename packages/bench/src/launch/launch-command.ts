@@ -49,12 +49,12 @@ export interface LaunchEnvironment {
   readonly root: boolean;
   /** Names of variables that every rank is to have. */
   readonly variables: readonly string[];
-  /** How long a rank may be silent, in seconds; 15 if left out. */
+  /** How long a rank may be silent, in seconds; 12 if left out. */
   readonly timeoutS?: number | undefined;
 }
 
 function openMpi({ ranks, nodes, hosts, args = [] }: Launch, given: LaunchEnvironment): string[] {
-  const { root, variables, timeoutS = 15 } = given;
+  const { root, variables, timeoutS = 12 } = given;
   const perNode = ranks / (hosts?.length ?? nodes ?? 1);
   const spread =
     hosts !== undefined
@@ -70,7 +70,7 @@ function openMpi({ ranks, nodes, hosts, args = [] }: Launch, given: LaunchEnviro
     // A daemon whose mother is gone or cut off shall notice, and end its ranks: after they had the time to name one of them.
     ...mca("oob_tcp_keepalive_time", 5),
     ...mca("oob_tcp_keepalive_intvl", 2),
-    ...mca("oob_tcp_keepalive_probes", Math.max(5, Math.ceil((timeoutS + 1) / 2))),
+    ...mca("oob_tcp_keepalive_probes", Math.max(5, Math.ceil((timeoutS + 4) / 2))),
     // The first rank has so many seconds to put its results in order when the job is ended.
     ...mca("odls_base_sigkill_timeout", 3),
     ...spread,

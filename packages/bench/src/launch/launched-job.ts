@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { InputError } from "@hsap/workload";
 import { JobReport } from "./job-report.ts";
 
 /** Set for ranks whose standard input ends when the process that launched them does. */
@@ -40,6 +41,7 @@ export class JobFailed extends Error {
  * that died, is the job's error; lines after it are consequences and not shown.
  *
  * @throws JobFailed if the job fails.
+ * @throws InputError if it is the first rank that says that what was typed is wrong.
  * @throws the signal's reason if it is aborted: all ranks are ended then.
  */
 export async function runLaunched(command: readonly string[], options: LaunchedJobOptions): Promise<void> {
@@ -70,7 +72,7 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
       const known = report.kept;
       const hadFailed = report.failed;
       if (!report.takes(line) || verbose) onErr(line);
-      if (report.failed && !hadFailed) failing = setTimeout(() => void endJob(child, abortMs), abortMs);
+      if (report.failed && !hadFailed) failing = setTimeout(() => void endJob(child, 1000), abortMs);
       if (report.kept !== undefined && known === undefined) options.onKept?.(report.kept);
     });
     const [exitCode, killedBy] = await ended.catch((error: Error) => {
@@ -80,7 +82,9 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
     await endLeftovers(child, 5000);
     await closed;
     signal?.throwIfAborted();
-    if (exitCode !== 0) throw new JobFailed(report.cause(command[0], exitCode, killedBy));
+    if (exitCode === 0) return;
+    const cause = report.cause(command[0], exitCode, killedBy);
+    throw report.invalidInput ? new InputError(cause) : new JobFailed(cause);
   } finally {
     clearTimeout(failing);
     signal?.removeEventListener("abort", stop);
@@ -89,8 +93,8 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
 }
 
 /**
- * So long the launcher may take to end the other ranks after one has failed; then it is asked to, and after as long again killed. It
- * waits for ever for a node that is cut off.
+ * So long the launcher may take to end the other ranks after one has failed; then it is asked to, and after a second killed. It waits
+ * for ever for a node that is cut off.
  */
 const abortMs = 3000;
 

@@ -8,6 +8,7 @@ import { strategyNamed } from "../strategies.ts";
 import { type CompileRequest, requestOfText, textOfRequest } from "./compile-request.ts";
 import { computeGroupOf } from "./compute-group.ts";
 import { type JobRecord, recordJob } from "./job-record.ts";
+import { invalidInputLine } from "./job-report.ts";
 import { endWithLauncher, lifelineVariable } from "./launched-job.ts";
 import { mpiOptionsOf } from "./mpi-options.ts";
 import { rankHostLines } from "./rank-hosts.ts";
@@ -83,6 +84,9 @@ async function work<T>(
   } catch (error) {
     // After a signal every rank has had it, or the launcher ends those that have not.
     if (signal?.aborted) throw error;
+    if (error instanceof InputError && process.env[lifelineVariable] !== undefined) {
+      process.stderr.write(`${invalidInputLine}\n`);
+    }
     const text = process.env.HSAP_DEBUG ? (error as Error).stack : (error as Error).message.split("\n")[0];
     // Bad input is no rank's fault.
     const who = error instanceof InputError ? "" : `rank ${world.rank} on ${world.hosts[world.rank]}: `;
