@@ -5,7 +5,7 @@ import { hardwareOf, matrixFlops, simulate } from "@hsap/simulator";
 import { layerStrategyNamed } from "@hsap/training";
 import { mixPack } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
-import { modelFlops, simulatedStep } from "../src/index.ts";
+import { modelFlops, simulatedStep, stepLowerBoundMs } from "../src/index.ts";
 
 const problemOf = (ranks: number, tokens: number, name = "7b"): ModelProblem => ({
   model: modelNamed(name),
@@ -60,5 +60,44 @@ describe("a simulated training step", () => {
     };
     // A balanced shard is many ranges, a contiguous one is one; the linear layers take as long for both.
     expect(stage("balanced")).toBeLessThan(1.25 * stage("contiguous"));
+  });
+
+  it("is that of the fastest candidate that fits, of which none is faster than its lower bound", () => {
+    const problem: ModelProblem = {
+      ...problemOf(8, 16384, "1.3b"),
+      batch: mixPack("code", { tokens: 16384, seed: 2 }),
+    };
+    for (const name of ["megatron", "ulysses", "hsap"]) {
+      const strategy = layerStrategyNamed(name);
+      const candidates = strategy.candidateDegrees(problem);
+      const steps = candidates.map((degrees) => simulatedStep(problem, strategy, { degrees }));
+      steps.forEach(({ stepMs, degrees }, i) => {
+        expect(degrees).toEqual(candidates[i]);
+        expect(stepMs).toBeGreaterThan(stepLowerBoundMs(problem, degrees, hardwareOf(problem.cluster)));
+      });
+      const fitting = steps.filter(({ fits }) => fits).map(({ stepMs }) => stepMs);
+      const fastest = simulatedStep(problem, strategy, { degrees: "fastest" });
+      expect(fastest.stepMs, name).toBe(Math.min(...fitting));
+      const auto = simulatedStep(problem, strategy, { degrees: "auto" });
+      expect(auto.fits).toBe(true);
+      expect(auto.stepMs, name).toBeGreaterThanOrEqual(fastest.stepMs);
+      // It tries the choice without tensor ranks and data groups as well, where the model can be split so.
+      expect(auto.stepMs, name).toBeLessThanOrEqual(simulatedStep(problem, strategy).stepMs);
+    }
+  });
+
+  it("takes degrees that fit before faster ones, and what needs least where none fits", () => {
+    const problem = problemOf(4, 32768, "1.3b");
+    const strategy = layerStrategyNamed("ulysses", "replicated");
+    const steps = strategy.candidateDegrees(problem).map((degrees) => simulatedStep(problem, strategy, { degrees }));
+    const needs = steps.map(({ memory }) => memory.total).sort((a, b) => a - b);
+    const withMemory = (bytes: number): ModelProblem => {
+      const { cluster } = problem;
+      return { ...problem, cluster: { ...cluster, device: { ...cluster.device, memoryGiB: bytes / 2 ** 30 } } };
+    };
+    const tight = simulatedStep(withMemory(needs[0]), strategy, { degrees: "fastest" });
+    expect([tight.fits, tight.memory.total]).toEqual([true, needs[0]]);
+    const none = simulatedStep(withMemory(needs[0] - 1), strategy, { degrees: "fastest" });
+    expect([none.fits, none.memory.total]).toEqual([false, needs[0]]);
   });
 });

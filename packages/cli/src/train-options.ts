@@ -35,7 +35,10 @@ export function addTrainOptions(command: Command): Command {
       "--weights <placement>",
       "replicated, grouped (over each data group) or sharded (ZeRO-3) (default: sharded; megatron splits its own)",
     )
-    .option("--degrees <list>", "how many ranks each mechanism spans: ulysses=2,sap=4 (default: the strategy's choice)")
+    .option(
+      "--degrees <list>",
+      "how many ranks each mechanism spans: tensor=2,ulysses=2,data=2; or auto or fastest, by predicted time (default: the strategy's choice without tensor and data)",
+    )
     .option("--option <name=value>", "an option of the strategy; may be repeated", collect, [])
     .option("--faithful", "do what the published system does with packs, right or wrong: all such options at once")
     .option("--ranks <n>", "how many ranks share a sequence (default: 4)")

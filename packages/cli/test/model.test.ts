@@ -31,6 +31,20 @@ describe("hsap model", () => {
     expect(out).toContain("# origin: simulated; memory: counted");
   });
 
+  test("finds degrees for a model that a strategy cannot split over all ranks, tensor ranks and data groups among them", async () => {
+    const command = "model --model 160m --ranks 8 --tokens 4096 --strategy ulysses,megatron --mix chat";
+    const { exitCode, out } = await hsap(`${command} --degrees auto --weights grouped --json`);
+    expect(exitCode).toBe(0);
+    for (const { step } of JSON.parse(out)) {
+      expect(Object.keys(step.degrees)).toContain("data");
+      expect(Object.values<number>(step.degrees).reduce((a, b) => a * b, 1)).toBe(8);
+    }
+    const given = await hsap(
+      "model --model 160m --ranks 8 --tokens 4096 --mix chat --strategy ulysses --degrees tensor=2,data=2",
+    );
+    expect(given.out).toMatch(/ulysses +tensor=2,ulysses=2,data=2 .* yes\n/);
+  });
+
   test("finds the most tokens that fit, for lists of models, ranks, weights and recomputation", async () => {
     const { exitCode, out } = await hsap(
       "model --max-tokens --model 1.3b,7b --ranks 2,4 --strategy megatron,hsap --weights replicated,sharded --recompute none,selective,full --json",
@@ -67,6 +81,13 @@ describe("hsap model", () => {
     ["--strategy rnig", /unknown strategy: rnig/],
     ["--degrees tensor=8", /invalid degrees: more than one strategy/],
     ["--strategy megatron --degrees tensor=3", /invalid degrees: tensor=3 \(must multiply to 8 ranks\)/],
+    ["--strategy ulysses --degrees tensor=3,data=2", /invalid degrees: tensor=3,data=2 \(must multiply to 8 ranks\)/],
+    ["--strategy ulysses --degrees rows=2", /unknown degree: rows \(ulysses has tensor, ulysses, data\)/],
+    ["--mix single --strategy hsap --degrees data=2", /invalid degree: data=2 \(each group needs a document/],
+    [
+      "--model 160m --strategy ulysses --degrees tensor=8",
+      /invalid degree: tensor=8 \(ulysses splits 12 kv heads: must divide/,
+    ],
     ["--tokens 0", /invalid tokens: 0/],
     ["--dtype int8", /unknown dtype: int8/],
   ])("refuses %s in one line", async (options, message) => {

@@ -1,8 +1,6 @@
 import type { Cluster } from "@hsap/cluster";
 import {
-  attentionProblemOf,
   type LayerStrategy,
-  layerParameters,
   type ModelProblem,
   memoryOf,
   type RankMemory,
@@ -10,9 +8,11 @@ import {
   type StageName,
   stageNames,
 } from "@hsap/model";
-import { type Degrees, flopsOf, type StrategyOptions } from "@hsap/schedule";
+import type { Degrees, StrategyOptions } from "@hsap/schedule";
 import { hardwareOf, type SimulationOptions, simulate } from "@hsap/simulator";
 import { InputError, tokensOf } from "@hsap/workload";
+import { stepLowerBoundMs } from "./lower-bound.ts";
+import { modelFlops } from "./model-flops.ts";
 
 /** What is predicted of one training step of a model. Times are simulated, memory is counted. */
 export interface SimulatedStep {
@@ -34,9 +34,16 @@ export interface SimulatedStep {
   readonly fits?: boolean;
 }
 
+/** Degrees that are chosen by simulated time. */
+export const chosenDegrees = ["auto", "fastest"] as const;
+export type ChosenDegrees = (typeof chosenDegrees)[number];
+
 export interface SimulatedStepOptions extends Pick<SimulationOptions, "hardware" | "kernel" | "library"> {
-  /** The strategy's own choice where left out; `fastest` tries all of its candidates and takes the one predicted fastest. */
-  readonly degrees?: Degrees | "fastest" | undefined;
+  /**
+   * The strategy's own choice without tensor ranks and data groups where left out. `auto` tries that choice with every possible `tensor` and
+   * `data`, `fastest` all candidates; both take the fastest of those that fit into the device, and what needs least memory if none does.
+   */
+  readonly degrees?: Degrees | ChosenDegrees | undefined;
   readonly strategyOptions?: StrategyOptions;
 }
 
@@ -52,11 +59,33 @@ export function simulatedStep(
   options: SimulatedStepOptions = {},
 ): SimulatedStep {
   const { degrees } = options;
-  if (degrees !== "fastest") return stepWith(problem, strategy, degrees ?? strategy.defaultDegrees(problem), options);
-  const steps = strategy.candidateDegrees(problem).map((each) => stepWith(problem, strategy, each, options));
-  if (steps.length === 0)
-    throw new InputError(`invalid degrees: fastest (${strategy.name} has none for this model and number of ranks)`);
-  return steps.reduce((best, step) => (step.stepMs < best.stepMs ? step : best));
+  if (degrees !== "auto" && degrees !== "fastest")
+    return stepWith(problem, strategy, degrees ?? strategy.defaultDegrees(problem), options);
+  const hardware = options.hardware ?? hardwareOf(problem.cluster);
+  const candidates = triedDegrees(strategy.candidateDegrees(problem), degrees).map((each) => {
+    return { degrees: each, leastMs: stepLowerBoundMs(problem, each, hardware) };
+  });
+  if (candidates.length === 0)
+    throw new InputError(`invalid degrees: ${degrees} (${strategy.name} has none for this model and number of ranks)`);
+  let best: SimulatedStep | undefined;
+  for (const { degrees: each, leastMs } of candidates.sort((a, b) => a.leastMs - b.leastMs)) {
+    if (best !== undefined && best.fits !== false && leastMs >= best.stepMs) break;
+    const step = stepWith(problem, strategy, each, options);
+    if (best === undefined || isBetter(step, best)) best = step;
+  }
+  return best as SimulatedStep;
+}
+
+/** All of them, or for each tensor and data degree the strategy's own choice of the others. */
+function triedDegrees(candidates: readonly Degrees[], chosen: ChosenDegrees): Degrees[] {
+  if (chosen === "fastest") return [...candidates];
+  const kinds = new Map(candidates.map(({ tensor = 1, data = 1 }) => [`${tensor},${data}`, { tensor, data }]));
+  return [...kinds.values()];
+}
+
+function isBetter(step: SimulatedStep, than: SimulatedStep): boolean {
+  if (step.fits !== than.fits) return step.fits === true;
+  return step.fits === false ? step.memory.total < than.memory.total : step.stepMs < than.stepMs;
 }
 
 function stepWith(
@@ -80,21 +109,12 @@ function stepWith(
   const tflopsPerDevice = modelFlops(problem) / (stepMs * 1e9 * cluster.ranks);
   const { memoryGiB } = cluster.device;
   return {
-    ...{ strategy: strategy.name, degrees, stageMs, optimiserMs, stepMs },
+    // Those that were left out are the strategy's choice.
+    ...{ strategy: strategy.name, degrees: schedules.loss.degrees, stageMs, optimiserMs, stepMs },
     tokensPerSecond: (1000 * tokensOf(problem.batch)) / stepMs,
     ...{ tflopsPerDevice, mfu: tflopsPerDevice / cluster.device.peakTflops, memory },
     ...(memoryGiB === undefined ? {} : { fits: memory.total <= memoryGiB * 2 ** 30 }),
   };
-}
-
-/**
- * FLOPs of a step by the usual count: 6 for each weight of a matrix and each token, and three times attention's forward pass over the
- * unmasked pairs of all layers. The embedding is no product; nothing that is computed again counts.
- */
-export function modelFlops(problem: ModelProblem): number {
-  const { model, batch } = problem;
-  const matrices = model.layers * (layerParameters(model) - 2 * model.hidden) + model.vocabulary * model.hidden;
-  return 6 * matrices * tokensOf(batch) + 3 * model.layers * flopsOf(attentionProblemOf(problem, "forward"));
 }
 
 function optimiserTimeMs({ gradients }: RankMemory, { device }: Cluster): number {

@@ -118,7 +118,8 @@ function memoised(make: (tokens: number) => StepMemory): (tokens: number) => Ste
 
 function givenDegrees({ degrees }: ModelOptions, names: readonly string[]): { readonly degrees?: Degrees } {
   if (degrees === undefined) return {};
-  if (degrees === "fastest") throw new InputError("invalid degrees: fastest (--max-tokens predicts no times)");
+  if (degrees === "fastest" || degrees === "auto")
+    throw new InputError(`invalid degrees: ${degrees} (--max-tokens predicts no times)`);
   if (names.length !== 1) throw new InputError("invalid degrees: more than one strategy (give one --strategy)");
   return { degrees: parseDegrees(degrees) };
 }

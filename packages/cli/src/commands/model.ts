@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { formatDegrees, type SimulatedStep, simulatedStep } from "@hsap/bench";
+import { type ChosenDegrees, chosenDegrees, formatDegrees, type SimulatedStep, simulatedStep } from "@hsap/bench";
 import { clusterOf, namedCluster } from "@hsap/cluster";
 import { drawModelSteps, type ModelStepsInput } from "@hsap/figures";
 import {
@@ -30,7 +30,7 @@ type Row = { readonly tokens: number; readonly documents: number; readonly strat
 /** `hsap model`: a training step of a model, predicted for several strategies: time, tokens a second, MFU and memory by kind. */
 export async function model(options: ModelOptions, { output, version }: CommandContext): Promise<void> {
   const names = (options.strategy ?? "megatron,colai-sp,ulysses,hsap").split(",").map((name) => name.trim());
-  if (options.degrees !== undefined && options.degrees !== "fastest" && names.length !== 1)
+  if (options.degrees !== undefined && !isChosen(options.degrees) && names.length !== 1)
     throw new InputError("invalid degrees: more than one strategy (give one --strategy)");
   const numbers = (name: string, list: string) => list.split(",").map((text) => wholeNumber(name, text.trim()));
   const counts = numbers("tokens", options.tokens ?? "65536");
@@ -45,6 +45,8 @@ export async function model(options: ModelOptions, { output, version }: CommandC
   if (options.json) output.out(`${JSON.stringify(rows, null, 2)}\n`);
   else output.out(tableOf(rows, problems[0], version));
 }
+
+const isChosen = (degrees: string): degrees is ChosenDegrees => (chosenDegrees as readonly string[]).includes(degrees);
 
 /** By the length of documents where several are given, else by tokens. */
 function figureOf(
@@ -92,14 +94,14 @@ function rowOf(name: string, problem: ModelProblem, options: ModelOptions): Row 
   const of = { tokens, documents: lengthsOf(problem.batch).length, strategy: name };
   const placement = options.weights === undefined ? undefined : oneOf("weights", options.weights, weightPlacements);
   const strategy = layerStrategyNamed(name, name === "megatron" ? undefined : placement);
-  const fastest = options.degrees === "fastest";
-  const degrees = options.degrees === undefined || fastest ? undefined : parseDegrees(options.degrees);
+  const { degrees: given } = options;
+  const degrees = given === undefined || isChosen(given) ? given : parseDegrees(given);
   try {
-    return { ...of, step: simulatedStep(problem, strategy, { degrees: fastest ? "fastest" : degrees }) };
+    return { ...of, step: simulatedStep(problem, strategy, { degrees }) };
   } catch (error) {
     // One strategy that cannot split this model is a result; a wrong option of the only one is a mistake.
     if (error instanceof InputError && error.message.startsWith("invalid degree")) {
-      if (degrees === undefined) return { ...of, refusal: error.message };
+      if (degrees === undefined || typeof degrees === "string") return { ...of, refusal: error.message };
     }
     throw error;
   }

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { chosenDegrees, formatDegrees, simulatedStep } from "@hsap/bench";
 import { clusterOf, presetCluster } from "@hsap/cluster";
 import {
   memoryKinds,
@@ -10,7 +11,7 @@ import {
   recomputations,
   weightPlacements,
 } from "@hsap/model";
-import { publishedOptions } from "@hsap/schedule";
+import { type Degrees, publishedOptions } from "@hsap/schedule";
 import {
   batchOf,
   initialState,
@@ -81,13 +82,12 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
   const published = options.faithful ? publishedOptions(strategy) : {};
   if (options.faithful && Object.keys(published).length === 0)
     throw new InputError(`invalid faithful: ${name} (does by default what was published)`);
-  return {
+  const training: TrainingOptions = {
     model: modelNamed(options.model ?? "tiny"),
     mix: options.mix ?? "chat",
     tokens: wholeNumber("tokens", options.tokens ?? "1024"),
     seed: wholeNumber("seed", options.seed ?? "1", 0),
     strategy,
-    ...(options.degrees === undefined ? {} : { degrees: parseDegrees(options.degrees) }),
     strategyOptions: { ...published, ...parseStrategyOptions(options.option ?? []) },
     contaminated: options.faithful ?? false,
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
@@ -96,6 +96,16 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     optimiser: { learningRate: rate },
     ...threadsOf(options),
   };
+  return options.degrees === undefined ? training : { ...training, degrees: degreesOf(options.degrees, training) };
+}
+
+/** `auto` and `fastest` are chosen by the predicted time of the first step. */
+function degreesOf(text: string, training: TrainingOptions): Degrees {
+  const chosen = chosenDegrees.find((name) => name === text);
+  if (chosen === undefined) return parseDegrees(text);
+  const { strategy, strategyOptions = {} } = training;
+  const problem = stepProblem(batchOf(training, 1), training);
+  return simulatedStep(problem, strategy, { degrees: chosen, strategyOptions }).degrees;
 }
 
 /** The state of a checkpoint that is there, if it is one of the same training; otherwise the first one. */
@@ -122,9 +132,7 @@ function headerOf(training: TrainingOptions, state: TrainingState, version: stri
     tableHeader(
       version,
       `${model.name}: ${shortNumber(parametersOf(model) / 1e6)} million weights; mix ${mix}, ${tokens} tokens a step`,
-      `${strategy.name} ${Object.entries(degrees)
-        .map(([name, value]) => `${name}=${value}`)
-        .join(",")}, ${cluster.ranks} ranks`,
+      `${strategy.name} ${formatDegrees(schedules.loss.degrees)}, ${cluster.ranks} ranks`,
       `memory of the largest rank (counted): ${memoryText(largest)}`,
       "loss, gradient and ms are means since the row before, arena is the most of any rank; origin: measured",
     ),
