@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { hostname, tmpdir } from "node:os";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { lockFolder } from "../src/results/folder-lock.ts";
+import { thisProcess } from "../src/results/process-life.ts";
 
 let folder: string;
 
@@ -14,8 +15,16 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const holdAs = (holder: object) => writeFileSync(join(folder, "run.lock"), JSON.stringify(holder));
+/** As another holder would leave its lock, last renewed so many seconds ago. */
+function holdAs(holder: object, silentS = 0): void {
+  writeFileSync(file(), JSON.stringify({ ...thisProcess(), since, ...holder }));
+  const renewed = Date.now() / 1000 - silentS;
+  utimesSync(file(), renewed, renewed);
+}
+const file = () => join(folder, "run.lock");
 const since = "2026-01-02T03:04:05.000Z";
+/** Its process cannot be seen from here. */
+const elsewhere = { pid: 1, host: "elsewhere", kernel: "another boot" };
 
 describe("lockFolder", () => {
   test("refuses a second run while the first holds the folder, in one line", () => {
@@ -28,9 +37,9 @@ describe("lockFolder", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("takes over the lock of a process that was killed", async () => {
+  test("takes over the lock of a process that was killed, at once", async () => {
     const child = await sleeper();
-    holdAs({ pid: child.pid, host: hostname(), started: null, since });
+    holdAs({ pid: child.pid, started: null });
     child.kill("SIGKILL");
     await once(child, "exit");
     lockFolder(folder).release();
@@ -38,13 +47,60 @@ describe("lockFolder", () => {
   });
 
   test("takes over where the process number now belongs to another process", () => {
-    holdAs({ pid: process.ppid, host: hostname(), started: "1", since });
+    holdAs({ pid: process.ppid, started: "1" });
     lockFolder(folder).release();
   });
 
-  test("does not judge the life of a process on another host", () => {
-    holdAs({ pid: 1, host: "elsewhere", started: "1", since });
-    expect(() => lockFolder(folder)).toThrow("(process 1 on elsewhere writes there");
+  test("sees the life of a process on the same machine under another host name", () => {
+    holdAs({ host: "node1" }, 1000);
+    expect(() => lockFolder(folder)).toThrow("results in use");
+    holdAs({ host: "node1", started: "1" });
+    lockFolder(folder).release();
+  });
+
+  test.each([
+    ["on another machine", elsewhere],
+    ["on a machine of the same name", { ...elsewhere, host: thisProcess().host }],
+    ["that an earlier version of this project wrote", { ...elsewhere, kernel: undefined }],
+  ])("refuses a lock %s that is renewed, and takes over one that has not been for a minute", (_, holder) => {
+    holdAs(holder, 50);
+    expect(() => lockFolder(folder)).toThrow(
+      /^results in use: .* \(process 1 on \S+ writes there since 2026-01-02T03:04:05.000Z, last (49|5[0-9]) s ago, and counts as gone after 60 s; wait for it, or name another folder\)$/,
+    );
+    holdAs(holder, 70);
+    lockFolder(folder).release();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test("renews its lock, so that others see that it lives, and its content stays", () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    const lock = lockFolder(folder);
+    const content = readFileSync(file(), "utf8");
+    utimesSync(file(), 1, 1);
+    vi.advanceTimersByTime(5000);
+    expect(statSync(file()).mtimeMs).toBeGreaterThan(1e6);
+    expect(readFileSync(file(), "utf8")).toBe(content);
+    holdAs(elsewhere, 70);
+    const others = statSync(file()).mtimeMs;
+    vi.advanceTimersByTime(5000);
+    expect(statSync(file()).mtimeMs).toBe(others);
+    lock.release();
+    vi.useRealTimers();
+  });
+
+  test("says before it writes that another run has taken the folder over", () => {
+    const lock = lockFolder(folder);
+    lock.confirm();
+    holdAs(elsewhere);
+    expect(() => lock.confirm()).toThrow(`lost results: ${folder} (another run has taken them over)`);
+  });
+
+  test("takes its lock again that somebody has removed", () => {
+    const lock = lockFolder(folder);
+    rmSync(file());
+    lock.confirm();
+    expect(() => lockFolder(folder)).toThrow("results in use");
+    lock.release();
   });
 
   test("takes over a lock that is no record", () => {
@@ -54,7 +110,7 @@ describe("lockFolder", () => {
 
   test("does not remove a lock that somebody else took meanwhile", () => {
     const lock = lockFolder(folder);
-    holdAs({ pid: 1, host: "elsewhere", started: "1", since });
+    holdAs(elsewhere);
     lock.release();
     expect(readdirSync(folder)).toEqual(["run.lock"]);
   });

@@ -48,6 +48,7 @@ export interface ExperimentResult {
  * folder already has, of equal inputs on an equal machine with equal code, are not measured again.
  *
  * @throws InputError if another run writes into the folder, or the folder holds something else.
+ * @throws Error if this one stood still for so long that another has taken the folder over.
  * @throws the signal's reason if it is aborted; what was measured until then is kept.
  */
 export async function runExperiment(experiment: Experiment, options: ExperimentOptions): Promise<ExperimentResult> {
@@ -79,6 +80,7 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
           run: runWith(options),
           signal,
           append: (trial) => {
+            lock.confirm();
             writer.append(trial);
             finished.set(trial.key, trial);
           },
