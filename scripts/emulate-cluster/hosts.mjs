@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startTimeOf } from "../process-start.mjs";
 import { ClusterError } from "./cluster-error.mjs";
 import { addressOf, folderOf, head, namespaceOf, nodeNames } from "./layout.mjs";
-import { startDaemon, startTimeOf } from "./processes.mjs";
+import { startDaemon } from "./processes.mjs";
 
 /**
  * Makes host `host` of a cluster: a process that holds its namespaces. Inside, the host has a name of its own and knows those of

@@ -1,19 +1,8 @@
 import { spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startTimeOf } from "../process-start.mjs";
 import { ClusterError } from "./cluster-error.mjs";
-
-/** Start time of process `pid` in kernel ticks, or undefined if there is none. A zombie counts as gone. */
-export function startTimeOf(pid) {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name in parentheses may hold anything, so fields are counted from its end: state is the third, start the 22nd.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
 
 /** Starts a process that outlives us, its output in `log`. Its command enters a namespace of the cluster, where it is found again. */
 export async function startDaemon(command, { log, env = process.env }) {

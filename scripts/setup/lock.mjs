@@ -1,6 +1,7 @@
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startTimeOf } from "../process-start.mjs";
 
 /**
  * Runs `work` while no other process holds the lock `file`; waits for it if one does. A lock whose process is gone, as
@@ -64,7 +65,7 @@ function removeStale(file, stale) {
 }
 
 function ownEntry(group) {
-  return { pid: process.pid, started: startOf(process.pid), group };
+  return { pid: process.pid, started: startTimeOf(process.pid), group };
 }
 
 function writeWhole(file, entry) {
@@ -82,7 +83,7 @@ function holder(file) {
 
 function isAlive({ pid, started, group }) {
   // Process ids are used again; one that started at another time is somebody else.
-  return (exists(pid) && startOf(pid) === started) || (group !== undefined && exists(-group));
+  return (exists(pid) && startTimeOf(pid) === started) || (group !== undefined && exists(-group));
 }
 
 /** Whether there is a process of that id, or with a negative id a process in that group. */
@@ -92,15 +93,5 @@ function exists(pid) {
     return true;
   } catch (error) {
     return error.code === "EPERM";
-  }
-}
-
-/** When the process started, in clock ticks since boot, on Linux; elsewhere null, and the id alone has to do. */
-function startOf(pid) {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return null;
   }
 }

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { folderOf, head, namespaceOf, nodeNames } from "../emulate-cluster/layout.mjs";
 import { processesIn } from "../emulate-cluster/network.mjs";
-import { startTimeOf } from "../emulate-cluster/processes.mjs";
 import { missing } from "../emulate-cluster/requirements.mjs";
+import { startTimeOf } from "../process-start.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const script = path.join(root, "scripts/emulate-cluster.mjs");
