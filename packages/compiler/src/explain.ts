@@ -3,18 +3,39 @@ import { type Degrees, type Problem, ranksOf, type Schedule, worldSizeOf } from 
 import { documentAt, documentsOf } from "@hsap/workload";
 import type { Prediction } from "./cost/predict.ts";
 import { choosePlan } from "./degrees.ts";
+import { tokenBytesOf } from "./place/arrangements.ts";
+import type { Plan } from "./plan.ts";
 
 /** Why a schedule is as it is, in numbers. Times are predicted. */
 export interface Explanation {
   /** The ways to divide heads and sequence that were weighed; the first is the chosen one, the others follow by their time. */
   readonly considered: readonly ConsideredWay[];
   readonly cuts: Cuts;
+  readonly tiles: Tiles;
+}
+
+/** Where tiles are computed. */
+export interface Tiles {
+  /** Bytes, there and back and for all heads, if a token's key or its query is needed by another node or unit. */
+  readonly keyBytes: number;
+  readonly queryBytes: number;
+  /** Documents whose tiles are divided in two dimensions; those of all others are computed by the owners of their queries. */
+  readonly inTwoDimensions: readonly {
+    readonly document: number;
+    readonly units: number;
+    /** How many units share queries. */
+    readonly groupSize: number;
+    /** Tokens whose queries, and whose keys, travel, summed over the units that receive them. */
+    readonly queryTokens: number;
+    readonly keyTokens: number;
+  }[];
 }
 
 export interface ConsideredWay {
   readonly degrees: Degrees;
   /** Whose heads are split: `nodes` only of documents that several nodes hold, a number also of those heavier than so many ranks' shares. */
   readonly split: "nodes" | number;
+  readonly place: "queries" | "grid";
   readonly predictedMs: number;
   /** What the ranks compute, the mean and the highest. */
   readonly computingMs: Prediction["computing"];
@@ -48,16 +69,27 @@ export interface Amount {
  * @param degrees those that were given; those that the compiler chooses if left out.
  */
 export function explain(problem: Problem, schedule: Schedule, degrees?: Degrees): Explanation {
-  const { best, considered } = choosePlan(problem, degrees);
+  const { best, plan, considered } = choosePlan(problem, degrees);
   const ways = [...considered]
     .sort((a, b) => Number(b === best) - Number(a === best) || a.prediction.us - b.prediction.us)
-    .map(({ degrees: of, splitAbove, prediction: { us, computing } }) => ({
+    .map(({ degrees: of, splitAbove, place, prediction: { us, computing } }) => ({
       degrees: of,
+      place,
       split: Number.isFinite(splitAbove) ? splitAbove : ("nodes" as const),
       predictedMs: us / 1e3,
       computingMs: { mean: computing.mean / 1e3, max: computing.max / 1e3 },
     }));
-  return { considered: ways, cuts: cutsOf(schedule) };
+  return { considered: ways, cuts: cutsOf(schedule), tiles: tilesOf(problem, plan) };
+}
+
+function tilesOf(problem: Problem, plan: Plan): Tiles {
+  const { key, query } = tokenBytesOf(problem, { ulysses: 1 });
+  const inTwoDimensions = plan.flatMap(({ placement }) =>
+    placement.grids.map(({ document, cells, arrangement: { groupSize }, queryTokens, keyTokens }) => ({
+      ...{ document, units: cells.length, groupSize, queryTokens, keyTokens },
+    })),
+  );
+  return { keyBytes: key, queryBytes: query, inTwoDimensions };
 }
 
 /** Where documents lie by the schedule's layout. */
@@ -91,9 +123,11 @@ const nothing = () => ({ documents: 0, tokens: 0 });
 const mostShown = 5;
 
 /** The explanation in words, a line each. */
-export function explanationLines(problem: Problem, { considered, cuts }: Explanation): string[] {
+export function explanationLines(problem: Problem, { considered, cuts, tiles }: Explanation): string[] {
   const [chosen, ...others] = considered;
-  const name = ({ degrees, split }: ConsideredWay) =>
+  const name = ({ place, ...way }: ConsideredWay) =>
+    `${headsOf(way)}${place === "grid" ? ", tiles in two dimensions" : ""}`;
+  const headsOf = ({ degrees, split }: Pick<ConsideredWay, "degrees" | "split">) =>
     degrees.ulysses === 1
       ? "heads of no document are split"
       : `heads are split by ${degrees.ulysses} of ${split === "nodes" ? "documents that several nodes hold" : `documents that several nodes hold or that are heavier than ${split} of a rank's share`}`;
@@ -112,6 +146,19 @@ export function explanationLines(problem: Problem, { considered, cuts }: Explana
     ...cuts.longest.map(
       ({ document, tokens, nodes, ranks }) =>
         `document ${document}, ${tokens} tokens: ${nodes} nodes, ${ranks} of ${ranksOf(problem)} ranks`,
+    ),
+    ...tileLines(tiles),
+  ];
+}
+
+function tileLines({ keyBytes, queryBytes, inTwoDimensions }: Tiles): string[] {
+  const why = `a token's key and value are ${keyBytes} bytes there and back, its query and result ${queryBytes}`;
+  if (inTwoDimensions.length === 0) return [`tiles are computed by the owners of their queries: ${why}`];
+  return [
+    `tiles are computed in two dimensions where that is predicted to take less: ${why}`,
+    ...inTwoDimensions.map(
+      ({ document, units, groupSize, queryTokens, keyTokens }) =>
+        `document ${document}: ${units} units in groups of ${groupSize} share queries and divide keys; ${queryTokens} queries and ${keyTokens} keys travel`,
     ),
   ];
 }

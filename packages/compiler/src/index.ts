@@ -9,6 +9,7 @@ export {
   type Explanation,
   explain,
   explanationLines,
+  type Tiles,
 } from "./explain.ts";
 export * from "./hsap.ts";
 export { AheadCompiler, type AheadCompilerOptions } from "./just-in-time/ahead-compiler.ts";

@@ -61,7 +61,7 @@ export function gridsToWeigh(problem: Problem, hierarchy: Hierarchy, sharding: S
   return groupSizes(hierarchy.units, bytes)
     .map((size) =>
       documents
-        .filter(({ shared }) => shared.units.length > size)
+        .filter(({ shared }) => shared.units.length >= size)
         .flatMap(({ shared, onlyKeys }) => {
           const grid = gridIn(problem, sharding, shared, size, bytes);
           return carriedBytes(grid, bytes) < onlyKeys ? [grid] : [];

@@ -53,7 +53,7 @@ const areaTolerance = 0.002;
  * ring attention's way (keys travel), one group of all is its transpose (queries travel). Each unit computes as much
  * area as it owns queries for, so balance stays what sharding has made it. Members get keys of units at their own place in
  * other groups, their own above all; the fronts of foreign pieces then even out the areas, as they have most area for a token.
- * (2-D parallel attention: LoongTrain, arXiv 2406.18485; communication-avoiding matrix products, Irony et al. 2004.)
+ * (2-D parallel attention: LoongTrain, arXiv 2406.18485; communication-avoiding matrix products, Irony, Toledo and Tiskin 2004.)
  */
 export function gridOf(problem: Problem, sharding: Sharding, shared: SharedDocument, arrangement: Arrangement): Grid {
   const { batch, mask } = problem;
