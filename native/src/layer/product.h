@@ -93,11 +93,19 @@ template <class Simd, int rows>
                                     std::ptrdiff_t aPanelStride, const float* b, int depth) {
   constexpr int stride = panelWidth<Simd>, width = Simd::width;
   RegisterTile<Simd, rows, 2> tile;
+  const bool whole = columns == stride && runLength(c.columns, column, stride) == stride;
+  float* to[rows];
+  if (whole) {
+    // What the sums are added to is on its way while they are made.
+    for (int r = 0; r < rows; ++r) {
+      to[r] = c.data + c.rows.offset(row + r) + c.columns.offset(column);
+      __builtin_prefetch(to[r], 1);
+      __builtin_prefetch(to[r] + Simd::width, 1);
+    }
+  }
   tile.clear();
   tile.addRows(a, aPanelStride, b, depth);
-  if (columns == stride && runLength(c.columns, column, stride) == stride) {
-    float* to[rows];
-    for (int r = 0; r < rows; ++r) to[r] = c.data + c.rows.offset(row + r) + c.columns.offset(column);
+  if (whole) {
     tile.forEach([&](int r, int n, typename Simd::F sum) __attribute__((always_inline)) {
       float* at = to[r] + n * width;
       Simd::store(at, Simd::add(Simd::load(at), sum));
