@@ -3,6 +3,7 @@ import { documentsOf, tokensOf } from "@hsap/workload";
 import type { Hierarchy } from "../hierarchy.ts";
 import { type Piece, PieceList, type Pieces, pieceAt } from "../piece.ts";
 import { rowNumbers, sortByKey } from "../radix-sort.ts";
+import { EvenDeal } from "./even-deal.ts";
 import { type Bins, fillBins, smallOf, type Tolerance } from "./fill.ts";
 import { Line } from "./line.ts";
 import { type Mask, maskOf, rowArea } from "./row-area.ts";
@@ -65,13 +66,14 @@ export function shardAmongNodes(problem: Problem, { unitBegin }: Hierarchy): Sha
   const unitsOfNode = unitBegin.slice(1).map((end, node) => end - unitBegin[node]);
   const bins = { pieces: new PieceList(documents + 4 * unitsOfNode.length), binBegin: [] };
   const keys = new Uint32Array(documents);
-  deal(new Line(maskOf(problem)), all, rowNumbers(documents), keys, unitsOfNode, toleranceOfNodes, bins);
+  const dealer = { line: new Line(maskOf(problem)), even: new EvenDeal(problem) };
+  deal(dealer, all, rowNumbers(documents), keys, unitsOfNode, toleranceOfNodes, bins);
   return shardingOf(bins);
 }
 
 /** Balanced sharding, second step: what a node has, dealt to its units in the same way. */
 export function shardAmongUnits(problem: Problem, { unitBegin }: Hierarchy, nodes: Sharding): Sharding {
-  const line = new Line(maskOf(problem));
+  const dealer = { line: new Line(maskOf(problem)), even: new EvenDeal(problem) };
   const keys = new Uint32Array(nodes.pieces.begin.length);
   const bins: Bins = { pieces: new PieceList(2 * nodes.pieces.begin.length), binBegin: [] };
   for (let node = 0; node + 1 < unitBegin.length; node++) {
@@ -83,7 +85,7 @@ export function shardAmongUnits(problem: Problem, { unitBegin }: Hierarchy, node
       for (let unit = 0; unit < units; unit++) bins.binBegin.push(bins.pieces.length);
       continue;
     }
-    deal(line, nodes.pieces, rows, keys, new Array<number>(units).fill(1), toleranceOfUnits, bins);
+    deal(dealer, nodes.pieces, rows, keys, new Array<number>(units).fill(1), toleranceOfUnits, bins);
   }
   return inOrder(shardingOf(bins));
 }
@@ -100,9 +102,18 @@ const attempts = [
   { scale: 0, mixed: false },
 ] as const;
 
-/** Deals rows of pieces to bins within the tolerance; `keys` is room to sort them. The last bin gets what is left, so the others may have to keep closer to their shares. */
+/** What deals pieces, kept from one deal to the next for its memory. */
+interface Dealer {
+  readonly line: Line;
+  readonly even: EvenDeal;
+}
+
+/**
+ * Deals rows of pieces to bins within the tolerance; `keys` is room to sort them. Where bins are filled one after the other, the last
+ * gets what is left, so the others may have to keep closer to their shares.
+ */
 function deal(
-  line: Line,
+  { line, even }: Dealer,
   pieces: Pieces,
   rows: Int32Array,
   keys: Uint32Array,
@@ -112,6 +123,7 @@ function deal(
 ): void {
   const { mask } = line;
   sortByMeanArea(mask, pieces, rows, keys);
+  if (even.deal(pieces, rows, weights, tolerance, tolerance === toleranceOfUnits, bins)) return;
   const weight = weights.reduce((sum, of) => sum + of, 0);
   const small = smallOf(mask, pieces, rows, Math.min(...weights) / weight);
   const firstPiece = bins.pieces.length;
