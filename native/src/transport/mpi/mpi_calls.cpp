@@ -48,7 +48,8 @@ void await(MPI_Request& request, double longestUs, const std::atomic<bool>& left
   Pace pace(longestUs);
   for (int done = 0;;) {
     if (left.load()) throw TransportAborted();
-    guarded("MPI_Test", [&] { return MPI_Test(&request, &done, MPI_STATUS_IGNORE); });
+    for (int call = 0; call < callsOfALook && done == 0; ++call)
+      guarded("MPI_Test", [&] { return MPI_Test(&request, &done, MPI_STATUS_IGNORE); });
     if (done != 0) return;
     pace.pause();
   }

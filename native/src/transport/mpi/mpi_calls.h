@@ -22,6 +22,10 @@ void guarded(const char* call, Function function) {
   check(function(), call);
 }
 
+// Open MPI looks at its sockets in only every eighth call that finds nothing done. Between two looks we sleep, so a look is
+// as many calls, or what comes over TCP would wait for eight sleeps.
+constexpr int callsOfALook = 8;
+
 // Paces a loop that looks at pending requests: it spins for the first moments, then sleeps for longer and longer, up to a
 // sixteenth of the time waited, so that a waiting rank leaves its processor to its tiles.
 class Pace {

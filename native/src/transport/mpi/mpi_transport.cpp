@@ -204,9 +204,11 @@ void MpiEndpoint::wait() {
   for (std::size_t left = requests_.size(); left > 0;) {
     throwIfAborted();
     int count = 0;
-    guarded("MPI_Testsome", [&] {
-      return MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, indices.data(), statuses.data());
-    });
+    for (int call = 0; call < callsOfALook && count == 0; ++call) {
+      guarded("MPI_Testsome", [&] {
+        return MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, indices.data(), statuses.data());
+      });
+    }
     if (count == MPI_UNDEFINED) break;
     for (int i = 0; i < count; ++i) arrived(indices[i], statuses[i]);
     left -= count;
@@ -255,7 +257,8 @@ class MpiTransport final : public Transport {
     Pace pace(links_.pollUs);
     for (int done = 0;;) {
       if (left_.load() || aborted_.load()) throw TransportAborted();
-      guarded("MPI_Test", [&] { return MPI_Test(&request, &done, MPI_STATUS_IGNORE); });
+      for (int call = 0; call < callsOfALook && done == 0; ++call)
+        guarded("MPI_Test", [&] { return MPI_Test(&request, &done, MPI_STATUS_IGNORE); });
       if (done != 0) return;
       pace.pause();
     }
