@@ -5,8 +5,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ClusterError } from "./cluster-error.mjs";
 import { namespaceOf, nodeNames } from "./layout.mjs";
 
-/** The quota is handed out in periods this long: short beside a step, long beside a switch of threads. */
-const periodUs = 20_000;
+/**
+ * The quota is handed out in periods this long: short beside a step, so that its time is not one of a few steps of a staircase, but
+ * long enough for the smallest quota that there is, of 1 ms.
+ */
+const periodOf = (share) => Math.max(10_000, Math.ceil(1000 / share));
 
 /**
  * The share of a core each device gets if none is asked for: all devices together leave a fifth of the machine to the
@@ -24,6 +27,7 @@ export const defaultShare = (devices) =>
  */
 export function makeDeviceShares(journal, { name, nodes, devices, share }) {
   const { root, version } = controllerRoot();
+  const periodUs = periodOf(share);
   const quotaUs = Math.round(periodUs * share);
   const top = path.join(root, `hsap-${name}`);
   const make = (folder) => {
@@ -32,6 +36,8 @@ export function makeDeviceShares(journal, { name, nodes, devices, share }) {
     if (version === 2 && folder !== top) beThreaded(folder);
   };
   make(top);
+  // Threads that move data go before those that compute, when both want a core, as network cards and copy engines would.
+  writeFileSync(path.join(top, version === 1 ? "cpu.shares" : "cpu.weight"), version === 1 ? "32" : "3");
   for (const node of nodeNames(nodes)) {
     const host = path.join(top, namespaceOf(name, node));
     make(host);
