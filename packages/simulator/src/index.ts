@@ -5,6 +5,7 @@ export * from "./hardware.ts";
 export { type KernelCall, kernelTflops, paidPairs } from "./kernel-time.ts";
 export { laneWaitsOf } from "./lane-waits.ts";
 export { matrixFlops } from "./matrix-time.ts";
+export { type ProcessDevice, processOpUs } from "./processes.ts";
 export { type PublishedRow, publishedRows } from "./published-rows.ts";
 export {
   type PreparedSchedule,

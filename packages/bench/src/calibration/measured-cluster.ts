@@ -1,8 +1,17 @@
 import { cpus } from "node:os";
 import { reference } from "@hsap/baselines";
 import { clusterOf, presetCluster } from "@hsap/cluster";
-import { flopsOf, type Pass, type Problem, type Schedule, ScheduleBuilder } from "@hsap/schedule";
-import { hardwareOf, namedEntry } from "@hsap/simulator";
+import {
+  flopsOf,
+  isCommunication,
+  opKinds,
+  type Pass,
+  type Problem,
+  type Schedule,
+  ScheduleBuilder,
+  type Trace,
+} from "@hsap/schedule";
+import { hardwareOf, namedEntry, processOpUs } from "@hsap/simulator";
 import { packedBatch } from "@hsap/workload";
 import { inspect } from "../compiled.ts";
 import type { LedJob } from "../launch/rank-job.ts";
@@ -15,11 +24,14 @@ export interface MessageTime {
   readonly us: number;
 }
 
-/** One kind of link: what one rank gets of it while all ranks use it. */
+/** One kind of link, while all ranks compute. */
 export interface MeasuredLink {
   readonly latencyUs: number;
+  /** What one rank gets of it while all ranks use it. */
   readonly bandwidthGBps: number;
   readonly messages: readonly MessageTime[];
+  /** What one rank of each node gets of it while the others send nothing. */
+  readonly aloneGBps: number;
 }
 
 /** What ranks that are processes found out about their cluster. */
@@ -31,8 +43,12 @@ export interface ClusterProfile {
   /** Between ranks of one node, and of two; undefined where there is one rank a node, or one node. */
   readonly node: MeasuredLink | undefined;
   readonly network: MeasuredLink | undefined;
-  /** Useful operations of attention of one rank while all compute, 1e12 a second on the clock, on tiles of 2048 tokens. */
+  /** Useful operations of attention of one rank while all compute, 1e12 a second on the clock, on tiles of 1024 tokens. */
   readonly teraflops: Readonly<Record<Pass, number>>;
+  /** The same forward, of each rank: devices that should be equally fast can be seen to be. */
+  readonly rankTeraflops: readonly number[];
+  /** How much longer a rank computes than a core of this machine by its profile. */
+  readonly slowdown: Readonly<Record<Pass, number>>;
 }
 
 export interface MeasureClusterOptions {
@@ -52,7 +68,7 @@ const messages = [
   { tokens: 32, count: 40 },
   { tokens: 256, count: 20 },
   { tokens: 2048, count: 8 },
-  { tokens: 16384, count: 4 },
+  { tokens: 16384, count: 3 },
 ] as const;
 
 /** Measures the links between a job's ranks by message size, and how fast each rank computes while all do. */
@@ -60,7 +76,10 @@ export async function measureCluster(led: LedJob, options: MeasureClusterOptions
   const { ranksPerNode, onProgress } = options;
   const ranks = led.world.ranks;
   const nodes = Math.ceil(ranks / ranksPerNode);
-  onProgress?.(0, "links of a node");
+  onProgress?.(0, "attention");
+  const forward = await measureRate(led, "forward", options);
+  const backward = await measureRate(led, "backward", options);
+  onProgress?.(0.3, "links of a node");
   // A neighbour in the own node, and the rank of the same place in the next node.
   const inNode = (rank: number) => {
     const first = rank - (rank % ranksPerNode);
@@ -68,17 +87,17 @@ export async function measureCluster(led: LedJob, options: MeasureClusterOptions
   };
   const acrossNodes = (rank: number) => (rank + ranksPerNode) % ranks;
   const node = ranksPerNode > 1 && ranks > 1 ? await measureLink(led, inNode, options) : undefined;
-  onProgress?.(0.3, "links between nodes");
+  onProgress?.(0.5, "links between nodes");
   const even = ranks % ranksPerNode === 0;
   const network = nodes > 1 && even ? await measureLink(led, acrossNodes, options) : undefined;
-  onProgress?.(0.7, "attention");
-  const teraflops = {
-    forward: await measureRate(led, "forward", options),
-    backward: await measureRate(led, "backward", options),
-  };
   onProgress?.(1, "done");
   const device = cpus()[0]?.model.trim() ?? "unknown processor";
-  return { device, library: led.job.library, nodes, ranksPerNode, node, network, teraflops };
+  return {
+    ...{ device, library: led.job.library, nodes, ranksPerNode, node, network },
+    teraflops: { forward: forward.teraflops, backward: backward.teraflops },
+    rankTeraflops: forward.rankTeraflops,
+    slowdown: { forward: forward.slowdown, backward: backward.slowdown },
+  };
 }
 
 /**
@@ -103,7 +122,7 @@ export function clusterFileOf({
     const source =
       sizes === undefined
         ? "not measured: no such link in the job"
-        : `measured over ${library}, all ranks at once: ${sizes}`;
+        : `measured over ${library}, all ranks at once while they compute: ${sizes}`;
     return `  - name: ${name}
     size: ${size}
     bandwidthGBps: { value: ${short(bandwidthGBps)}, source: ${JSON.stringify(source)} }
@@ -115,12 +134,47 @@ levels:
 ${level("node", ranksPerNode, node, network)}
 ${level("cluster", nodes, network, node)}
 device:
-  name: ${JSON.stringify(`${device}, as one of ${ranksPerNode} ranks of a node`)}
+  name: ${JSON.stringify(deviceNameOf(device, ranksPerNode))}
   dtype: fp32
-  peakTflops: { value: ${short(peak)}, source: "measured: ${short(1e3 * teraflops.forward)} Gflop/s forward (${short(1e3 * teraflops.backward)} backward) on tiles of 2048 tokens, all ranks at once, over the kernel's share of its peak" }
+  peakTflops: { value: ${short(peak)}, source: "measured: ${short(1e3 * teraflops.forward)} Gflop/s forward (${short(1e3 * teraflops.backward)} backward) on tiles of 1024 tokens, all ranks at once, over the kernel's share of its peak" }
   memoryBandwidthGBps: { value: ${short(local.device.memoryBandwidthGBps ?? 10)}, source: "not measured: that of the preset local" }
 `;
 }
+
+/**
+ * The profile as a hardware file, by which the simulator predicts runs of such ranks: processes, their links, and for the rest this
+ * machine's own file.
+ */
+export function clusterHardwareOf({ device, library, ranksPerNode, node, network, slowdown }: ClusterProfile): string {
+  const share = (link: MeasuredLink | undefined) => (link === undefined ? 1 : link.aloneGBps / link.bandwidthGBps);
+  const sharing = network === undefined || share(network) < 1.5 ? 1 : ranksPerNode;
+  const alone = (link: MeasuredLink | undefined) =>
+    link === undefined ? "no such link" : `${short(link.aloneGBps)} GB/s where one rank of a node sends`;
+  const pairShare = [node, network].map((link) => short(Math.max(1, share(link)))).join(", ");
+  const none = 'source: "an op is a function call"';
+  return `# Measured by hsap calibrate: hsap simulate --cluster CLUSTER --hardware THIS, hsap experiment --hardware THIS.
+base: local
+devices: [${JSON.stringify(deviceNameOf(device, ranksPerNode))}]
+dtype: fp32
+processes:
+  slowdown:
+    forward: { value: ${short(slowdown.forward)}, source: "measured: a tile of 1024 tokens, over its processor time by the terms of this machine" }
+    backward: { value: ${short(slowdown.backward)}, source: "as forward" }
+libraries:
+  ${JSON.stringify(library)}:
+    launchUs: { value: 0, source: "part of the links' latency" }
+    collectiveHostUs: { value: 0, ${none} }
+    p2pHostUs: { value: 0, ${none} }
+    slowdown: { value: 1, source: "links were measured beside computation" }
+    ranksPerNic: { value: ${sharing}, source: "measured: ${alone(network)}, against ${short(network?.bandwidthGBps ?? 0)} where all do" }
+    hopUs: { value: [0, 0], source: "as launchUs" }
+    pairShare: { value: [${pairShare}], source: "measured: in a node ${alone(node)}, between nodes ${alone(network)}" }
+    collectives: {}
+`;
+}
+
+const deviceNameOf = (device: string, ranksPerNode: number): string =>
+  `${device}, as one of ${ranksPerNode} ranks of a node`;
 
 const short = (value: number): string => String(Number(value.toPrecision(4)));
 
@@ -128,48 +182,104 @@ const short = (value: number): string => String(Number(value.toPrecision(4)));
 async function measureLink(
   led: LedJob,
   next: (rank: number) => number,
-  { repeats, signal }: MeasureClusterOptions,
+  options: MeasureClusterOptions,
 ): Promise<MeasuredLink> {
+  const { ranks } = led.world;
+  const everyone = Array.from({ length: ranks }, (_, rank) => rank);
   const times: MessageTime[] = [];
   for (const { tokens, count } of messages) {
-    const schedule = exchangeOf(led.world.ranks, next, tokens, count);
-    const us = await medianUs(led, schedule, repeats, signal);
+    const us = await exchangeUs(led, { senders: everyone, next, tokens, count }, options);
     times.push({ bytes: tokens * bytesPerToken, us: us / count });
   }
   const [first, last] = [times[0], times[times.length - 1]];
   const bandwidthGBps = (last.bytes - first.bytes) / Math.max(last.us - first.us, 1e-3) / 1e3;
-  return { latencyUs: first.us, bandwidthGBps, messages: times };
+  const senders = everyone.filter((rank) => rank % options.ranksPerNode === 0);
+  const largest = messages[messages.length - 1];
+  const aloneUs = (await exchangeUs(led, { senders, next, ...largest }, options)) / largest.count;
+  const aloneGBps = last.bytes / Math.max(aloneUs - first.us, 1e-3) / 1e3;
+  return { latencyUs: first.us, bandwidthGBps, messages: times, aloneGBps };
 }
 
-function exchangeOf(ranks: number, next: (rank: number) => number, tokens: number, count: number): Schedule {
-  const own = tokens * count;
+interface Exchange {
+  readonly senders: readonly number[];
+  readonly next: (rank: number) => number;
+  readonly tokens: number;
+  readonly count: number;
+}
+
+/** Until all messages are there, while all ranks compute: so links are used, and a message waits for a core like any other time. */
+async function exchangeUs(led: LedJob, exchange: Exchange, options: MeasureClusterOptions): Promise<number> {
+  const { ranks } = led.world;
+  const ends = (schedule: Schedule) => (trace: Trace) => {
+    let last = 0;
+    trace.endUs.forEach((end, op) => {
+      if (isTransfer[schedule.ops.kind[op]]) last = Math.max(last, end);
+    });
+    return last;
+  };
+  const quiet = exchangeOf(ranks, exchange, 0);
+  const quietUs = await medianUs(led, quiet, { ...options, repeats: 1 }, ends(quiet));
+  // Computation is made to outlast the messages.
+  const tiles = Math.ceil((quietUs < 1e5 ? 3 : 1.5) * (quietUs / 1e3 / (await tileMs(led, options))));
+  const loaded = exchangeOf(ranks, exchange, tiles);
+  return medianUs(led, loaded, options, ends(loaded));
+}
+
+const isTransfer = opKinds.map(isCommunication);
+const tileTokens = 512;
+
+async function tileMs(led: LedJob, options: MeasureClusterOptions): Promise<number> {
+  const known = tileTimes.get(led);
+  if (known !== undefined) return known;
+  const alone = { senders: [], next: (rank: number) => rank, tokens: 1, count: 0 };
+  const ms = (await medianUs(led, exchangeOf(led.world.ranks, alone, 16), options)) / 16e3;
+  tileTimes.set(led, ms);
+  return ms;
+}
+
+const tileTimes = new WeakMap<LedJob, number>();
+
+function exchangeOf(ranks: number, { senders, next, tokens, count }: Exchange, tiles: number): Schedule {
+  const sentTokens = tokens * count;
+  const own = sentTokens + tileTokens;
   const problem = problemOn(ranks, [ranks * own], "forward");
   const layout = Array.from({ length: ranks }, (_, rank) => [{ begin: rank * own, end: (rank + 1) * own }]);
   const builder = new ScheduleBuilder(problem, "exchange", {}, layout);
-  const before = new Map(Array.from({ length: ranks }, (_, rank) => [next(rank), rank]));
+  const senderTo = new Map(senders.map((rank) => [next(rank), rank]));
   const sent = (rank: number, message: number) => {
     const begin = rank * own + message * tokens;
     return [builder.block("k", { begin, end: begin + tokens })];
   };
   for (let rank = 0; rank < ranks; rank++) {
-    const from = before.get(rank) as number;
+    const from = senderTo.get(rank);
     for (let message = 0; message < count; message++) {
-      builder.rank(rank).exchange("p2p", [
-        { to: next(rank), blocks: sent(rank, message) },
-        { from, blocks: sent(from, message) },
-      ]);
+      builder
+        .rank(rank)
+        .exchange("p2p", [
+          ...(senders.includes(rank) ? [{ to: next(rank), blocks: sent(rank, message) }] : []),
+          ...(from === undefined ? [] : [{ from, blocks: sent(from, message) }]),
+        ]);
     }
+    const begin = rank * own + sentTokens;
+    const square = { qBegin: begin, qEnd: begin + tileTokens, kBegin: begin, kEnd: begin + tileTokens };
+    for (let tile = 0; tile < tiles; tile++) builder.rank(rank).attend({ ...square, mask: "full" });
   }
   // A schedule must compute something: one token's attention is nothing beside what it sends.
-  builder.rank(0).attend({ qBegin: 0, qEnd: 1, kBegin: 0, kEnd: 1, mask: "full" });
+  if (tiles === 0) builder.rank(0).attend({ qBegin: 0, qEnd: 1, kBegin: 0, kEnd: 1, mask: "full" });
   return builder.finish();
 }
 
+interface MeasuredRate {
+  readonly teraflops: number;
+  readonly rankTeraflops: readonly number[];
+  readonly slowdown: number;
+}
+
 /** Every rank computes a document of its own, of one tile for each head. */
-async function measureRate(led: LedJob, pass: Pass, { repeats, signal }: MeasureClusterOptions): Promise<number> {
-  const tokens = 2048;
+async function measureRate(led: LedJob, pass: Pass, options: MeasureClusterOptions): Promise<MeasuredRate> {
+  const tokens = 1024;
   const { ranks } = led.world;
-  const heads = { heads: 4, kvHeads: 4, headDim: 64, dtype: "fp32" } as const;
+  const heads = { heads: 8, kvHeads: 1, headDim: 128, dtype: "fp32" } as const;
   const lengths = new Array<number>(ranks).fill(tokens);
   const problem: Problem = { ...problemOn(ranks, lengths, pass), shape: heads };
   const layout = lengths.map((length, rank) => [{ begin: rank * length, end: (rank + 1) * length }]);
@@ -178,15 +288,34 @@ async function measureRate(led: LedJob, pass: Pass, { repeats, signal }: Measure
     const [{ begin, end }] = layout[rank];
     builder.rank(rank).attend({ qBegin: begin, qEnd: end, kBegin: begin, kEnd: end, mask: "causal" });
   }
-  const us = await medianUs(led, builder.finish(), repeats, signal);
-  return flopsOf(problem) / ranks / us / 1e6;
+  const schedule = builder.finish();
+  const perRank: number[][] = layout.map(() => []);
+  const us = await medianUs(led, schedule, options, ({ beginUs, endUs }) => {
+    let sum = 0;
+    for (let rank = 0; rank < ranks; rank++) {
+      const took = endUs[schedule.opBegin[rank]] - beginUs[schedule.opBegin[rank]];
+      perRank[rank].push(took);
+      sum += took / ranks;
+    }
+    return sum;
+  });
+  const flops = flopsOf(problem) / ranks;
+  const { threads } = hardwareOf(presetCluster("local"));
+  if (threads === undefined) throw new Error("the hardware file of this machine has no threads");
+  const [opUs] = processOpUs(schedule, undefined, { slowdown: { forward: 1, backward: 1 } }, threads);
+  return {
+    teraflops: flops / us / 1e6,
+    rankTeraflops: perRank.map((times) => flops / median(times) / 1e6),
+    slowdown: us / opUs,
+  };
 }
 
+/** Median over repeats of what `timeOf` reads from a run's trace; its duration where left out. */
 async function medianUs(
   led: LedJob,
   schedule: Schedule,
-  repeats: number,
-  signal: AbortSignal | undefined,
+  { repeats, signal }: Pick<MeasureClusterOptions, "repeats" | "signal">,
+  timeOf: (trace: Trace) => number = ({ durationUs }) => durationUs,
 ): Promise<number> {
   const compiled = inspect(schedule, 0);
   const { heads, headDim } = schedule.problem.shape;
@@ -196,16 +325,16 @@ async function medianUs(
     schedule.problem.pass === "backward"
       ? { saved: { o: new Float32Array(heads * tokens * headDim), lse: new Float32Array(heads * tokens) } }
       : {};
-  const durations: number[] = [];
+  const times: number[] = [];
   let knownDigest: string | undefined;
   for (let repeat = 0; repeat <= repeats; repeat++) {
     const options = { seed: 1, ...saved, ...(knownDigest !== undefined && { knownDigest }), ...(signal && { signal }) };
     const { trace, digest } = await led.run(compiled, options);
     knownDigest = digest;
     // The first run makes connections and pages.
-    if (repeat > 0) durations.push(trace.durationUs);
+    if (repeat > 0) times.push(timeOf(trace));
   }
-  return median(durations);
+  return median(times);
 }
 
 function problemOn(ranks: number, lengths: readonly number[], pass: Pass): Problem {

@@ -4,6 +4,7 @@ import {
   asRank,
   type ClusterProfile,
   clusterFileOf,
+  clusterHardwareOf,
   type LedJob,
   measureCluster,
   misplacement,
@@ -43,18 +44,26 @@ export async function calibrateCluster(options: CalibrateOptions, context: Comma
     const profile = await interruptible(kept, (signal) => asRank((led) => measure(led, signal), signal));
     if (profile === undefined) return;
     write(file, clusterFileOf(profile));
-    report(profile, file, options, context);
+    const hardwareFile = file.replace(/(\.ya?ml)?$/, "-hardware.yaml");
+    write(hardwareFile, clusterHardwareOf(profile));
+    report(profile, { file, hardwareFile }, options, context);
   } finally {
     progress.stop();
   }
 }
 
-function report(profile: ClusterProfile, file: string, { json }: CalibrateOptions, { output }: CommandContext): void {
+interface Files {
+  readonly file: string;
+  readonly hardwareFile: string;
+}
+
+function report(profile: ClusterProfile, files: Files, { json }: CalibrateOptions, { output }: CommandContext): void {
+  const { file, hardwareFile } = files;
   if (json) {
-    output.out(`${JSON.stringify({ origin: "measured", file, ...profile }, null, 2)}\n`);
+    output.out(`${JSON.stringify({ origin: "measured", file, hardwareFile, ...profile }, null, 2)}\n`);
     return;
   }
-  const { device, library, nodes, ranksPerNode, teraflops } = profile;
+  const { device, library, nodes, ranksPerNode, teraflops, rankTeraflops, slowdown } = profile;
   output.out(`# origin: measured; ${nodes} x ${ranksPerNode} ranks over ${library}, ${device}\n`);
   const rows = (["node", "network"] as const).flatMap((name) =>
     (profile[name]?.messages ?? []).map((message) => ({ name, ...message })),
@@ -73,11 +82,21 @@ function report(profile: ClusterProfile, file: string, { json }: CalibrateOption
   for (const name of ["node", "network"] as const) {
     const link = profile[name];
     if (link === undefined) continue;
-    output.out(`# ${name}: ${shortNumber(link.bandwidthGBps)} GB/s for each rank, ${shortNumber(link.latencyUs)} us\n`);
+    const { bandwidthGBps, latencyUs, aloneGBps } = link;
+    output.out(
+      `# ${name}: ${shortNumber(bandwidthGBps)} GB/s for each rank, ${shortNumber(aloneGBps)} for one of a node alone, ${shortNumber(latencyUs)} us; all beside computation\n`,
+    );
   }
   const { forward, backward } = teraflops;
   output.out(`# a rank: ${shortNumber(1e3 * forward)} Gflop/s forward, ${shortNumber(1e3 * backward)} backward\n`);
-  output.out(`# wrote ${file}: hsap simulate --cluster ${file}, hsap experiment --cluster ${file} --launcher ...\n`);
+  const each = rankTeraflops.map((rate) => shortNumber(1e3 * rate)).join(" ");
+  output.out(`# each rank, forward: ${each} Gflop/s\n`);
+  const { forward: slower, backward: slowerBackward } = slowdown;
+  output.out(
+    `# ${shortNumber(slower)} times the time of a core of this machine by its profile forward, ${shortNumber(slowerBackward)} backward\n`,
+  );
+  output.out(`# wrote ${file} and ${hardwareFile}: hsap simulate --cluster ${file} --hardware ${hardwareFile},\n`);
+  output.out(`#   hsap experiment --cluster ${file} --hardware ${hardwareFile} --launcher ...\n`);
 }
 
 function write(file: string, text: string): void {
