@@ -30,7 +30,7 @@ export function weighPlaces(problem: Problem, planner: Planner, given: Predicted
   const [part, ...others] = given.plan;
   if (!canCarryLess(problem, part)) return undefined;
   const { hierarchy, sharding } = part;
-  for (const grids of gridsToWeigh(problem, hierarchy, sharding)) {
+  for (const grids of gridsToWeigh(problem, part)) {
     for (const queriesAhead of [false, true]) {
       const plan = [planner.partOf(hierarchy, sharding, grids, queriesAhead), ...others];
       const prediction = predictPlan(problem, plan);

@@ -4,6 +4,7 @@ import type { Hierarchy } from "../hierarchy.ts";
 import { cargoes } from "../route/message.ts";
 import type { Sharding } from "../shard/shard.ts";
 import { type Arrangement, type Grid, gridOf, type SharedDocument } from "./grid.ts";
+import type { Placement } from "./place.ts";
 
 /**
  * Who computes tiles: `queries` the owners of their queries, `keys` the owners of their keys, `grid` third units too, in two
@@ -49,25 +50,40 @@ export function gridsOfPlace(
 }
 
 /**
- * Grids in groups of about one size, for each size that may be worth it: of the documents that carry fewer bytes then than if all
- * tiles stayed with the owners of their queries.
+ * Grids in groups of about one size, for the sizes that carry the fewest bytes: of the documents that carry fewer then than if all
+ * tiles stayed with the owners of their queries, as in `placement`.
  */
-export function gridsToWeigh(problem: Problem, hierarchy: Hierarchy, sharding: Sharding): Grid[][] {
+export function gridsToWeigh(problem: Problem, { hierarchy, sharding, placement }: Placed): Grid[][] {
   const bytes = tokenBytesOf(problem, hierarchy);
-  const documents = sharedDocuments(sharding).map((shared) => ({
-    shared,
-    onlyKeys: carriedBytes(gridIn(problem, sharding, shared, 1, bytes), bytes),
-  }));
+  const onlyKeys = new Map<number, number>();
+  const { document, begin, end } = placement.needs;
+  for (let row = 0; row < document.length; row++) {
+    onlyKeys.set(document[row], (onlyKeys.get(document[row]) ?? 0) + bytes.key * (end[row] - begin[row]));
+  }
+  const documents = sharedDocuments(sharding);
+  const saved = (grid: Grid) => (onlyKeys.get(grid.document) ?? 0) - carriedBytes(grid, bytes);
   return groupSizes(hierarchy.units, bytes)
-    .map((size) =>
-      documents
-        .filter(({ shared }) => shared.units.length >= size)
-        .flatMap(({ shared, onlyKeys }) => {
-          const grid = gridIn(problem, sharding, shared, size, bytes);
-          return carriedBytes(grid, bytes) < onlyKeys ? [grid] : [];
-        }),
-    )
-    .filter((grids) => grids.length > 0);
+    .map((size) => {
+      const grids = documents
+        .filter(({ units }) => units.length >= size)
+        .map((shared) => gridIn(problem, sharding, shared, size, bytes))
+        .filter((grid) => saved(grid) > 0);
+      return { grids, savedBytes: grids.reduce((sum, grid) => sum + saved(grid), 0) };
+    })
+    .filter(({ grids }) => grids.length > 0)
+    .sort((a, b) => b.savedBytes - a.savedBytes)
+    .slice(0, sizesToWeigh)
+    .map(({ grids }) => grids);
+}
+
+/** Of sizes that carry about as few bytes, one may suit the links better. */
+const sizesToWeigh = 2;
+
+/** What is decided of a part of a plan before its tiles are in two dimensions. */
+interface Placed {
+  readonly hierarchy: Hierarchy;
+  readonly sharding: Sharding;
+  readonly placement: Pick<Placement, "needs">;
 }
 
 /**

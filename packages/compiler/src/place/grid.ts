@@ -57,12 +57,7 @@ const areaTolerance = 0.002;
  */
 export function gridOf(problem: Problem, sharding: Sharding, shared: SharedDocument, arrangement: Arrangement): Grid {
   const { batch, mask } = problem;
-  const ends = { begin: batch.cuSeqlens[shared.document], end: batch.cuSeqlens[shared.document + 1] };
-  const area = (queries: readonly Range[], kBegin: number, kEnd: number) => {
-    let sum = 0;
-    for (const { begin, end } of queries) sum += tileArea({ qBegin: begin, qEnd: end, kBegin, kEnd, mask });
-    return sum;
-  };
+  const whole = { begin: batch.cuSeqlens[shared.document], end: batch.cuSeqlens[shared.document + 1] };
   const pieces = shared.rows.map((rows) =>
     rows.map((row) => ({ begin: sharding.pieces.begin[row], end: sharding.pieces.end[row] })),
   );
@@ -71,44 +66,88 @@ export function gridOf(problem: Problem, sharding: Sharding, shared: SharedDocum
   let queryTokens = 0;
   let keyTokens = 0;
   for (const members of groups) {
-    const queries = members.flatMap((member) => pieces[member]);
-    const lastQuery = mask === "causal" ? Math.max(...queries.map(({ end }) => end)) : ends.end;
-    const share = new KeyShares(members.length, (begin, end) => area(queries, begin, end));
-    for (const others of groups) {
-      for (const [place, other] of others.entries()) {
-        const column = Math.floor((place * members.length) / others.length);
-        for (const { begin, end } of pieces[other]) {
-          if (begin < lastQuery) share.add(column, begin, Math.min(end, lastQuery), other === members[column]);
-        }
-      }
-    }
-    const targets = members.map((member) => area(pieces[member], ends.begin, ends.end));
-    share.evenOut(targets);
-    for (const [place, member] of members.entries()) {
-      const keys = share.keysOf(place);
-      const firstKey = keys.length === 0 ? Number.POSITIVE_INFINITY : keys[0].begin;
-      const foreign = members
-        .filter((other) => other !== member)
-        .flatMap((other) => pieces[other].map((piece) => ({ ...piece, owner: shared.units[other] })))
-        .map((piece) => (mask === "causal" ? { ...piece, begin: Math.max(piece.begin, firstKey) } : piece))
-        .filter(({ begin, end }) => begin < end && keys.length > 0)
-        .sort((a, b) => a.begin - b.begin);
-      cells.push({ unit: shared.units[member], keys, queries: foreign });
-      queryTokens += tokensIn(foreign);
-      keyTokens += tokensIn(without(keys, pieces[member]));
+    const keys = keysOfMembers(mask, pieces, groups, members, whole);
+    for (let place = 0; place < members.length; place++) {
+      const queries = foreignQueries(mask, shared, pieces, members, members[place], keys[place]);
+      cells.push({ unit: shared.units[members[place]], keys: keys[place], queries });
+      queryTokens += tokensIn(queries);
+      keyTokens += tokensIn(without(keys[place], pieces[members[place]]));
     }
   }
   return { document: shared.document, arrangement, cells, queryTokens, keyTokens };
 }
 
+type Mask = Problem["mask"];
+/** The pieces of each unit of a document. */
+type UnitRanges = readonly (readonly Range[])[];
+
+/** Divides the keys that a group's queries see among its members. */
+function keysOfMembers(
+  mask: Mask,
+  pieces: UnitRanges,
+  groups: readonly (readonly number[])[],
+  members: readonly number[],
+  whole: Range,
+): Range[][] {
+  const queries = members.flatMap((member) => pieces[member]);
+  let lastQuery = mask === "causal" ? 0 : whole.end;
+  for (const { end } of queries) lastQuery = Math.max(lastQuery, end);
+  const shares = new KeyShares(members.length, (begin, end) => areaOf(mask, queries, begin, end));
+  for (const others of groups) {
+    for (let place = 0; place < others.length; place++) {
+      const column = Math.floor((place * members.length) / others.length);
+      const isOwn = others[place] === members[column];
+      for (const { begin, end } of pieces[others[place]]) {
+        if (begin < lastQuery) shares.add(column, begin, Math.min(end, lastQuery), isOwn);
+      }
+    }
+  }
+  if (members.length > 1) shares.evenOut(members.map((of) => areaOf(mask, pieces[of], whole.begin, whole.end)));
+  return members.map((_, place) => shares.keysOf(place));
+}
+
+/** The queries of a group's other members that see any of the keys. */
+function foreignQueries(
+  mask: Mask,
+  { units }: SharedDocument,
+  pieces: UnitRanges,
+  members: readonly number[],
+  member: number,
+  keys: readonly Range[],
+): ForeignQueries[] {
+  if (keys.length === 0) return [];
+  const firstKey = mask === "causal" ? keys[0].begin : 0;
+  const foreign: ForeignQueries[] = [];
+  for (const other of members) {
+    if (other === member) continue;
+    for (const { begin, end } of pieces[other]) {
+      if (end > firstKey) foreign.push({ begin: Math.max(begin, firstKey), end, owner: units[other] });
+    }
+  }
+  return foreign.sort((a, b) => a.begin - b.begin);
+}
+
+/** Unmasked pairs of queries and the keys [begin, end). */
+function areaOf(mask: Mask, queries: readonly Range[], begin: number, end: number): number {
+  let area = 0;
+  for (const query of queries) {
+    // Nothing is seen of keys after the last query.
+    if (mask === "causal" && query.end <= begin) continue;
+    area += tileArea({ qBegin: query.begin, qEnd: query.end, kBegin: begin, kEnd: end, mask });
+  }
+  return area;
+}
+
 /** Members of each group: units are numbered in the order of the document's `units`. */
 function groupsOf(units: number, { groupSize, neighbours }: Arrangement): number[][] {
   const count = Math.ceil(units / groupSize);
-  return Array.from({ length: count }, (_, group) => {
-    const all = Array.from({ length: units }, (_, unit) => unit);
-    if (!neighbours) return all.filter((unit) => unit % count === group);
-    return all.slice(beginOfPart(units, count, group), beginOfPart(units, count, group + 1));
-  });
+  const groups: number[][] = Array.from({ length: count }, () => []);
+  for (let group = 0; group < count; group++) {
+    const begin = neighbours ? beginOfPart(units, count, group) : group;
+    const end = neighbours ? beginOfPart(units, count, group + 1) : units;
+    for (let unit = begin; unit < end; unit += neighbours ? 1 : count) groups[group].push(unit);
+  }
+  return groups;
 }
 
 interface KeyRange {
@@ -135,9 +174,10 @@ class KeyShares {
 
   /** Moves keys from members with more area than their target to those with less. */
   evenOut(targets: readonly number[]): void {
-    const surplus = this.#shares.map(
-      (keys, member) => keys.reduce((sum, { begin, end }) => sum + this.area(begin, end), 0) - targets[member],
-    );
+    const surplus = targets.map((target) => -target);
+    for (let member = 0; member < targets.length; member++) {
+      for (const { begin, end } of this.#shares[member]) surplus[member] += this.area(begin, end);
+    }
     const least = targets.map((target) => areaTolerance * target + 1);
     for (let from = 0; from < targets.length; from++) {
       for (let to = 0; to < targets.length && surplus[from] > least[from]; to++) {
@@ -179,7 +219,7 @@ class KeyShares {
 
   /** In order of position, joined where they are neighbours. */
   keysOf(member: number): Range[] {
-    const keys = this.#shares[member].filter(({ begin, end }) => begin < end && this.area(begin, end) > 0);
+    const keys = this.#shares[member].filter(({ begin, end }) => begin < end);
     const joined: { begin: number; end: number }[] = [];
     for (const { begin, end } of keys.sort((a, b) => a.begin - b.begin)) {
       const last = joined.at(-1);
