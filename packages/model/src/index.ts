@@ -12,4 +12,5 @@ export * from "./recomputation.ts";
 export * from "./sequence-parallel.ts";
 export * from "./spliced-attention.ts";
 export * from "./stage.ts";
+export * from "./update-stages.ts";
 export * from "./weight-shards.ts";

@@ -1,11 +1,11 @@
 import type { Degrees, Layout, Schedule, StrategyOption, StrategyOptions } from "@hsap/schedule";
 import type { RankGrid } from "./hybrid/rank-grid.ts";
 import type { ModelProblem } from "./model-problem.ts";
-import type { StageName } from "./stage.ts";
+import type { StageName, UpdateStageName } from "./stage.ts";
 import type { WeightPlacement } from "./weight-shards.ts";
 
 /** The schedules of a step; all have the same layout, and the documents of the problem's batch in the same order. */
-export type StepSchedules = Readonly<Record<StageName, Schedule>>;
+export type StepSchedules = Readonly<Record<StageName | UpdateStageName, Schedule>>;
 
 /** A way to spread a whole model over ranks: a pure function from a model problem to the schedules of its stages. */
 export interface LayerStrategy {

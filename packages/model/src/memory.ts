@@ -2,7 +2,7 @@ import { heldBytesOf, homeBlocks, peakBytesOf, type Schedule, type TensorSpec, w
 import type { StepSchedules } from "./layer-strategy.ts";
 import type { ModelProblem } from "./model-problem.ts";
 import { recomputationOf } from "./recomputation.ts";
-import { type StageName, stageNames } from "./stage.ts";
+import { type StageName, stageNames, updateStageNames } from "./stage.ts";
 
 /** What a rank's memory is filled with, at most, during a training step. */
 export const memoryKinds = ["weights", "gradients", "optimiser", "activations", "working"] as const;
@@ -24,13 +24,11 @@ export interface RankMemory extends Readonly<Record<MemoryKind, number>> {
  * - working: the largest arena of any stage, without what is counted above.
  */
 export function memoryOf(problem: ModelProblem, schedules: StepSchedules): RankMemory[] {
-  const arenas = Object.fromEntries(stageNames.map((stage) => [stage, peakBytesOf(schedules[stage])])) as Record<
-    StageName,
-    Float64Array
-  >;
+  const stages = [...stageNames, ...updateStageNames];
+  const arenas = new Map(stages.map((stage) => [stage, peakBytesOf(schedules[stage])]));
   return Array.from({ length: worldSizeOf(schedules.loss) }, (_, rank) => {
     const { layers } = problem.model;
-    const homes = (stage: StageName, kind: (spec: TensorSpec) => boolean) =>
+    const homes = (stage: (typeof stages)[number], kind: (spec: TensorSpec) => boolean) =>
       homeBytes(schedules[stage], rank, (spec) => spec.role !== "internal" && kind(spec));
     const isWeight = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "input";
     const isGradient = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "output";
@@ -42,7 +40,8 @@ export function memoryOf(problem: ModelProblem, schedules: StepSchedules): RankM
     const kept = homes("layerForward", ({ name, role }) => role === "output" && name !== "y");
     const state = homes("layerForward", ({ name }) => name === "x");
     const activations = (layers + 1) * state + (recomputationOf(problem) === "full" ? 1 : layers) * kept;
-    const working = Math.max(...stageNames.map((stage) => Math.max(0, arenas[stage][rank] - homes(stage, () => true))));
+    const besides = stages.map((stage) => (arenas.get(stage)?.[rank] ?? 0) - homes(stage, () => true));
+    const working = Math.max(0, ...besides);
     const total = weights + gradients + optimiser + activations + working;
     return { weights, gradients, optimiser, activations, working, total };
   });

@@ -8,6 +8,7 @@ import { layerBackward, layerForward } from "./hybrid/layer-stages.ts";
 import { dividedRanges, type RankGrid } from "./hybrid/rank-grid.ts";
 import type { LayerStrategy, StageContext } from "./layer-strategy.ts";
 import type { SplicedAttention } from "./spliced-attention.ts";
+import { updateStages } from "./update-stages.ts";
 import type { WeightPlacement } from "./weight-shards.ts";
 
 /** How a strategy of whole layers is called, where it is not by its attention strategy's name. */
@@ -49,6 +50,7 @@ export function sequenceParallel(
         ...endStages(context),
         layerForward: layerForward(context, forward, backward),
         layerBackward: layerBackward(context, backward),
+        ...updateStages(context),
       };
     },
   };

@@ -7,6 +7,10 @@ import { type CheapTensor, cheapTensors, madeAgain } from "./recomputation.ts";
 export const stageNames = ["embedding", "layerForward", "loss", "layerBackward", "embeddingBackward"] as const;
 export type StageName = (typeof stageNames)[number];
 
+/** Those that follow the optimiser's step, for each layer and for both ends together. */
+export const updateStageNames = ["layerUpdate", "endUpdate"] as const;
+export type UpdateStageName = (typeof updateStageNames)[number];
+
 /** Weights of one layer, and of the model's two ends, in the order in which they are used. */
 export const layerWeights = ["g1", "wq", "wk", "wv", "wo", "g2", "wg", "wu", "wd"] as const;
 export const endWeights = ["e", "gf", "head"] as const;

@@ -90,6 +90,36 @@ export class WeightShards {
     }
   }
 
+  /** Makes the rows of a weight that a rank keeps the gradient of from `master`, which lies alike; declares where both lie. */
+  store(rank: number, weight: WeightName, master: string): void {
+    const program = this.builder.rank(rank);
+    program.hold(...this.#shard(weight, rank, this.#sharers(weight, rank)));
+    for (const rows of this.#shard(weight, rank, this.#keepers(weight, rank))) {
+      program.hold({ ...rows, tensor: master });
+      program.compute("add", [{ ...rows, tensor: master }, rows]);
+    }
+  }
+
+  /** Brings what ranks have stored to where the weights lie, in one group. */
+  spreadStored(rank: number, weights: readonly WeightName[]): void {
+    // Who updates rows keeps them then.
+    if (this.spread.placement === "sharded") return;
+    const rows = (giver: number, taker: number) =>
+      weights
+        .filter((weight) => this.#keepers(weight, taker).includes(giver))
+        .flatMap((weight) => {
+          const wanted = this.#shard(weight, taker, this.#sharers(weight, taker));
+          return this.#shard(weight, giver, this.#keepers(weight, giver)).flatMap((given) => inBoth(given, wanted));
+        });
+    this.builder.rank(rank).exchange(
+      "allGather",
+      this.#others(rank).flatMap((other) => [
+        { to: other, blocks: rows(rank, other) },
+        { from: other, blocks: rows(other, rank) },
+      ]),
+    );
+  }
+
   /** All that a rank computes with of a weight. */
   of(rank: number, weight: WeightName): Block {
     return this.#piece(weight, weight, rank);
@@ -149,3 +179,13 @@ export class WeightShards {
     return this.#ranks.filter((other) => other !== rank);
   }
 }
+
+/** The rows of a block that are among others of the same columns. */
+const inBoth = (block: Block, others: readonly Block[]): Block[] =>
+  others
+    .map(({ tokenBegin, tokenEnd }) => ({
+      ...block,
+      tokenBegin: Math.max(tokenBegin, block.tokenBegin),
+      tokenEnd: Math.min(tokenEnd, block.tokenEnd),
+    }))
+    .filter(({ tokenBegin, tokenEnd }) => tokenBegin < tokenEnd);

@@ -1,19 +1,23 @@
 import { type NamedTensors, runStage, type StageOptions, type ThreadOptions } from "@hsap/engine";
 import {
+  endWeights,
   gradientOf,
   layerWeights,
   type ModelProblem,
+  masterOf,
   recomputationOf,
   type StageName,
   type StepSchedules,
   stageNames,
   tokenOrder,
+  type UpdateStageName,
+  updateStageNames,
   type WeightName,
 } from "@hsap/model";
 import { type LoweredSchedule, lower, rowsOf } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { nextTokens } from "./labels.ts";
-import { elementsOf, type ModelTensors, weightKey, weightsOf } from "./parameters.ts";
+import { elementsOf, type ModelTensors, weightKey, weightsOf, zerosLike } from "./parameters.ts";
 
 export type StepOptions = Pick<StageOptions, "isa" | "signal"> & ThreadOptions;
 
@@ -22,7 +26,7 @@ export interface StepResult {
   readonly loss: number;
   readonly gradients: ModelTensors;
   /** Milliseconds of all runs of each stage, measured. */
-  readonly stageMs: Readonly<Record<StageName, number>>;
+  readonly stageMs: Readonly<Record<AnyStage, number>>;
   /** The largest arena of each rank over all stages, as the schedules count them. */
   readonly arenaBytes: Float64Array;
   /** The same as the system saw it: the most that was touched of each rank's arena in any stage, measured. */
@@ -30,11 +34,12 @@ export interface StepResult {
 }
 
 type Saved = Record<string, Float32Array>;
+type AnyStage = StageName | UpdateStageName;
 
 /** A training step of a model on one batch, forward and backward, by the schedules of a strategy; made once, run often. */
 export class ModelStep {
-  readonly #lowered: Readonly<Record<StageName, LoweredSchedule>>;
-  readonly #stageMs: Record<StageName, number>;
+  readonly #lowered: Readonly<Record<AnyStage, LoweredSchedule>>;
+  readonly #stageMs: Record<AnyStage, number>;
   #residentBytes: Float64Array = new Float64Array(0);
 
   constructor(
@@ -56,7 +61,7 @@ export class ModelStep {
     const wrong = ids.findIndex((id) => id < 0 || id >= model.vocabulary);
     if (wrong >= 0)
       throw new InputError(`invalid id: ${ids[wrong]} at token ${wrong} (must be below ${model.vocabulary})`);
-    for (const stage of stageNames) this.#stageMs[stage] = 0;
+    for (const stage of stepStages) this.#stageMs[stage] = 0;
     this.#residentBytes = this.#arenaBytes().fill(0);
     const gradients = new Map(
       weightsOf(model).map(({ key, weight }) => [key, new Float32Array(elementsOf(model, weight))]),
@@ -79,6 +84,16 @@ export class ModelStep {
       arenaBytes: this.#arenaBytes(),
       residentBytes: this.#residentBytes,
     };
+  }
+
+  /** Brings weights that the optimiser has updated to where they lie, and says how long that took: the same numbers, as fp32 is stored. */
+  async spread(updated: ModelTensors): Promise<{ weights: ModelTensors; stageMs: StepResult["stageMs"] }> {
+    const weights = zerosLike(updated);
+    for (const stage of updateStageNames) this.#stageMs[stage] = 0;
+    for (let layer = 0; layer < this.problem.model.layers; layer++)
+      await this.#run("layerUpdate", { ...layerTensors(weights, layer), ...masters(layerTensors(updated, layer)) });
+    await this.#run("endUpdate", { ...endTensors(weights, endWeights), ...masters(endTensors(updated, endWeights)) });
+    return { weights, stageMs: { ...this.#stageMs } };
   }
 
   async #forward(parameters: ModelTensors, ids: Float32Array) {
@@ -135,7 +150,7 @@ export class ModelStep {
     return kept;
   }
 
-  async #run(stage: StageName, tensors: NamedTensors): Promise<void> {
+  async #run(stage: AnyStage, tensors: NamedTensors): Promise<void> {
     const { isa, signal, threadsPerRank, maxThreads, pin } = this.options;
     const threads = {
       ...(threadsPerRank && { threadsPerRank }),
@@ -161,13 +176,15 @@ export class ModelStep {
   }
 
   #arenaBytes(): Float64Array {
-    const arenas = stageNames.map((stage) => this.#lowered[stage].rank.arenaBytes);
+    const arenas = stepStages.map((stage) => this.#lowered[stage].rank.arenaBytes);
     return arenas[0].map((_, rank) => Math.max(...arenas.map((bytes) => bytes[rank])));
   }
 }
 
-function byStage<T>(make: (stage: StageName) => T): Record<StageName, T> {
-  return Object.fromEntries(stageNames.map((stage) => [stage, make(stage)])) as Record<StageName, T>;
+const stepStages: readonly AnyStage[] = [...stageNames, ...updateStageNames];
+
+function byStage<T>(make: (stage: AnyStage) => T): Record<AnyStage, T> {
+  return Object.fromEntries(stepStages.map((stage) => [stage, make(stage)])) as Record<AnyStage, T>;
 }
 
 function weight(tensors: ModelTensors, key: string): Float32Array {
@@ -181,6 +198,9 @@ const layerTensors = (tensors: ModelTensors, layer: number): NamedTensors =>
 
 const endTensors = (tensors: ModelTensors, names: readonly WeightName[]): NamedTensors =>
   Object.fromEntries(names.map((name) => [name, weight(tensors, weightKey(name))]));
+
+const masters = (weights: NamedTensors): NamedTensors =>
+  Object.fromEntries(Object.entries(weights).map(([name, values]) => [masterOf(name), values]));
 
 const gradientTensors = (tensors: ModelTensors, names: readonly WeightName[], layer?: number): NamedTensors =>
   Object.fromEntries(names.map((name) => [gradientOf(name), weight(tensors, weightKey(name, layer))]));

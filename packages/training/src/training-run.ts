@@ -44,7 +44,7 @@ export interface StepRecord {
   readonly tokens: number;
   /** Compiling, verifying and lowering the schedules of this batch. */
   readonly compileMs: number;
-  /** Forward and backward pass: the sum of all stages, measured. */
+  /** Forward and backward pass and the spreading of updated weights: the sum of all stages, measured. */
   readonly runMs: number;
   readonly stageMs: StepResult["stageMs"];
   /** The largest arena of any rank as counted from the schedules, and as the system saw it. */
@@ -76,8 +76,8 @@ export function batchOf({ mix, tokens, seed }: TrainingData, step: number): Pack
 }
 
 /**
- * Takes one step: packs documents of real lengths, compiles the strategy's schedules for them, verifies them, runs them, and moves the
- * weights in place.
+ * Takes one step: packs documents of real lengths, compiles the strategy's schedules for them, verifies them, runs them, moves the weights
+ * and the optimiser's state in place, and spreads the weights to where they lie.
  *
  * @throws InputError if the strategy refuses the problem, Error if a schedule breaks a rule, EngineError if a run fails.
  */
@@ -89,7 +89,7 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
   const modelStep = preparedStep(batch, options);
   const compileMs = performance.now() - began;
   const ids = syntheticText(batch, model.vocabulary, seedOf(seed, step));
-  const { loss, gradients, stageMs, arenaBytes, residentBytes } = await modelStep.run(state.weights, ids);
+  const { loss, gradients, stageMs: passMs, arenaBytes, residentBytes } = await modelStep.run(state.weights, ids);
   const gradientNorm = clip(gradients);
   const settings = { ...defaultOptimiser, ...optimiser };
   const learningRate = settings.learningRate * Math.min(1, step / warmUpSteps);
@@ -99,13 +99,15 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
       { ...settings, learningRate },
       step,
     );
+  const { weights, stageMs: updateMs } = await modelStep.spread(state.weights);
+  const stageMs = { ...passMs, layerUpdate: updateMs.layerUpdate, endUpdate: updateMs.endUpdate };
   const record = {
     ...{ step, loss, gradientNorm, documents: lengthsOf(batch).length, tokens: tokensOf(batch), compileMs, stageMs },
     runMs: Object.values(stageMs).reduce((sum, ms) => sum + ms, 0),
     arenaBytes: Math.max(...arenaBytes),
     residentBytes: Math.max(...residentBytes),
   };
-  return [{ ...state, step }, record];
+  return [{ ...state, weights, step }, record];
 }
 
 /** What a training step is to its strategy. */

@@ -7,6 +7,7 @@ import {
   recomputationOf,
   type StageName,
   stageNames,
+  type UpdateStageName,
 } from "@hsap/model";
 import type { Degrees, StrategyOptions } from "@hsap/schedule";
 import { hardwareOf, type SimulationOptions, simulate } from "@hsap/simulator";
@@ -20,7 +21,10 @@ export interface SimulatedStep {
   readonly degrees: Degrees;
   /** One run of each stage, milliseconds. */
   readonly stageMs: Readonly<Record<StageName, number>>;
-  /** AdamW: 28 bytes moved for each weight of a rank, at the device's memory bandwidth. */
+  /**
+   * AdamW, 28 bytes moved for each weight of a rank at the device's memory bandwidth; and the stages by which updated weights get to where
+   * they lie.
+   */
   readonly optimiserMs: number;
   readonly stepMs: number;
   readonly tokensPerSecond: number;
@@ -103,7 +107,8 @@ function stepWith(
     stageNames.map((stage) => [stage, simulate(schedules[stage], devices).trace.durationUs / 1000]),
   ) as Record<StageName, number>;
   const memory = memoryOf(problem, schedules).reduce((most, rank) => (rank.total > most.total ? rank : most));
-  const optimiserMs = optimiserTimeMs(memory, cluster);
+  const updateMs = (stage: UpdateStageName) => simulate(schedules[stage], devices).trace.durationUs / 1000;
+  const optimiserMs = optimiserTimeMs(memory, cluster) + model.layers * updateMs("layerUpdate") + updateMs("endUpdate");
   const layerMs = stageMs.layerForward * (recomputationOf(problem) === "full" ? 2 : 1) + stageMs.layerBackward;
   const stepMs = stageMs.embedding + model.layers * layerMs + stageMs.loss + stageMs.embeddingBackward + optimiserMs;
   const tflopsPerDevice = modelFlops(problem) / (stepMs * 1e9 * cluster.ranks);

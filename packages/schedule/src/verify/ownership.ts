@@ -47,8 +47,9 @@ function checkHomes(schedule: Schedule, log: FindingLog): void {
         homes.read(block, (content) => {
           isTaken ||= content !== empty;
         });
-        // A layer may keep copies of a value with several ranks, as of a kv head that several query heads read.
-        if (isTaken && (schedule.equations === undefined || rows !== undefined))
+        // A layer may keep copies of a value with several ranks, as of a kv head that several query heads read, or of a weight. The
+        // gradient of a weight is updated in one place.
+        if (isTaken && (schedule.equations === undefined || (rows !== undefined && spec.accumulates)))
           log.add("ownership", { rank, block }, "lies with another rank too");
         homes.assign(block, 1);
       }
