@@ -1,13 +1,16 @@
 import { fileURLToPath } from "node:url";
 import {
+  asRank,
   commandText,
   type Launch,
   type Launcher,
+  type LedJob,
   launchCommand,
   launchers,
   lifelineVariable,
   mpiOptionsOf,
   mpirunKind,
+  rankPlaceOf,
   runLaunched,
   splitArguments,
 } from "@hsap/bench";
@@ -108,6 +111,57 @@ export async function launchRanks(
     process.off("SIGINT", stop);
     process.off("SIGTERM", stop);
   }
+}
+
+/** How many ranks a command that runs on the ranks of a job has, and what each is told. */
+export interface GivenJob {
+  readonly ranks: number;
+  /** Whether this process starts the ranks; otherwise it is one of them. */
+  readonly launch: boolean;
+  readonly own: readonly string[];
+}
+
+/**
+ * The job that the options ask for; undefined where ranks are threads.
+ *
+ * @throws InputError if the options contradict each other.
+ */
+export function givenJob(
+  options: LaunchOptions & { readonly ranks?: string; readonly ranksPerNode?: string },
+  byDefault: { readonly ranks: number; readonly ranksPerNode: number },
+): GivenJob | undefined {
+  const launcher = launcherOf(options);
+  checkLaunchOptions(options);
+  if (launcher === "local") return undefined;
+  const ranksPerNode = wholeNumber("ranks-per-node", options.ranksPerNode ?? `${byDefault.ranksPerNode}`);
+  const ranks = ranksOfNodes(options, ranksPerNode) ?? wholeNumber("ranks", options.ranks ?? `${byDefault.ranks}`);
+  const own = ["--ranks", `${ranks}`, "--ranks-per-node", `${ranksPerNode}`];
+  return { ranks, launch: launcher !== "started", own };
+}
+
+/** @throws InputError if options of a launcher are given without one. */
+export function checkLaunchOptions(options: LaunchOptions): void {
+  if (launcherOf(options) !== "local") return;
+  for (const [name, value] of Object.entries({
+    nodes: options.nodes,
+    hosts: options.hosts,
+    "dry-run": options.dryRun,
+  })) {
+    if (value !== undefined) throw new InputError(`missing launcher: --${name} needs --launcher mpirun or srun`);
+  }
+}
+
+/** Work for `interruptible` that runs here, or at rank 0 of the job that this process is a rank of; the others return undefined. */
+export function onRanks<T>(
+  options: LaunchOptions,
+  work: (signal: AbortSignal, job?: LedJob) => Promise<T>,
+): (signal: AbortSignal) => Promise<T | undefined> {
+  return (signal) => (launcherOf(options) === "started" ? asRank((job) => work(signal, job), signal) : work(signal));
+}
+
+/** Whether this process is a rank that another one leads, and so has nothing to say. */
+export function follows(options: LaunchOptions): boolean {
+  return launcherOf(options) === "started" && rankPlaceOf(process.env)?.rank !== 0;
 }
 
 /** The command line that starts `command` on every rank, which gets all HSAP_ variables and further `variables`. */

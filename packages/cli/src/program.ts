@@ -48,13 +48,13 @@ export interface SimulateOptions extends ProblemOptions {
   readonly rows?: string;
 }
 
-export interface VerifyOptions extends ProblemOptions, GivenThreads {
+export interface VerifyOptions extends ProblemOptions, LaunchOptions, GivenThreads {
   readonly quick?: boolean;
   readonly full?: boolean;
   readonly schedule?: string;
 }
 
-export interface CompareOptions extends ProblemOptions, GivenThreads {
+export interface CompareOptions extends ProblemOptions, LaunchOptions, GivenThreads {
   readonly predict?: boolean;
   readonly hardware?: string;
   readonly measure?: boolean;
@@ -205,11 +205,16 @@ export function program(context: CommandContext): Command {
     .action(async (options: CalibrateOptions) => (await import("./commands/calibrate.ts")).calibrate(options, context));
 
   addThreadOptions(
-    addProblemOptions(
-      root
-        .command("verify")
-        .description("run strategies for real and check every output against non-parallel attention in float64")
-        .addHelpText("after", "\nWithout documents it runs the suite: every strategy and degree on 1 to 16 ranks."),
+    addLaunchOptions(
+      addProblemOptions(
+        root
+          .command("verify")
+          .description("run strategies for real and check every output against non-parallel attention in float64")
+          .addHelpText(
+            "after",
+            "\nWithout documents it runs the suite: every strategy and degree on 1 to 16 ranks, or on as many as a launcher starts.",
+          ),
+      ),
     ),
   )
     .option("--quick", "a smaller suite, under 20 s")
@@ -218,10 +223,12 @@ export function program(context: CommandContext): Command {
     .action(async (options: VerifyOptions) => (await import("./commands/verify.ts")).verify(options, context));
 
   addThreadOptions(
-    addProblemOptions(
-      root
-        .command("compare")
-        .description("one problem, all strategies side by side: balance, bytes, memory, waste and the bounds"),
+    addLaunchOptions(
+      addProblemOptions(
+        root
+          .command("compare")
+          .description("one problem, all strategies side by side: balance, bytes, memory, waste and the bounds"),
+      ),
     ),
   )
     .option("--predict", "simulate every schedule on the cluster, and sort by predicted time")

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readEnvironments, readTrials, whyNoMpi } from "@hsap/bench";
+import { readEnvironments, readTrials, strategies, whyNoMpi } from "@hsap/bench";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { hsap } from "./captured-run.ts";
 
@@ -39,6 +39,35 @@ describe("an experiment on ranks that mpirun starts", { timeout: 180_000 }, () =
   });
 });
 
+describe("other commands on ranks that mpirun starts", { timeout: 180_000 }, () => {
+  const run = (line: string) => spawnSync(process.execPath, [bin, ...line.split(" ")], { encoding: "utf8" });
+
+  test("verify the suite of so many ranks, with the bits of threads", ({ skip }) => {
+    const reason = whyNoMpi();
+    if (reason !== undefined) return skip(reason);
+    const { status, stdout } = run("verify --quick --launcher mpirun --ranks 4 --json");
+    expect(status).toBe(0);
+    const { rows, runs, wrong } = JSON.parse(stdout);
+    expect(wrong).toBe(0);
+    expect(runs).toBeGreaterThan(60);
+    const names = new Set(rows.map(({ strategy }: { strategy: string }) => strategy));
+    for (const { name } of strategies) if (name !== "reference") expect(names).toContain(name);
+    expect(new Set(rows.map(({ ranks }: { ranks: number }) => ranks))).toEqual(new Set([4]));
+  });
+
+  test("compare what strategies take, and end with 1 where one is wrong", ({ skip }) => {
+    const reason = whyNoMpi();
+    if (reason !== undefined) return skip(reason);
+    const line = "compare --measure --docs 60,7,1,33 --repeats 2 --launcher mpirun --ranks 2 --ranks-per-node 1 --json";
+    const right = run(`${line} --pass backward --strategy zigzag`);
+    expect([right.status, right.stderr]).toEqual([0, expect.not.stringContaining("hsap:")]);
+    expect(JSON.parse(right.stdout).strategies[0]).toMatchObject({ strategy: "zigzag", verdict: "ok" });
+    const wrong = run(`${line} --strategy ring --faithful`);
+    expect(wrong.status).toBe(1);
+    expect(wrong.stderr).toMatch(/^hsap: 1 of 1 strategies are wrong \(ring/m);
+  });
+});
+
 describe("how ranks are started", () => {
   test("is shown and not done with --dry-run", async () => {
     const { exitCode, out } = await hsap(
@@ -61,6 +90,27 @@ describe("how ranks are started", () => {
   ])("is refused in one line: %s", async (options, message) => {
     const { exitCode, err } = await hsap(`experiment --profile smoke --results ${folder} ${options}`);
     expect([exitCode, err]).toEqual([2, `hsap: ${message}\n`]);
+  });
+});
+
+describe("other commands over a launcher", () => {
+  test.each([
+    [
+      "verify --launcher mpirun --schedule x",
+      "conflicting options: --launcher and --schedule (a stored schedule is run on threads)",
+    ],
+    ["verify --nodes 2", "missing launcher: --nodes needs --launcher mpirun or srun"],
+    ["compare --docs 7 --launcher mpirun", "missing option: --launcher needs --measure (nothing else runs)"],
+    ["compare --packs --launcher mpirun", "conflicting options: --packs and --launcher (it runs nothing)"],
+  ])("are refused in one line: %s", async (line, message) => {
+    const { exitCode, err } = await hsap(line);
+    expect([exitCode, err]).toEqual([2, `hsap: ${message}\n`]);
+  });
+
+  test("are shown and not started with --dry-run", async () => {
+    const { exitCode, out } = await hsap("verify --quick --launcher srun --nodes 2 --ranks-per-node 3 --dry-run");
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/^srun .* verify --quick --ranks 6 --ranks-per-node 3 --launcher started\n$/);
   });
 });
 

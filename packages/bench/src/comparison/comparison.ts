@@ -5,6 +5,7 @@ import { type Degrees, type Problem, publishedOptions, type Strategy, type Strat
 import { type Hardware, hardwareOf, type RankBreakdown, type Simulation, simulate } from "@hsap/simulator";
 import { InputError, tokensOf } from "@hsap/workload";
 import { type Compiled, compileWith } from "../compiled.ts";
+import type { RunSchedule } from "../run-schedule.ts";
 import { variantName } from "../trial.ts";
 import { bestTeraflops, type MeasuredTime, measureAll } from "./measured-time.ts";
 import { type Waste, wasteOf } from "./waste.ts";
@@ -97,6 +98,8 @@ export interface ComparisonOptions {
   readonly repeats?: number | undefined;
   /** Threads that measured runs compute with. */
   readonly threads?: ThreadOptions | undefined;
+  /** Runs the schedules that are measured; threads of this process where left out. */
+  readonly run?: RunSchedule | undefined;
   readonly seed?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** `done` is the share of the work, 0 to 1. */
@@ -198,7 +201,7 @@ async function measured(
   entries: readonly Entry[],
   given: ComparisonOptions & { readonly repeats: number; readonly from: number },
 ): Promise<Timed> {
-  const { repeats, from, seed = 1, threads, signal, onProgress } = given;
+  const { repeats, from, seed = 1, threads, run, signal, onProgress } = given;
   const runnable = entries.filter(({ compiled }) => isRunnable(compiled));
   if (runnable.length === 0) return { entries };
   const schedules = runnable.map(({ compiled }) => compiled);
@@ -207,7 +210,7 @@ async function measured(
     const done = runs++ / (schedules.length * (repeats + 1));
     onProgress?.(from + (1 - from) * done, `run ${runnable[i].row.variant}`);
   };
-  const times = await measureAll(schedules, { repeats, seed, threads, signal, onRun });
+  const times = await measureAll(schedules, { repeats, seed, threads, run, signal, onRun });
   // A rank on several threads computes at as many times the rate of one.
   const teraflops = bestTeraflops(schedules, times) * times[0].threadsPerRank;
   const computeFloor = computeFloorMs(problem, teraflops);

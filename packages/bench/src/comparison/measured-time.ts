@@ -1,10 +1,11 @@
-import { run, type ThreadOptions } from "@hsap/engine";
+import type { ThreadOptions } from "@hsap/engine";
 import { flopsOf } from "@hsap/schedule";
 import { type Expected, errorsOf, expectedOf, type OutputErrors, savedFrom, wrongOutputs } from "../accuracy.ts";
 import { collectGarbage } from "../collected-garbage.ts";
 import type { Compiled } from "../compiled.ts";
 import { criticalPathMs } from "../critical-path.ts";
 import { processorTimeOf } from "../processor-time.ts";
+import { type RunSchedule, runHere } from "../run-schedule.ts";
 import { median } from "../statistics.ts";
 
 /** What one schedule took on this machine: medians over repeats. */
@@ -27,6 +28,8 @@ export interface MeasureOptions {
   readonly repeats: number;
   readonly seed: number;
   readonly threads?: ThreadOptions | undefined;
+  /** Runs the schedules; threads of this process where left out. */
+  readonly run?: RunSchedule | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onRun?: ((variant: number) => void) | undefined;
 }
@@ -36,7 +39,7 @@ export interface MeasureOptions {
  * machine meanwhile disturbs all of them alike.
  */
 export async function measureAll(all: readonly Compiled[], options: MeasureOptions): Promise<MeasuredTime[]> {
-  const { repeats, seed, threads, signal, onRun } = options;
+  const { repeats, seed, threads, run = runHere, signal, onRun } = options;
   const references = new Map<string, Promise<Expected>>();
   const expectedFor = ({ schedule: { problem } }: Compiled): Promise<Expected> => {
     // A strategy that pads documents has a problem of its own.
@@ -45,10 +48,19 @@ export async function measureAll(all: readonly Compiled[], options: MeasureOptio
     references.set(key, known);
     return known;
   };
-  const runOnce = async (compiled: Compiled) => {
-    const { schedule, lowered } = compiled;
-    const saved = schedule.problem.pass === "backward" ? { saved: savedFrom(await expectedFor(compiled)) } : {};
-    return run(schedule, { ...threads, seed, lowered, ...saved, ...(signal && { signal }) });
+  // The same arrays in every run: ranks that are processes are given them once.
+  const savedOf = new Map<Expected, ReturnType<typeof savedFrom>>();
+  const savedFor = async (compiled: Compiled): Promise<ReturnType<typeof savedFrom>> => {
+    const expected = await expectedFor(compiled);
+    const saved = savedOf.get(expected) ?? savedFrom(expected);
+    savedOf.set(expected, saved);
+    return saved;
+  };
+  const runOnce = async (compiled: Compiled, knownDigest?: string) => {
+    const { schedule } = compiled;
+    const saved = schedule.problem.pass === "backward" ? { saved: await savedFor(compiled) } : {};
+    const known = knownDigest === undefined ? {} : { knownDigest };
+    return run(compiled, { ...threads, seed, ...saved, ...known, ...(signal && { signal }) });
   };
   const warm: { errors: OutputErrors; digest: string }[] = [];
   for (const [i, compiled] of all.entries()) {
@@ -67,7 +79,7 @@ export async function measureAll(all: readonly Compiled[], options: MeasureOptio
     for (const [i, compiled] of all.entries()) {
       onRun?.(i);
       collectGarbage();
-      const { trace, digest, threads: ran } = await runOnce(compiled);
+      const { trace, digest, threads: ran } = await runOnce(compiled, warm[i].digest);
       samples[i].wall.push(trace.durationUs / 1000);
       samples[i].critical.push(criticalPathMs(compiled.schedule, trace, ran.perRank));
       const { computation } = processorTimeOf(compiled.schedule, trace);

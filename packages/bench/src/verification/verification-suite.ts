@@ -9,6 +9,7 @@ import {
 } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { type Expected, expectedOf, type OutputErrors, type OutputName, wrongOutputs } from "../accuracy.ts";
+import type { RunSchedule } from "../run-schedule.ts";
 import { formatDegrees } from "../strategies.ts";
 import {
   type VerificationCase,
@@ -60,6 +61,8 @@ export interface VerificationOptions {
   readonly options?: StrategyOptions | undefined;
   /** Each strategy does what the published system does with packs, right or wrong. */
   readonly faithful?: boolean | undefined;
+  /** Runs the schedules, such as the ranks of a job: all cases must have as many then. */
+  readonly run?: RunSchedule | undefined;
   readonly signal?: AbortSignal | undefined;
   /** `done` is the share of the work, 0 to 1. */
   readonly onProgress?: ((done: number, label: string) => void) | undefined;
@@ -184,6 +187,8 @@ async function verifyInto(
     return result.runs;
   } catch (error) {
     context.signal?.throwIfAborted();
+    // A job that has failed ends, whatever of it is verified.
+    if (context.run !== undefined && !(error instanceof InputError)) throw error;
     // Given degrees may not fit: that is the user's to know. All else is a fault of the strategy or the engine.
     if (error instanceof InputError && context.cases !== undefined) throw error;
     if (row.verdict === "ok") row.verdict = `WRONG: ${(error as Error).message} (${name})`;

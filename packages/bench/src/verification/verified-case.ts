@@ -1,8 +1,9 @@
-import { type RunResult, run, type ThreadOptions } from "@hsap/engine";
+import type { RunResult, ThreadOptions } from "@hsap/engine";
 import type { Degrees, Dtype, Finding, Problem, Strategy, StrategyOptions } from "@hsap/schedule";
 import { documentsOf, tokensOf } from "@hsap/workload";
 import { type Expected, errorsOf, expectedOf, type OutputErrors } from "../accuracy.ts";
 import { type Compiled, compileWith } from "../compiled.ts";
+import { type RunSchedule, runHere } from "../run-schedule.ts";
 import { contaminationOf, type ProbeResult } from "./contamination-probe.ts";
 
 /** What one strategy did with one problem, forward and backward. */
@@ -32,6 +33,11 @@ export interface CaseOptions {
   /** How many documents are perturbed, spread evenly over the pack. */
   readonly probes: number;
   readonly threads?: ThreadOptions | undefined;
+  /**
+   * Runs the schedules; threads of this process where left out. The second run of each, which must give the same bits, is one on
+   * threads of this process in any case.
+   */
+  readonly run?: RunSchedule | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -52,7 +58,7 @@ export async function verifyCase(strategy: Strategy, problem: Problem, given: Ca
     return { dtype, errors: {}, findings, contaminatedPairs: 0, blindProbes: 0, unstablePasses: 0, runs: 0 };
   }
   const plain = await runBoth(forward, backward, given);
-  const again = await runBoth(forward, backward, given);
+  const again = await runBoth(forward, backward, { ...given, run: runHere });
   const probes: ProbeResult[] = [];
   for (const document of spread(documentsOf(problem.batch), given.probes)) {
     const perturbed = await runBoth(forward, backward, given, document);
@@ -87,7 +93,7 @@ interface BothRuns {
 async function runBoth(
   forward: Compiled,
   backward: Compiled,
-  { seed, threads, signal }: CaseOptions,
+  { seed, threads, run = runHere, signal }: CaseOptions,
   perturbed?: number,
 ): Promise<BothRuns> {
   const { cuSeqlens } = forward.schedule.problem.batch;
@@ -99,11 +105,11 @@ async function runBoth(
       perturb: { tokenBegin: cuSeqlens[perturbed], tokenEnd: cuSeqlens[perturbed + 1], seed: seed + 1 },
     }),
   };
-  const ahead = await run(forward.schedule, { ...options, lowered: forward.lowered });
+  const ahead = await run(forward, options);
   const { o, lse } = ahead.outputs;
   return {
     forward: ahead,
-    backward: await run(backward.schedule, { ...options, lowered: backward.lowered, saved: { o, lse } }),
+    backward: await run(backward, { ...options, saved: { o, lse } }),
   };
 }
 

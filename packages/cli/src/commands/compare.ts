@@ -7,6 +7,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { batchOf, passesOf, problemOf, seedOf } from "../given-problem.ts";
 import { givenStrategy } from "../given-strategy.ts";
 import { interruptible } from "../interruption.ts";
+import { follows, givenJob, launcherOf, launchRanks, onRanks } from "../launch-options.ts";
 import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
 import type { CommandContext, CompareOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
@@ -16,15 +17,22 @@ import { memoryCapOf } from "./compile.ts";
 /** `hsap compare`: one problem and all strategies side by side, or the page over the packs that come with the project. */
 export async function compare(options: CompareOptions, context: CommandContext): Promise<void> {
   if (options.packs) {
+    if (options.launcher !== undefined)
+      throw new InputError("conflicting options: --packs and --launcher (it runs nothing)");
     await (await import("./compare-packs.ts")).comparePacks(options, context);
     return;
   }
+  const job = givenJob(options, { ranks: 8, ranksPerNode: 4 });
+  if (job !== undefined && !options.measure)
+    throw new InputError("missing option: --launcher needs --measure (nothing else runs)");
+  if (job?.launch) return launchRanks(options, job.ranks, job.own, context);
   if (options.out !== undefined) throw new InputError(`invalid out: ${options.out} (only --packs writes a page)`);
   const { output, version, finish } = context;
   if (options.figure !== undefined && !/\.(svg|png)$/.test(options.figure)) {
     throw new InputError(`invalid figure: ${options.figure} (must end in .svg or .png)`);
   }
   const comparison = await compareGiven(options, context);
+  if (comparison === undefined) return;
   const report = comparedReport(comparison);
   if (options.figure !== undefined) await drawInto(options.figure, comparison, context);
   output.out(options.json ? `${JSON.stringify(report, null, 2)}\n` : formatComparison(report, version));
@@ -34,8 +42,9 @@ export async function compare(options: CompareOptions, context: CommandContext):
   finish(exitCodes.failed);
 }
 
-async function compareGiven(options: CompareOptions, { output }: CommandContext): Promise<Comparison> {
-  if (options.measure && options.cluster !== undefined) {
+/** The comparison; undefined on a rank that rank 0 leads. */
+async function compareGiven(options: CompareOptions, { output }: CommandContext): Promise<Comparison | undefined> {
+  if (options.measure && options.cluster !== undefined && launcherOf(options) === "local") {
     throw new InputError(
       `invalid cluster: ${options.cluster} (times are measured on this machine; use --ranks and --ranks-per-node)`,
     );
@@ -63,8 +72,8 @@ async function compareGiven(options: CompareOptions, { output }: CommandContext)
   const progress = options.measure ? await startProgress(output) : undefined;
   try {
     return await interruptible(
-      () => "interrupted: nothing is kept of a comparison; start it again",
-      (signal) =>
+      () => (follows(options) ? "" : "interrupted: nothing is kept of a comparison; start it again"),
+      onRanks(options, (signal, job) =>
         compareStrategies(problem, {
           strategies: named === undefined ? strategies : [named.strategy],
           degrees: options.degrees === undefined ? undefined : parseDegrees(options.degrees),
@@ -76,10 +85,12 @@ async function compareGiven(options: CompareOptions, { output }: CommandContext)
           ...(options.hardware !== undefined && { hardware: readHardware(options.hardware) }),
           repeats: options.measure ? wholeNumber("repeats", options.repeats ?? "5") : undefined,
           threads: threadsOf(options),
+          run: job?.run,
           seed: seedOf(options),
           signal,
           onProgress: progress?.update,
         }),
+      ),
     );
   } finally {
     progress?.stop();

@@ -1,6 +1,5 @@
 import { resolve } from "node:path";
 import {
-  asRank,
   type Experiment,
   type ExperimentResult,
   type ExperimentVariant,
@@ -10,7 +9,6 @@ import {
   JobFailed,
   type LedJob,
   misplacement,
-  rankPlaceOf,
   readExperiment,
   readModelSweep,
   runExperiment,
@@ -25,7 +23,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { batchOf, passesOf, problemOf, seedOf, sourceOf } from "../given-problem.ts";
 import { givenStrategy } from "../given-strategy.ts";
 import { interruptible } from "../interruption.ts";
-import { launcherOf, launchRanks, ranksOfNodes } from "../launch-options.ts";
+import { checkLaunchOptions, follows, launcherOf, launchRanks, onRanks, ranksOfNodes } from "../launch-options.ts";
 import { parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
@@ -82,14 +80,12 @@ async function measure(
   { output, args }: CommandContext,
 ): Promise<ExperimentResult | undefined> {
   const threads = threadsOf(options);
-  const isRank = launcherOf(options) === "started";
-  const follows = isRank && rankPlaceOf(process.env)?.rank !== 0;
   const progress = await startProgress(output);
   let [trials, allTrials] = [0, 0];
   try {
     const keptTrials = () =>
       `${trials} of ${allTrials} trials are kept in ${shownPath(folder)}; the same command goes on from there`;
-    const kept = () => (follows ? "" : `interrupted: ${keptTrials()}`);
+    const kept = () => (follows(options) ? "" : `interrupted: ${keptTrials()}`);
     return await interruptible(kept, (signal) => {
       const measureOn = async (job?: LedJob) => {
         const odd = job && misplacement(job.job, chosen.sweep.ranksPerNode);
@@ -112,7 +108,7 @@ async function measure(
           throw new Error(`${error.message.split("\n")[0]}; ${keptTrials()}`, { cause: error });
         });
       };
-      return isRank ? asRank(measureOn, signal) : measureOn();
+      return onRanks(options, (_, job) => measureOn(job))(signal);
     });
   } finally {
     progress.stop();
@@ -127,14 +123,7 @@ function withGivenOptions(experiment: Experiment, options: ExperimentOptions): E
       `invalid cluster: ${options.cluster} (trials are measured on this machine; use --ranks and --ranks-per-node)`,
     );
   }
-  for (const [option, value] of Object.entries({
-    nodes: options.nodes,
-    hosts: options.hosts,
-    "dry-run": options.dryRun,
-  })) {
-    if (value !== undefined && local)
-      throw new InputError(`missing launcher: --${option} needs --launcher mpirun or srun`);
-  }
+  checkLaunchOptions(options);
   const { sweep } = experiment;
   const from = options.cluster === undefined ? undefined : namedCluster(options.cluster);
   const count = (name: string, text: string | undefined, otherwise: number) =>

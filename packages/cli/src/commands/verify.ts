@@ -15,6 +15,7 @@ import { batchOf, problemOf, seedOf, sourceOf } from "../given-problem.ts";
 import { givenStrategy } from "../given-strategy.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
+import { follows, givenJob, launcherOf, launchRanks, onRanks } from "../launch-options.ts";
 import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
 import type { CommandContext, VerifyOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
@@ -24,19 +25,26 @@ import { threadsOf } from "../thread-options.ts";
 /** `hsap verify`: the suite, one problem, or one schedule from a file, against non-parallel attention in float64. */
 export async function verify(options: VerifyOptions, context: CommandContext): Promise<void> {
   if (options.schedule !== undefined) {
+    if (options.launcher !== undefined) {
+      throw new InputError("conflicting options: --launcher and --schedule (a stored schedule is run on threads)");
+    }
     await (await import("./verify-schedule.ts")).verifySchedule(options.schedule, options, context);
     return;
   }
   const { output, version, finish } = context;
+  const job = givenJob(options, { ranks: 4, ranksPerNode: 4 });
+  if (job?.launch) return launchRanks(options, job.ranks, job.own, context);
   const began = performance.now();
   const report = await runSuite(options, context);
+  if (report === undefined) return;
   const seconds = (performance.now() - began) / 1000;
   const size = sizeOf(options);
   if (options.json) output.out(`${JSON.stringify({ size, seconds, ...report }, null, 2)}\n`);
   else {
     const what = sourceOf(options) === undefined ? `suite ${size}` : "the given problem";
+    const twice = job === undefined ? "twice" : "over MPI and on threads";
     output.out(
-      tableHeader(version, `${what}: forward and backward against float64, perturbation probe, same bits twice`),
+      tableHeader(version, `${what}: forward and backward against float64, perturbation probe, same bits ${twice}`),
     );
     output.out(formatTable(columns, report.rows));
     output.out(footer(report, seconds));
@@ -48,7 +56,8 @@ export async function verify(options: VerifyOptions, context: CommandContext): P
   finish(exitCodes.failed);
 }
 
-async function runSuite(options: VerifyOptions, { output }: CommandContext): Promise<VerificationReport> {
+/** The report; undefined on a rank that rank 0 leads. */
+async function runSuite(options: VerifyOptions, { output }: CommandContext): Promise<VerificationReport | undefined> {
   const cases = casesOf(options);
   const ranks = options.ranks === undefined || cases !== undefined ? undefined : [wholeNumber("ranks", options.ranks)];
   const named = options.strategy === undefined ? undefined : givenStrategy(options.strategy, options);
@@ -56,8 +65,8 @@ async function runSuite(options: VerifyOptions, { output }: CommandContext): Pro
   const progress = await startProgress(output);
   try {
     return await interruptible(
-      () => "interrupted: nothing is kept of a verification; start it again",
-      (signal) =>
+      () => (follows(options) ? "" : "interrupted: nothing is kept of a verification; start it again"),
+      onRanks(options, (signal, job) =>
         verifyStrategies({
           strategies: named === undefined ? strategies : [named.strategy],
           size: sizeOf(options),
@@ -68,15 +77,18 @@ async function runSuite(options: VerifyOptions, { output }: CommandContext): Pro
           options: named?.options ?? parseStrategyOptions(options.option ?? []),
           faithful: options.faithful,
           threads: threadsOf(options),
+          run: job?.run,
           signal,
           onProgress: progress.update,
         }),
+      ),
     );
   } finally {
     progress.stop();
   }
 }
 
+/** What names one problem instead of the suite; --ranks-per-node does unless it says how a launcher places ranks. */
 const shapeOptions = ["heads", "kvHeads", "headDim", "mask", "ranksPerNode", "cluster", "tokens"] as const;
 
 /** The one problem that the options name, or undefined for the suite's own. */
@@ -86,7 +98,9 @@ function casesOf(options: VerifyOptions): VerificationCase[] | undefined {
       `invalid pass: ${options.pass} (verify runs both: the backward pass reads what the forward pass saved)`,
     );
   }
-  if (sourceOf(options) !== undefined || shapeOptions.some((name) => options[name] !== undefined)) {
+  const overLauncher = launcherOf(options) !== "local";
+  const named = shapeOptions.some((name) => options[name] !== undefined && !(overLauncher && name === "ranksPerNode"));
+  if (sourceOf(options) !== undefined || named) {
     const batch = batchOf(options);
     return [{ name: batch.name, problem: problemOf(options, batch, "forward") }];
   }
