@@ -103,20 +103,18 @@ describe("the file of a model sweep", () => {
 });
 
 describe("the plan of a model sweep", () => {
-  test("has each of a strategy's degrees once, and knows its own choice", () => {
-    const steps = plannedSteps(
-      parse(text.replace("{ strategy: ring, degrees: { ring: 3 } }", "{ strategy: hsap, degrees: all }")),
-    );
-    const hsap = steps.filter(({ strategy, problem }) => strategy.name === "hsap" && problem.cluster.name === "small");
-    expect(hsap.length).toBeGreaterThan(2);
-    expect(new Set(hsap.map(({ inputs }) => JSON.stringify(inputs.degrees))).size).toBe(hsap.length);
-    expect(hsap.map(({ ownChoice }) => ownChoice)).toEqual(hsap.map((_, i) => i === 0));
+  test("has a step for every cluster, model, batch and variant, each with a key of its own", () => {
+    const steps = plannedSteps(parse(text.replace("{ ring: 3 }", "fastest"), "other"));
+    expect(steps).toHaveLength(2 * 2 * 3);
     expect(new Set(steps.map(({ key }) => key)).size).toBe(steps.length);
+    expect(new Set(steps.map(({ inputs }) => `${inputs.strategy} ${inputs.weights}`))).toEqual(
+      new Set(["megatron own", "ulysses sharded", "ring sharded"]),
+    );
   });
 
   test("refuses degrees that a strategy does not have", () => {
     const wrong = text.replace("{ ring: 3 }", "{ rings: 4 }");
-    expect(() => plannedSteps(parse(wrong))).toThrow(/^unknown degree: rings \(ring takes ring/);
+    expect(() => plannedSteps(parse(wrong))).toThrow(/^unknown degree: rings \(ring takes tensor, ring, data\)/);
   });
 });
 
@@ -206,20 +204,26 @@ describe("a model sweep", () => {
 
 describe("the best steps", () => {
   test("are the fastest that fit, or else what needs least memory, or else a refusal", async () => {
-    const all = text.replace("{ tensor: 4 }", "all").replace("{ ulysses: 4 }", "all");
-    const { trials } = await predict({}, all);
+    const variants = "{ strategy: ulysses }\n    - { strategy: ulysses, degrees: auto }";
+    const { trials } = await predict({}, text.replace("{ strategy: ulysses, degrees: { ulysses: 4 } }", variants));
     const steps = bestSteps(trials);
     expect(steps.map(({ cluster, strategy }) => `${cluster} ${strategy}`)).toEqual([
       ...["h100-400g megatron", "h100-400g ulysses", "h100-400g ring"],
       ...["small megatron", "small ulysses", "small ring"],
     ]);
-    for (const { best, tried, fitting, cluster, strategy } of steps) {
+    for (const { best, own, cluster, strategy } of steps) {
       const group = trials.filter((trial) => trial.cluster.startsWith(cluster) && trial.strategy === strategy);
-      expect(group).toHaveLength(tried);
+      expect(own).toBe(group.find(({ degrees }) => degrees === "own"));
       const fits = group.flatMap(({ outcome }) => (outcome.kind === "fits" ? [outcome.stepMs] : []));
-      expect(fits).toHaveLength(fitting);
       if (fits.length > 0) expect(best.outcome).toMatchObject({ kind: "fits", stepMs: Math.min(...fits) });
       else expect(best.outcome.kind).toBe(strategy === "ring" ? "refused" : "out of memory");
     }
+    // Own and chosen degrees are two trials of one strategy.
+    expect(trials.filter(({ strategy }) => strategy === "ulysses")).toHaveLength(4);
+    const [own, chosen] = trials.filter(({ strategy }) => strategy === "ulysses");
+    expect([own.degrees, chosen.degrees]).toEqual(["own", "auto"]);
+    expect(
+      chosen.outcome.kind === "fits" && own.outcome.kind === "fits" && chosen.outcome.stepMs <= own.outcome.stepMs,
+    ).toBe(true);
   });
 });

@@ -19,7 +19,7 @@ export function formatSweep(result: ModelSweepResult, steps: readonly BestStep[]
   ];
   const footer = [
     "Each row is the fastest of the degrees and weight placements that were tried and fit; where none fits, the one that needs least.",
-    `fit: how many fit of those tried. own: tokens/s with the strategy's own choice of degrees, of these. /${baseline}: tokens/s by ${baseline}'s.`,
+    `own: tokens/s with the strategy's own choice of degrees, without tensor ranks and data groups, of these. /${baseline}: tokens/s by ${baseline}'s.`,
     `${trials.length} steps, ${result.predictedNow} of them predicted now`,
   ];
   return [
@@ -52,7 +52,7 @@ function columns(title: string, versus: (step: BestStep) => string): Column<Best
     { title: "mix", align: "left", value: ({ mix }) => mix },
     { title: "tokens", value: ({ tokens }) => String(tokens) },
     { title: "strategy", align: "left", value: ({ strategy }) => strategy },
-    { title: "degrees", align: "left", value: ({ best }) => formatDegrees(best.degrees) },
+    { title: "degrees", align: "left", value: ({ best }) => formatDegrees(predictedStepOf(best)?.degrees ?? {}) },
     { title: "again", align: "left", value: ({ best }) => predictedStepOf(best)?.recompute ?? "-" },
     { title: "step", unit: "ms", value: fitting(({ stepMs }) => shortNumber(stepMs)) },
     { title: "tokens", unit: "/s", value: fitting(({ tokensPerSecond }) => shortNumber(tokensPerSecond)) },
@@ -61,7 +61,6 @@ function columns(title: string, versus: (step: BestStep) => string): Column<Best
     { title, value: versus },
     { title: "own", value: ownShare },
     ...[...memoryKinds, "total"].map((kind) => ({ title: kind, unit: "GiB", value: gibibytes(kind) })),
-    { title: "fit", value: ({ fitting, tried }) => `${fitting}/${tried}` },
     { title: "result", align: "left", value: resultOf },
   ];
 }

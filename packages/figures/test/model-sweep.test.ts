@@ -14,13 +14,14 @@ function trialOf(
   const { mix = "hybrid", ...others } = changes;
   const rate = tflops ?? 1;
   const predicted = {
+    degrees: changes.degrees === "auto" ? { ulysses: 4, data: 2 } : { sap: 8 },
     ...{ recompute: "selective" as const, stageMs, optimiserMs: 1, stepMs: 1e5 / rate, tokensPerSecond: rate },
     ...{ tflopsPerDevice: rate, mfu: rate / 989, memory: { weights: 1, total: (gib ?? 40) * 2 ** 30 } },
   };
   return {
     ...{ experiment: "models", model: "7b", cluster: "h100-400g abc", ranks: 8, dtype: "bf16", lossChunk: 4096 },
     batch: { mix, seed: 1, documents: 9, tokens: 65536, lengthsDigest: "00" },
-    ...{ recompute: ["selective", "full"], strategy: "hsap", weights: "sharded", degrees: { sap: 8 }, ownChoice: true },
+    ...{ recompute: ["selective", "full"], strategy: "hsap", weights: "sharded", degrees: "own" },
     ...{ schema: modelTrialVersion, environment: "e0", at: "2026-01-02T03:04:05.000Z", origin: "simulated" },
     key: JSON.stringify([changes, tflops]),
     device: { name: "H100 SXM", memoryGiB: 80, peakTflops: 989 },
@@ -40,7 +41,7 @@ const trials = ["7b", "13b", "30b"].flatMap((model, size) =>
       const of = { model, mix, ranks, batch: { mix, seed: 1, documents: 9, tokens: 8192 * ranks, lengthsDigest: mix } };
       return [
         trialOf({ ...of, strategy: "hsap" }, 400),
-        trialOf({ ...of, strategy: "hsap", degrees: { ulysses: 8 }, ownChoice: false }, 450),
+        trialOf({ ...of, strategy: "hsap", degrees: "auto" }, 450),
         trialOf({ ...of, strategy: "colai-sp" }, undefined, 300),
         trialOf({ ...of, strategy: "ulysses" }, size === 2 ? undefined : 300),
         trialOf({ ...of, strategy: "megatron", weights: "own" }, 100),
@@ -80,7 +81,7 @@ describe("the figure of a sweep over training steps", () => {
     expect(head).toMatch(/^cluster,.*tokensPerSecond,.*totalBytes,.*reason$/);
     expect(rows.filter((row) => row.includes("must divide 52 heads"))).toHaveLength(8);
     expect(rows.filter((row) => row.includes(",out of memory,"))).toHaveLength(24);
-    expect(rows.filter((row) => row.includes(",ulysses=8,") && row.includes(",450,"))).toHaveLength(24);
+    expect(rows.filter((row) => row.includes('"ulysses=4,data=2"') && row.includes(",450,"))).toHaveLength(24);
   });
 
   it("is one figure for each cluster", () => {

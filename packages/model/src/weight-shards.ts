@@ -1,4 +1,4 @@
-import { type Block, evenRanges, type ScheduleBuilder } from "@hsap/schedule";
+import { type Block, evenRange, type ScheduleBuilder } from "@hsap/schedule";
 import { columnsBeside, pointOf, type RankGrid, ranksOfGrid } from "./hybrid/rank-grid.ts";
 import { tensorShare } from "./hybrid/tensor-share.ts";
 import type { ModelShape } from "./presets.ts";
@@ -135,7 +135,7 @@ export class WeightShards {
   /** The rows of a rank's piece that it keeps among `sharers`, who have the same piece; none where there are fewer rows. */
   #shard(name: string, rank: number, sharers: readonly number[], part = 0): Block[] {
     const piece = this.#piece(name, name.replace(/^d/, "") as WeightName, rank);
-    const { begin, end } = evenRanges(piece.tokenEnd - piece.tokenBegin, sharers.length)[sharers.indexOf(rank)];
+    const { begin, end } = evenRange(piece.tokenEnd - piece.tokenBegin, sharers.length, sharers.indexOf(rank));
     const first = piece.tokenBegin;
     return begin < end ? [{ ...piece, part, tokenBegin: first + begin, tokenEnd: first + end }] : [];
   }

@@ -11,12 +11,9 @@ export interface BestStep {
   readonly tokens: number;
   readonly documents: number;
   readonly strategy: string;
-  /** How many ways were tried, and how many of them fit. */
-  readonly tried: number;
-  readonly fitting: number;
   /** The fastest that fits; if none does, what needs least memory; if the strategy refuses all, its first reason. */
   readonly best: ModelTrial;
-  /** The strategy's own choice of degrees, where it was tried. */
+  /** With the strategy's own choice of degrees, without tensor ranks and data groups, where that was tried. */
   readonly own: ModelTrial | undefined;
 }
 
@@ -35,10 +32,8 @@ export function bestSteps(trials: readonly ModelTrial[]): BestStep[] {
     return {
       ...{ cluster: cluster.split(" ")[0], device, model, ranks, strategy },
       ...{ mix: batch.mix, seed: batch.seed, tokens: batch.tokens, documents: batch.documents },
-      tried: group.length,
-      fitting: group.filter(({ outcome }) => outcome.kind === "fits").length,
       best: group.reduce((best, trial) => (isBetter(trial, best) ? trial : best)),
-      own: group.find(({ ownChoice }) => ownChoice),
+      own: group.find(({ degrees }) => degrees === "own"),
     };
   });
 }

@@ -12,13 +12,19 @@ import {
   titleSchema,
   underProfile,
 } from "../experiment/experiment-file.ts";
+import { chosenDegrees } from "../model/simulated-step.ts";
 
 const layerVariantSchema = z.strictObject({
   strategy: z.string(),
   /** Of strategies that do not split weights themselves; sharded where left out. */
   weights: z.enum(weightPlacements).optional(),
-  /** The strategy's own choice where left out; `all` that it proposes are a variant each, the own choice among them. */
-  degrees: z.union([z.literal("all"), z.record(z.string(), count)], 'must be "all" or a map of counts').optional(),
+  /** The strategy's own choice, without tensor ranks and data groups, where left out; `auto` and `fastest` as `simulatedStep` takes them. */
+  degrees: z
+    .union(
+      [z.enum(chosenDegrees), z.record(z.string(), count)],
+      `must be ${chosenDegrees.join(", ")} or a map of counts`,
+    )
+    .optional(),
 });
 
 const modelNames = modelPresets.map(({ name }) => name);
@@ -35,7 +41,7 @@ const modelSweepSchema = z.strictObject({
   seeds: list(z.int().min(0)),
   dtype: z.enum(["bf16", "fp32"]),
   lossChunk: count,
-  /** What the backward pass may compute again: the first with which the step fits into the device. */
+  /** What the backward pass may compute again: the first with which the step fits into the device, with any of the degrees tried. */
   recompute: list(z.enum(recomputations)),
   strategies: list(layerVariantSchema),
 });

@@ -1,5 +1,6 @@
 import { recomputations, stageNames, weightPlacements } from "@hsap/model";
 import { z } from "zod";
+import { chosenDegrees } from "../model/simulated-step.ts";
 import { readLog, type TrialLog } from "../results/trial-log.ts";
 
 /** Changes whenever a field changes its meaning; readers refuse what they do not know. */
@@ -31,10 +32,12 @@ export const modelTrialInputs = z.strictObject({
   strategy: z.string(),
   /** `own` where the strategy splits them itself. */
   weights: z.enum([...weightPlacements, "own"]),
-  degrees,
+  /** Given ones; or how they are chosen: `own` is the strategy's choice without tensor ranks and data groups. */
+  degrees: z.union([z.enum(["own", ...chosenDegrees]), degrees]),
 });
 
 const predicted = {
+  degrees,
   recompute: z.enum(recomputations),
   /** One run of each stage, milliseconds. */
   stageMs: z.strictObject(Object.fromEntries(stageNames.map((name) => [name, amount]))),
@@ -65,8 +68,6 @@ export const modelTrialSchema = modelTrialInputs.extend({
   /** Where the times come from. Memory is counted from the schedules. */
   origin: z.literal("simulated"),
   device: z.strictObject({ name: z.string(), memoryGiB: z.number(), peakTflops: z.number() }),
-  /** These degrees are what the strategy chooses itself. */
-  ownChoice: z.boolean(),
   outcome,
 });
 

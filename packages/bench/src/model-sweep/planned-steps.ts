@@ -1,6 +1,5 @@
 import { clusterOf } from "@hsap/cluster";
 import { type LayerStrategy, type ModelProblem, modelNamed } from "@hsap/model";
-import type { Degrees } from "@hsap/schedule";
 import { layerStrategyNamed } from "@hsap/training";
 import { documentsOf, InputError, lengthsOf, mixPack, tokensOf } from "@hsap/workload";
 import { clusterDigest, keyOf, lengthsDigest } from "../trial.ts";
@@ -11,7 +10,6 @@ import type { ModelTrialInputs } from "./model-trial.ts";
 export interface PlannedStep {
   readonly problem: ModelProblem;
   readonly strategy: LayerStrategy;
-  readonly ownChoice: boolean;
   readonly inputs: ModelTrialInputs;
   readonly key: string;
 }
@@ -30,7 +28,7 @@ interface SweepCell {
  */
 export function plannedSteps(experiment: ModelSweep): PlannedStep[] {
   const { strategies } = experiment.sweep;
-  return cellsOf(experiment).flatMap((cell) => strategies.flatMap((variant) => stepsOf(experiment, cell, variant)));
+  return cellsOf(experiment).flatMap((cell) => strategies.map((variant) => stepOf(experiment, cell, variant)));
 }
 
 function cellsOf({ sweep }: ModelSweep): SweepCell[] {
@@ -51,40 +49,26 @@ function cellsOf({ sweep }: ModelSweep): SweepCell[] {
   );
 }
 
-/** One step, or with degrees `all` as many as the strategy proposes; its own choice comes first. */
-function stepsOf(experiment: ModelSweep, cell: SweepCell, variant: LayerVariant): PlannedStep[] {
-  const { problem } = cell;
-  const { weights } = variant;
-  const strategy = layerStrategyNamed(variant.strategy, weights);
-  const own = strategy.defaultDegrees(problem);
-  const given = variant.degrees;
-  for (const name of Object.keys(typeof given === "object" ? given : {}))
-    if (!strategy.degreeNames.includes(name))
-      throw new InputError(`unknown degree: ${name} (${strategy.name} takes ${strategy.degreeNames.join(", ")})`);
-  const isOwn = (degrees: Degrees) => sameDegrees(degrees, own);
-  const candidates =
-    given === "all"
-      ? [own, ...strategy.candidateDegrees(problem).filter((degrees) => !isOwn(degrees))]
-      : [given ?? own];
-  const placement = weights ?? (layerStrategyPlacesWeights(variant.strategy) ? "sharded" : "own");
-  return candidates.map((degrees) => {
-    const inputs: ModelTrialInputs = {
-      ...inputsOf(experiment, cell),
-      strategy: strategy.name,
-      weights: placement,
-      degrees: { ...degrees },
-    };
-    return { problem, strategy, ownChoice: isOwn(degrees), inputs, key: keyOf(inputs) };
-  });
+function stepOf(
+  experiment: ModelSweep,
+  cell: SweepCell,
+  { strategy: name, weights, degrees }: LayerVariant,
+): PlannedStep {
+  const strategy = layerStrategyNamed(name, weights);
+  for (const degree of Object.keys(typeof degrees === "object" ? degrees : {}))
+    if (!strategy.degreeNames.includes(degree))
+      throw new InputError(`unknown degree: ${degree} (${name} takes ${strategy.degreeNames.join(", ")})`);
+  const inputs: ModelTrialInputs = {
+    ...inputsOf(experiment, cell),
+    strategy: name,
+    weights: weights ?? (placesWeights(name) ? "sharded" : "own"),
+    degrees: degrees ?? "own",
+  };
+  return { problem: cell.problem, strategy, inputs, key: keyOf(inputs) };
 }
 
 /** Megatron splits its weights itself. */
-const layerStrategyPlacesWeights = (name: string): boolean => name !== "megatron";
-
-/** A degree that is left out is 1. */
-function sameDegrees(a: Degrees, b: Degrees): boolean {
-  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) => (a[name] ?? 1) === (b[name] ?? 1));
-}
+const placesWeights = (strategy: string): boolean => strategy !== "megatron";
 
 function inputsOf({ name, sweep }: ModelSweep, { problem, mix, seed }: SweepCell) {
   const { model, batch, cluster, dtype, lossChunk } = problem;

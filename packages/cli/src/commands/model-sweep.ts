@@ -2,6 +2,8 @@ import { resolve } from "node:path";
 import {
   type BestStep,
   bestSteps,
+  type ChosenDegrees,
+  chosenDegrees,
   type ModelSweep,
   type ModelSweepResult,
   readModelSweep,
@@ -99,10 +101,12 @@ function variantsOf(own: ModelSweep["sweep"]["strategies"], { strategy, degrees 
     if (degrees !== undefined) throw new InputError(`invalid degrees: ${degrees} (name their --strategy)`);
     return own;
   }
-  if (degrees !== undefined) return [{ strategy, degrees: parseDegrees(degrees) }];
+  if (degrees !== undefined) return [{ strategy, degrees: isChosen(degrees) ? degrees : parseDegrees(degrees) }];
   const known = own.filter((variant) => variant.strategy === strategy);
   return known.length > 0 ? known : [{ strategy }];
 }
+
+const isChosen = (degrees: string): degrees is ChosenDegrees => (chosenDegrees as readonly string[]).includes(degrees);
 
 function described({ experiment, environment, trials, predictedNow }: ModelSweepResult): object {
   const { name, title, claim, baseline, profile, sweep } = experiment;
@@ -115,8 +119,7 @@ function described({ experiment, environment, trials, predictedNow }: ModelSweep
 
 const reported = ({ best, own, ...step }: BestStep): object => ({
   ...step,
-  degrees: best.degrees,
   weights: best.weights,
   outcome: best.outcome,
-  ...(own && { own: { degrees: own.degrees, outcome: own.outcome } }),
+  ...(own && { own: { outcome: own.outcome } }),
 });

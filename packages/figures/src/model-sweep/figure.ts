@@ -119,7 +119,7 @@ const valuesOf = (steps: readonly BestStep[], name: "model" | "mix" | "strategy"
 
 /** Where the strategy's own choice of degrees is another than the best and fits. */
 const ownRate = ({ best, own }: BestStep): number | undefined =>
-  own === undefined || own.key === best.key ? undefined : rateOf(own);
+  own === undefined || rateOf(own) === rateOf(best) ? undefined : rateOf(own);
 
 /** Where it fits. */
 const rateOf = ({ outcome }: ModelTrial): number | undefined =>

@@ -11,8 +11,9 @@ export function sweepTable(steps: readonly BestStep[]): string {
 }
 
 function rowOf({ best, own, ...step }: BestStep, kinds: readonly string[]) {
-  const { cluster, device, model, mix, seed, ranks, tokens, documents, strategy, tried, fitting } = step;
+  const { cluster, device, model, mix, seed, ranks, tokens, documents, strategy } = step;
   const predicted = predictedStepOf(best);
+  const ownStep = own && predictedStepOf(own);
   const { memory } = predicted ?? {};
   return {
     ...{
@@ -28,7 +29,7 @@ function rowOf({ best, own, ...step }: BestStep, kinds: readonly string[]) {
       strategy,
     },
     weights: best.weights,
-    degrees: formatDegrees(best.degrees),
+    degrees: predicted && formatDegrees(predicted.degrees),
     recompute: predicted?.recompute,
     outcome: best.outcome.kind,
     stepMs: predicted?.stepMs,
@@ -36,10 +37,9 @@ function rowOf({ best, own, ...step }: BestStep, kinds: readonly string[]) {
     tflopsPerDevice: predicted?.tflopsPerDevice,
     mfu: predicted?.mfu,
     ...Object.fromEntries(kinds.map((kind) => [`${kind}Bytes`, memory?.[kind]])),
-    ...{ tried, fitting },
-    ownDegrees: own && formatDegrees(own.degrees),
+    ownDegrees: ownStep && formatDegrees(ownStep.degrees),
     ownOutcome: own?.outcome.kind,
-    ownTokensPerSecond: own && predictedStepOf(own)?.tokensPerSecond,
+    ownTokensPerSecond: ownStep?.tokensPerSecond,
     reason: best.outcome.kind === "refused" ? best.outcome.reason : undefined,
   };
 }
