@@ -86,9 +86,16 @@ function mayWin(problem: Problem, way: Way, { of, way: best, plan }: Weighed): b
   // The slowest rank would have the same to do.
   if (isDividedAlike(way, best, nodeOf(problem.cluster, slowest))) return false;
   if (us > waitsForTransfers * computing.mean) return true;
-  if (way.hierarchy.ulysses > ranksPerNode(problem.cluster)) return false;
+  if (way.hierarchy.ulysses > ranksPerNode(problem.cluster))
+    return hasManyKvHeads(problem) && us > held * computing.mean;
   return way.hierarchy.ulysses > 1 || !isTooMuchToReceive(problem, plan);
 }
+
+/** With many kv heads, keys that cross to other nodes cost more than all-to-alls over these do. */
+const hasManyKvHeads = ({ shape }: Problem): boolean => shape.heads <= 4 * shape.kvHeads;
+
+/** A plan that takes so many times what its ranks compute is held up by transfers, if not much. */
+const held = 1.05;
 
 /** Less is not worth a plan. */
 const leastGain = 0.99;

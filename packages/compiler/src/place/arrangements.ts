@@ -77,7 +77,7 @@ export function gridsToWeigh(problem: Problem, { hierarchy, sharding, placement 
 }
 
 /** Of sizes that carry about as few bytes, one may suit the links better. */
-const sizesToWeigh = 2;
+const sizesToWeigh = 3;
 
 /** What is decided of a part of a plan before its tiles are in two dimensions. */
 interface Placed {
