@@ -48,13 +48,9 @@ export function choosePlan(problem: Problem, degrees?: Degrees, place: Place = "
   const considered: Considered[] = [];
   for (const way of waysOf(planner, degrees)) {
     if (chosen !== undefined && !mayWin(problem, way, chosen)) continue;
-    const { hierarchy, splitAbove } = way;
-    const plan = planner.plan(hierarchy, splitAbove);
-    for (const predicted of placesOf(problem, planner, plan, place)) {
-      const { prediction } = predicted;
-      const of = { degrees: degreesOf(problem, hierarchy.ulysses), splitAbove, place: predicted.place, prediction };
-      considered.push(of);
-      if (chosen === undefined || prediction.us < chosen.of.prediction.us) chosen = { of, way, plan: predicted.plan };
+    for (const weighed of weigh(planner, way, place)) {
+      considered.push(weighed.of);
+      if (chosen === undefined || weighed.of.prediction.us < chosen.of.prediction.us) chosen = weighed;
     }
   }
   if (chosen === undefined) throw new Error("no degrees: 1 is always possible");
@@ -63,17 +59,30 @@ export function choosePlan(problem: Problem, degrees?: Degrees, place: Place = "
   return choice;
 }
 
-/** A plan whose tiles are all computed by the owners of their queries, and another if some in two dimensions may take less. */
-function placesOf(problem: Problem, planner: Planner, plan: Plan, place: Place) {
-  const given = { plan, prediction: predictPlan(problem, plan), place: "queries" as const };
-  const placed = place === "auto" ? weighPlaces(problem, planner, given) : undefined;
-  return placed === undefined ? [given] : [given, { ...placed, place: "grid" as const }];
+/** All ways, also those that cannot be the fastest, the fastest first: what to take where something else than time decides. */
+export function everyWay(problem: Problem, degrees: Degrees | undefined): Considered[] {
+  const planner = new Planner(problem);
+  const considered = waysOf(planner, degrees).flatMap((way) => weigh(planner, way, "auto").map(({ of }) => of));
+  return considered.sort((a, b) => a.prediction.us - b.prediction.us);
 }
 
 interface Weighed {
   readonly of: Considered;
   readonly way: Way;
   readonly plan: Plan;
+}
+
+/** A plan whose tiles are all computed by the owners of their queries, and another if some in two dimensions may take less. */
+function weigh(planner: Planner, way: Way, place: Place): Weighed[] {
+  const { problem } = planner;
+  const { hierarchy, splitAbove } = way;
+  const degrees = degreesOf(problem, hierarchy.ulysses);
+  const plan = planner.plan(hierarchy, splitAbove);
+  const prediction = predictPlan(problem, plan);
+  const given = { of: { degrees, splitAbove, place: "queries", prediction } as const, way, plan };
+  const placed = place === "auto" ? weighPlaces(problem, planner, { plan, prediction }) : undefined;
+  if (placed === undefined) return [given];
+  return [given, { of: { ...given.of, place: "grid", prediction: placed.prediction }, way, plan: placed.plan }];
 }
 
 /** Whether a way may be better than the best one so far by as much as is worth making its plan. */
@@ -98,13 +107,13 @@ const hasManyKvHeads = ({ shape }: Problem): boolean => shape.heads <= 4 * shape
 const held = 1.05;
 
 /** Less is not worth a plan. */
-const leastGain = 0.99;
+const leastGain = 0.97;
 
 /** No other plan computes much less. */
 const nearEnough = 1.015;
 
 /** A plan that takes so many times what its ranks compute waits for transfers, and quite other ways may be better. */
-const waitsForTransfers = 1.35;
+const waitsForTransfers = 1.5;
 
 /**
  * Whether sequence parallelism alone need not be tried where this plan splits heads: if every rank of a node received the keys that

@@ -1,4 +1,4 @@
-import { type Cluster, nodesOf, ranksOfNode, ranksPerNode } from "@hsap/cluster";
+import { type Cluster, ranksPerNode } from "@hsap/cluster";
 import { type AttentionShape, type Degrees, type Problem, ranksOf } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 
@@ -98,11 +98,10 @@ export const sharesKvHeads = (
   { kvHeads }: Pick<AttentionShape, "kvHeads">,
 ): boolean => ulysses > kvHeads;
 
-/** The number of ranks of each node; units of several nodes are nodes here. */
+/** The number of ranks of each node; units of several nodes are nodes here. Only the last one may have fewer. */
 function nodeSizes(cluster: Cluster, ulysses: number): number[] {
-  if (ulysses > ranksPerNode(cluster)) {
-    const units = Math.ceil(cluster.ranks / ulysses);
-    return Array.from({ length: units }, (_, unit) => Math.min(ulysses, cluster.ranks - unit * ulysses));
-  }
-  return Array.from({ length: nodesOf(cluster) }, (_, node) => ranksOfNode(cluster, node).length);
+  const size = Math.max(ulysses, ranksPerNode(cluster));
+  const sizes = new Array<number>(Math.ceil(cluster.ranks / size)).fill(size);
+  sizes[sizes.length - 1] = cluster.ranks - size * (sizes.length - 1);
+  return sizes;
 }

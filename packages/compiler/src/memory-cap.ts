@@ -1,7 +1,7 @@
 import { type Degrees, type Problem, peakBytesOf, type Schedule, type StrategyOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { compile } from "./compile.ts";
-import { choosePlan } from "./degrees.ts";
+import { choosePlan, everyWay } from "./degrees.ts";
 
 /** In how many rounds keys may cross to other nodes: each needs receive buffers only for its share of them. */
 const roundsToTry = [1, 2, 4, 8, 16];
@@ -19,9 +19,9 @@ export function compileUnderCap(
   options: StrategyOptions,
   capBytes: number,
 ): Schedule {
-  const considered = [...choosePlan(problem, degrees).considered].sort((a, b) => a.prediction.us - b.prediction.us);
-  let least = { bytes: Number.POSITIVE_INFINITY, rounds: 1, degrees: considered[0].degrees };
-  for (const { degrees: of, splitAbove, place } of considered) {
+  const { best } = choosePlan(problem, degrees);
+  let least = { bytes: Number.POSITIVE_INFINITY, rounds: 1, degrees: best.degrees };
+  for (const { degrees: of, splitAbove, place } of [best, ...everyWay(problem, degrees)]) {
     const split = Number.isFinite(splitAbove) ? splitAbove : "nodes";
     for (const rounds of roundsToTry) {
       const schedule = compile(problem, of, { split, place, ...options, rounds });

@@ -69,8 +69,8 @@ const thresholds = [Number.POSITIVE_INFINITY, 1, 0.5, 0];
  * and little of how keys travel.
  */
 function slackOf(isSplit: boolean, { ulysses }: Hierarchy, splitAbove: number, { cluster }: Problem) {
-  if (!isSplit) return { least: 1.08, expected: 1.3 };
-  if (splitAbove < Number.POSITIVE_INFINITY) return { least: 1.045, expected: 1.06 };
+  if (!isSplit) return { least: 1.03, expected: 1.5 };
+  if (splitAbove < Number.POSITIVE_INFINITY) return { least: 1.02, expected: 1.06 };
   return ulysses > ranksPerNode(cluster) ? { least: 1, expected: 1.3 } : { least: 1.04, expected: 1.15 };
 }
 

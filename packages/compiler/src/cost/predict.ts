@@ -3,7 +3,7 @@ import { bytesPerElement, type Problem, ranksOf } from "@hsap/schedule";
 import { sharesKvHeads } from "../hierarchy.ts";
 import type { Plan } from "../plan.ts";
 import { orderOf, type Step } from "../stage/order.ts";
-import { type PartWork, PlanWork } from "../stage/portions.ts";
+import { type PartWork, type PlanWork, workOf } from "../stage/portions.ts";
 import { KernelClock } from "./kernel-time.ts";
 import { tokensOfUnit } from "./transfer-time.ts";
 
@@ -23,7 +23,7 @@ export interface Prediction {
  * does not: how transfers of different rounds share links, and when exactly each of a group's transfers ends.
  */
 export function predictPlan(problem: Problem, plan: Plan): Prediction {
-  const work = new PlanWork(problem, plan);
+  const work = workOf(problem, plan);
   const steps = orderOf(plan, problem.pass);
   const durations = computationOf(problem, work, steps);
   // Computation is slower beside transfers, and when these are is known only after a first walk.

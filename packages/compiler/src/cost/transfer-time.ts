@@ -1,4 +1,4 @@
-import { type Cluster, type DeviceTiming, deviceTiming, levelBetween, ranksPerNode } from "@hsap/cluster";
+import { type Cluster, type DeviceTiming, deviceTiming, ranksPerNode, spansOf } from "@hsap/cluster";
 import { bytesPerElement, type Problem } from "@hsap/schedule";
 import { type Hierarchy, rankOf } from "../hierarchy.ts";
 import type { Part } from "../plan.ts";
@@ -164,6 +164,7 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
   const levelOf = new Uint8Array(round.length);
   const isMutual = mutualMessages(messages, traffic);
   const clocks = cluster.levels.map((_, level) => new PairClock(cluster, level));
+  const spans = spansOf(cluster.levels);
   const sent = new Ends(units * levels);
   const received = new Ends(units * levels);
   let first = 0;
@@ -177,7 +178,7 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
       for (let row = itemBegin[past]; row < itemBegin[past + 1]; row++) {
         bytes += (items.end[row] - items.begin[row]) * tokenBytes[items.cargo[row]];
       }
-      const level = levelBetween(cluster, rankOf(hierarchy, from[past], 0), rankOf(hierarchy, to[past], 0));
+      const level = outermostLevel(spans, rankOf(hierarchy, from[past], 0), rankOf(hierarchy, to[past], 0));
       sent.add(from[past] * levels + level, bytes);
       received.add(to[past] * levels + level, bytes);
       levelOf[past] = level;
@@ -200,6 +201,13 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
   }
   roundBegin[rounds] = first;
   return { us, messageUs, receivedBytes, largestBytes, roundBegin };
+}
+
+/** The cluster's `levelBetween` two different ranks, by what a unit of each level spans: asked for every message. */
+function outermostLevel(spans: readonly number[], a: number, b: number): number {
+  let level = 0;
+  while (Math.floor(a / spans[level]) !== Math.floor(b / spans[level])) level++;
+  return level;
 }
 
 /** The messages (1) whose receiver sends to their sender in the same round. */

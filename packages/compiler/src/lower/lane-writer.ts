@@ -345,7 +345,9 @@ export class LaneWriter {
   }
 
   #isOfKeys(tensor: number): boolean {
-    return this.#codes.keys.includes(tensor) || this.#codes.gradients.includes(tensor);
+    const [k, v] = this.#codes.keys;
+    const [dk, dv] = this.#codes.gradients;
+    return tensor === k || tensor === v || tensor === dk || tensor === dv;
   }
 
   /** The part in which gradients of own keys add up. */

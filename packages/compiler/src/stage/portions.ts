@@ -44,6 +44,18 @@ export class PartWork {
   }
 }
 
+/** The work of a plan: made when its time is predicted, and used again when its programs are written. */
+export function workOf(problem: Problem, plan: Plan): PlanWork {
+  let work = works.get(plan);
+  if (work === undefined) {
+    work = new PlanWork(problem, plan);
+    works.set(plan, work);
+  }
+  return work;
+}
+
+const works = new WeakMap<Plan, PlanWork>();
+
 /** The parts of a plan as ranks work on them. */
 export class PlanWork {
   readonly parts: readonly PartWork[];
