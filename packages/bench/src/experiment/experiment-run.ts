@@ -2,11 +2,12 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { engineInfo, type ThreadOptions } from "@hsap/engine";
 import { InputError } from "@hsap/workload";
-import { expectedOf, savedFrom } from "../accuracy.ts";
+import { savedFrom } from "../accuracy.ts";
 import { compileWith } from "../compiled.ts";
 import type { JobRecord } from "../launch/job-record.ts";
 import { measurePipeline } from "../pipeline/measured-pipeline.ts";
 import { writePipeline } from "../pipeline/pipeline-record.ts";
+import { ReferenceStore } from "../reference-store.ts";
 import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
 import { lockFolder } from "../results/folder-lock.ts";
 import { readTrials, TrialWriter } from "../results/trial-log.ts";
@@ -73,10 +74,12 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
     recordEnvironment(join(folder, "environment.json"), environment);
     const writer = new TrialWriter(file);
     const progress = new WorkProgress(cells, finished, options.onProgress);
+    const references = new ReferenceStore(process.env.HSAP_REFERENCES);
     try {
       for (const cell of cells) {
         await measureCell(cell, finished, progress, {
           environment: environment.id,
+          references,
           run: runWith(options),
           signal,
           append: (trial) => {
@@ -140,6 +143,7 @@ function finishedTrials(
 
 interface CellContext {
   readonly environment: string;
+  readonly references: ReferenceStore;
   readonly run: RunSchedule;
   readonly signal: AbortSignal | undefined;
   append(trial: Trial): void;
@@ -149,13 +153,13 @@ async function measureCell(
   { cell, trials }: PlannedCell,
   finished: ReadonlyMap<string, Trial>,
   progress: WorkProgress,
-  { environment, run, signal, append }: CellContext,
+  { environment, references, run, signal, append }: CellContext,
 ): Promise<void> {
   const missing = trials.filter(({ key }) => !finished.has(key));
   if (missing.length === 0) return;
   const { problem, mix } = cell;
   progress.say(`${mix} ${problem.pass}: float64 reference`);
-  const expected = await expectedOf(problem, cell.seed, 2, signal);
+  const expected = await references.of(problem, cell.seed, signal);
   const context = { expected, saved: savedFrom(expected), run, seed: cell.seed, environment, signal };
   progress.add(problem, referenceWeight);
   const warm = new Map<Variant, WarmSchedule>();

@@ -1,6 +1,6 @@
 import type { Problem } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
-import { type TrialInputs, trialKey } from "../trial.ts";
+import { type TrialInputs, trialKey, variantName } from "../trial.ts";
 import type { Experiment } from "./experiment-file.ts";
 import {
   type GivenPack,
@@ -40,7 +40,8 @@ export function plannedCells(
   return trialCells(experiment, pack).map((cell) => {
     const variants = strategies
       .flatMap((given) => variantsOf(given, cell.problem))
-      .filter((variant) => isAccepted(variant, cell.problem, refused));
+      .filter((variant) => isAccepted(variant, cell.problem, refused))
+      .filter(isFirstOfItsName);
     const trials = Array.from({ length: repeats }, (_, repeat) =>
       rotated(variants, repeat).map((variant) => {
         const inputs = trialInputsOf(experiment, cell, variant, repeat);
@@ -50,6 +51,14 @@ export function plannedCells(
     return { cell, trials: trials.flat() };
   });
 }
+
+/** Degrees that are given may be those that a strategy chooses itself. */
+function isFirstOfItsName(variant: Variant, index: number, all: readonly Variant[]): boolean {
+  return all.findIndex((other) => nameOf(other) === nameOf(variant)) === index;
+}
+
+const nameOf = ({ strategy, degrees, options }: Variant): string =>
+  variantName({ strategy: strategy.name, degrees, options });
 
 /** Whether the strategy takes the problem; if not, its reason is noted once. */
 function isAccepted({ strategy, degrees, options }: Variant, problem: Problem, refused: RefusedVariant[]): boolean {

@@ -50,7 +50,7 @@ export function summarise(trials: readonly Trial[], baseline: string): SummaryRo
       areaBalance: of(({ balance }) => balance.area),
       peakBytesMax: of(({ peakBytes }) => peakBytes.max),
       ...(strategy !== baseline && references.length > 0 && ratiosTo(group, references)),
-      worstError: Math.max(...group.flatMap(({ error }) => Object.values(error))),
+      worstError: Math.max(0, ...group.flatMap(({ error }) => Object.values(error))),
       wrong: group.filter((trial) => faultOfTrial(trial) !== undefined).length,
     };
   });
