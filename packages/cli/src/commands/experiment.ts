@@ -28,6 +28,7 @@ import { parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { shownPath } from "../shown-path.ts";
+import { formatStepReport, stepReport, stepReportData } from "../steps-table.ts";
 import { formatSummary } from "../summary-table.ts";
 import { threadsOf } from "../thread-options.ts";
 
@@ -60,8 +61,11 @@ export async function experiment(name: string, options: ExperimentOptions, conte
   const result = await measure(chosen, folder, options, context);
   if (result === undefined) return;
   const rows = summarise(result.trials, chosen.baseline);
-  if (options.json) output.out(`${JSON.stringify({ ...described(result), summary: rows }, null, 2)}\n`);
-  else output.out(formatSummary(result, rows, context.version));
+  const steps = stepReport(result, { folder, cluster: options.cluster, pack: packOf(options) });
+  const ofSteps = steps === undefined ? {} : { steps: stepReportData(steps) };
+  if (options.json) output.out(`${JSON.stringify({ ...described(result), summary: rows, ...ofSteps }, null, 2)}\n`);
+  else
+    output.out(`${formatSummary(result, rows, context.version)}${steps === undefined ? "" : formatStepReport(steps)}`);
   if (options.figures) {
     const { drawInto } = await import("./figures.ts");
     for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
