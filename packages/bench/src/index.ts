@@ -1,4 +1,5 @@
 export * from "./accuracy.ts";
+export * from "./calibration/beside-published.ts";
 export * from "./calibration/calibration-report.ts";
 export * from "./calibration/machine-profile.ts";
 export * from "./calibration/measured-cluster.ts";
@@ -9,6 +10,7 @@ export * from "./collected-garbage.ts";
 export * from "./comparison/comparison.ts";
 export * from "./comparison/measured-time.ts";
 export * from "./comparison/pack-comparison.ts";
+export * from "./comparison/predicted-log.ts";
 export * from "./comparison/predicted-packs.ts";
 export * from "./comparison/waste.ts";
 export * from "./compile-times.ts";

@@ -34,7 +34,7 @@ export function prepareRow(row: PublishedRow, { packs, seed }: { packs: number; 
   const system = publishedSystems[row.system];
   if (system === undefined) throw new Error(`unknown system: ${row.system}`);
   const cluster = publishedCluster(row);
-  const schedules = batchesOf(row, packs, seed).map((batch) => {
+  const schedules = publishedBatches(row, packs, seed).map((batch) => {
     const mask = row.mask.endsWith("causal") ? "causal" : "full";
     const problem: Problem = { batch, shape: publishedShape, cluster, mask, pass: row.pass };
     return prepareSchedule(system.strategy.compile(problem, system.degrees(row.ranks), system.options));
@@ -63,7 +63,8 @@ export function publishedCluster({ device, ranks }: PublishedRow): Cluster {
   return clusterOf({ ranks, from: presetCluster(preset ?? device) });
 }
 
-function batchesOf({ mask, ranks }: PublishedRow, packs: number, seed: number): PackedBatch[] {
+/** What stands for the batches of a row: `packs` packs where documents are packed. */
+export function publishedBatches({ mask, ranks }: PublishedRow, packs: number, seed: number): PackedBatch[] {
   const tokens = ranks * tokensPerRank;
   return mask.startsWith("packed") ? typicalPacks(tokens, packs, seed) : [packedBatch([tokens])];
 }

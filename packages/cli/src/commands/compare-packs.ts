@@ -1,11 +1,20 @@
 import { writeFileSync } from "node:fs";
 import { relative } from "node:path";
-import { comparePacks as compareOnPacks, packSetting, predictPacks, strategyNamed, workspacePath } from "@hsap/bench";
+import {
+  besidePublished,
+  comparePacks as compareOnPacks,
+  PredictedLog,
+  packSetting,
+  predictPacks,
+  strategies,
+  strategyNamed,
+  workspacePath,
+} from "@hsap/bench";
 import { InputError } from "@hsap/workload";
 import { exitCodes } from "../exit-codes.ts";
 import { passesOf } from "../given-problem.ts";
 import { interruptible } from "../interruption.ts";
-import { wholeNumber } from "../option-values.ts";
+import { commaList, wholeNumber } from "../option-values.ts";
 import { packPage } from "../pack-page.ts";
 import { predictedPage } from "../predicted-page.ts";
 import type { CommandContext, CompareOptions } from "../program.ts";
@@ -56,30 +65,53 @@ export async function comparePacks(options: CompareOptions, { output, finish }: 
 
 /** `hsap compare --packs --predict`: hsap beside the fastest of all others on the packs, simulated. */
 async function predictOnPacks(options: CompareOptions, output: CommandContext["output"]): Promise<void> {
-  const kvHeads = wholeNumber("kv-heads", options.kvHeads ?? String(packSetting.shape.kvHeads));
+  const kvHeads = commaList(options.kvHeads ?? String(packSetting.shape.kvHeads)).map((text) =>
+    wholeNumber("kv-heads", text),
+  );
+  const compared = options.strategy === undefined ? strategies : [options.strategy, "hsap"].map(strategyNamed);
+  const page = options.out ?? workspacePath(isDefault(kvHeads) ? "docs/predicted.md" : "docs/predicted-kv-heads.md");
+  const log = new PredictedLog(
+    rowsBeside(page),
+    compared.map(({ name }) => name),
+  );
+  if (log.stale > 0) output.err(`${log.stale} predictions of other code are dropped\n`);
+  if (log.size > 0) output.err(`${log.size} predictions are known from ${near(rowsBeside(page))}\n`);
   const progress = await startProgress(output);
   try {
-    const predicted = await interruptible(
-      () => "interrupted: the page is not written; start it again",
-      (signal) =>
-        predictPacks({
+    const { predicted, published } = await interruptible(
+      () => "interrupted: what is predicted is kept; the same command goes on",
+      async (signal) => ({
+        predicted: await predictPacks({
           ...(options.pack !== undefined && { packs: [options.pack] }),
-          ...(options.strategy !== undefined && { strategies: [options.strategy, "hsap"].map(strategyNamed) }),
+          strategies: compared,
           passes: passesOf(options, ["forward", "backward"]),
           kvHeads,
+          log,
           signal,
           onProgress: progress.update,
         }),
+        // The published settings are the whole page's, and have 8 kv heads.
+        published:
+          options.pack === undefined && options.strategy === undefined && isDefault(kvHeads)
+            ? await besidePublished({ packs: publishedPacks, seed: 1, signal })
+            : [],
+      }),
     );
     if (options.json) output.out(`${JSON.stringify(predicted, null, 2)}\n`);
-    else {
-      const page = predictedPage(predicted, kvHeads, commandOf(options));
-      writePage(options.out ?? workspacePath("docs/predicted.md"), page, output);
-    }
+    else writePage(page, predictedPage({ packs: predicted, published, command: commandOf(options) }), output);
   } finally {
     progress.stop();
+    log.close();
   }
 }
+
+/** As many as `hsap simulate --calibration` takes, so that both stand on the same. */
+const publishedPacks = { small: 5, large: 3 };
+
+const isDefault = (kvHeads: readonly number[]) => kvHeads.length === 1 && kvHeads[0] === packSetting.shape.kvHeads;
+
+/** The predictions of a page: `predicted.md` has `predicted.rows.jsonl`. */
+const rowsBeside = (page: string): string => `${page.replace(/\.md$/, "")}.rows.jsonl`;
 
 type Compared = Awaited<ReturnType<typeof compareOnPacks>>[number];
 
@@ -98,8 +130,12 @@ function writePage(file: string, page: string, output: CommandContext["output"])
   } catch (error) {
     throw new InputError(`unwritable file: ${file} (${(error as Error).message})`);
   }
-  const near = relative(process.cwd(), file);
-  output.out(`${near.startsWith("..") ? file : near}\n`);
+  output.out(`${near(file)}\n`);
+}
+
+function near(file: string): string {
+  const from = relative(process.cwd(), file);
+  return from.startsWith("..") ? file : from;
 }
 
 /** The command that makes the same page again. */

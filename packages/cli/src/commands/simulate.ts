@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import {
+  besidePublished,
   calibrationReport,
   checkedOptions,
   expectedOf,
@@ -25,6 +26,7 @@ import {
 import { InputError } from "@hsap/workload";
 import { batchOf, passesOf, problemOf, seedOf } from "../given-problem.ts";
 import { parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
+import { besidePublishedTable } from "../predicted-page.ts";
 import type { CommandContext, SimulateOptions } from "../program.ts";
 import { type Column, formatTable, shortNumber } from "../table.ts";
 import { type SweepPoint, sweepPoints } from "./sweep.ts";
@@ -59,7 +61,8 @@ export interface SimulatedReport {
 /** `hsap simulate`: predicts the time of one problem on a cluster, for one strategy or all, without running anything. */
 export async function simulate(options: SimulateOptions, { output }: CommandContext): Promise<void> {
   if (options.calibration) {
-    calibrate(options, output);
+    if (options.strategy === undefined) calibrate(options, output);
+    else await besideRows(options, options.strategy, output);
     return;
   }
   const chosen = options.strategy === undefined ? strategies : [strategyNamed(options.strategy)];
@@ -95,13 +98,16 @@ export async function simulate(options: SimulateOptions, { output }: CommandCont
   for (const line of refused) output.out(`# refused: ${line}\n`);
 }
 
+/** How many packs stand for those of a published row, on up to 8 ranks and on more. */
+const packsOfRow = { small: 5, large: 3 } as const;
+
 /** Against published measurements; a few packs stand for those of the evaluation, so that it takes minutes, not hours. */
 function calibrate(
   { crossValidate = false, rows, seed, json }: SimulateOptions,
   output: CommandContext["output"],
 ): void {
   const report = calibrationReport({
-    packs: { small: 5, large: 3 },
+    packs: packsOfRow,
     seed: seed === undefined ? 1 : wholeNumber("seed", seed, 0),
     crossValidate,
     ...(rows !== undefined && { published: publishedRows(rows) }),
@@ -112,6 +118,26 @@ function calibrate(
   if (output.terminal) output.err("\n");
   output.out(
     json ? `${JSON.stringify({ origin: "simulated", ...report }, null, 2)}\n` : formatCalibrationReport(report),
+  );
+}
+
+/** A strategy beside the best published system of each setting, with each kernel or the one given. */
+async function besideRows(
+  { rows, seed, kernel, json }: SimulateOptions,
+  strategy: string,
+  output: CommandContext["output"],
+): Promise<void> {
+  const beside = await besidePublished({
+    strategy: strategyNamed(strategy),
+    packs: packsOfRow,
+    seed: seed === undefined ? 1 : wholeNumber("seed", seed, 0),
+    ...(kernel !== undefined && { kernels: [kernel] }),
+    ...(rows !== undefined && { published: publishedRows(rows) }),
+  });
+  output.out(
+    json
+      ? `${JSON.stringify({ origin: "simulated", strategy, settings: beside }, null, 2)}\n`
+      : `# ${strategy} simulated, in TFLOP/s a device (to the best published system), with each kernel\n\n${besidePublishedTable(beside)}\n`,
   );
 }
 
