@@ -79,6 +79,12 @@ struct LayerKernels {
   // Returns weight * (log-sum-exp of the logits - logits[label]) and adds its gradient. `probabilities` is room for a row.
   float (*crossEntropy)(const float* logits, float* dlogits, float* probabilities, std::int64_t classes, std::int64_t label,
                         float weight);
+  // Logarithm of the sum of the exponentials of a row.
+  double (*logSumExp)(const float* x, std::int64_t count);
+  // Some columns of a row whose log-sum-exp over all columns is given: adds the gradient of weight times its cross-entropy, and
+  // returns what these columns take from that, -weight * logits[label]; label is -1 if another column is meant.
+  float (*crossEntropyShare)(const float* logits, float* dlogits, std::int64_t count, double logSumExp, std::int64_t label,
+                             float weight);
   void (*adamW)(float* w, const float* g, float* m, float* v, std::int64_t count, const AdamW& step);
 };
 

@@ -40,9 +40,11 @@ enum class OpKind : std::uint8_t {
   rowDot,
   embed,
   embedGradient,
-  crossEntropy
+  crossEntropy,
+  rowLogSumExp,
+  splitCrossEntropy
 };
-inline constexpr std::uint8_t opKindCount = 24;
+inline constexpr std::uint8_t opKindCount = 26;
 
 constexpr bool isLayerOp(OpKind kind) { return kind >= OpKind::linear; }
 

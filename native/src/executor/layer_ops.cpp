@@ -6,6 +6,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace hsap {
 
@@ -67,6 +68,12 @@ class LayerOp {
         return embedGradient();
       case OpKind::crossEntropy:
         return crossEntropy();
+      case OpKind::rowLogSumExp:
+        return eachRow(0, {1}, [&](std::int32_t i, std::int32_t h) {
+          *at(1, i, h) += static_cast<float>(kernels_.logSumExp(at(0, i, h), width(0)));
+        });
+      case OpKind::splitCrossEntropy:
+        return splitCrossEntropy();
       default:
         throw std::logic_error(std::string("not an op of a layer: ") + opKindName(kind));
     }
@@ -240,14 +247,49 @@ class LayerOp {
       std::vector<float> room(static_cast<std::size_t>(width(0)));
       for (std::int64_t i = begin; i < end; ++i) {
         threads_.checkpoint();
-        const float label = at(1, i, 0)[0], weight = at(1, i, 0)[1];
-        if (weight != 0 && !(label >= 0 && label < static_cast<float>(width(0))))
-          throw std::runtime_error("token " + std::to_string(box(1).tokenBegin + i) + " has label " + std::to_string(label) +
-                                   " (must be below " + std::to_string(width(0)) + ")");
-        *at(2, i, 0) += kernels_.crossEntropy(at(0, i, 0), at(3, i, 0), room.data(), width(0),
-                                              weight != 0 ? static_cast<std::int64_t>(label) : 0, weight);
+        const auto [label, weight] = labelOf(i, width(0));
+        *at(2, i, 0) += kernels_.crossEntropy(at(0, i, 0), at(3, i, 0), room.data(), width(0), label, weight);
       }
     });
+  }
+
+  // The id and the weight of a token's label; an id of no weight is 0.
+  std::pair<std::int64_t, float> labelOf(std::int64_t row, std::int64_t classes) const {
+    const float label = at(1, row, 0)[0], weight = at(1, row, 0)[1];
+    if (weight == 0) return {0, weight};
+    if (!(label >= 0 && label < static_cast<float>(classes)))
+      throw std::runtime_error("token " + std::to_string(box(1).tokenBegin + row) + " has label " + std::to_string(label) +
+                               " (must be below " + std::to_string(classes) + ")");
+    return {static_cast<std::int64_t>(label), weight};
+  }
+
+  // The columns of a rank that has some of them; whoever has the first ones adds what belongs to none.
+  void splitCrossEntropy() const {
+    const std::int32_t groups = box(0).heads(), firstGroup = box(0).headBegin;
+    eachRange(box(0).tokens(), rowsOfPiece(groups * width(0)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      clear(3, 0, begin, end, 0, width(3));
+      for (std::int32_t h = 0; h < groups; ++h) clear(4, h, begin, end, 0, width(4));
+      for (std::int64_t i = begin; i < end; ++i) {
+        threads_.checkpoint();
+        const auto [label, weight] = labelOf(i, box(2).heads() * width(0));
+        if (weight == 0) continue;
+        const double whole = logSumExpOf(i);
+        if (firstGroup == 0) *at(3, i, 0) += static_cast<float>(weight * whole);
+        for (std::int32_t h = 0; h < groups; ++h) {
+          const std::int64_t column = label - (firstGroup + h) * width(0);
+          const bool isHere = column >= 0 && column < width(0);
+          *at(3, i, 0) += kernels_.crossEntropyShare(at(0, i, h), at(4, i, h), width(0), whole, isHere ? column : -1, weight);
+        }
+      }
+    });
+  }
+
+  // That of a whole row, from those of its column groups.
+  double logSumExpOf(std::int64_t row) const {
+    double largest = *at(2, row, 0), sum = 0;
+    for (std::int32_t h = 1; h < box(2).heads(); ++h) largest = std::max<double>(largest, *at(2, row, h));
+    for (std::int32_t h = 0; h < box(2).heads(); ++h) sum += std::exp(*at(2, row, h) - largest);
+    return largest + std::log(sum);
   }
 
   const LayerKernels& kernels_;

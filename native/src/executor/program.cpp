@@ -41,7 +41,9 @@ const char* opKindName(OpKind kind) {
                                                      "rowDot",
                                                      "embed",
                                                      "embedGradient",
-                                                     "crossEntropy"};
+                                                     "crossEntropy",
+                                                     "rowLogSumExp",
+                                                     "splitCrossEntropy"};
   const auto code = static_cast<std::uint8_t>(kind);
   return code < opKindCount ? names[code] : "unknown";
 }

@@ -63,6 +63,15 @@ class LayerOpCheck {
         like(3, 0);
         sameRows(1, 0), hasWidth(1, 2), oneGroup(1);
         return sameRows(2, 0), hasWidth(2, 1), oneGroup(2);
+      case OpKind::rowLogSumExp:
+        exactly(2), written(1);
+        return sameBox(1, 0), hasWidth(1, 1);
+      case OpKind::splitCrossEntropy:
+        exactly(5), written(3), written(4);
+        like(4, 0);
+        sameRows(1, 0), hasWidth(1, 2), oneGroup(1);
+        sameRows(2, 0), hasWidth(2, 1), allGroups(2, 0);
+        return sameRows(3, 0), hasWidth(3, 1), oneGroup(3);
       default:
         return;
     }
@@ -98,6 +107,12 @@ class LayerOpCheck {
   void like(std::int32_t i, std::int32_t j) const { sameBox(i, j), hasWidth(i, width(j)); }
   void oneGroup(std::int32_t i) const {
     if (box(i).heads() != 1) refuseOp("has operand ", i, " ", boxText(box(i)), " (must be one column group)");
+  }
+  // All column groups of a tensor that has as many as that of operand j.
+  void allGroups(std::int32_t i, std::int32_t j) const {
+    const std::int32_t groups = program_.tensor.heads[program_.tensorOf(first_ + j)];
+    if (box(i).headBegin != 0 || box(i).headEnd != groups)
+      refuseOp("has operand ", i, " ", boxText(box(i)), " (must be all ", groups, " column groups)");
   }
   // y and x have the same rows; the columns of x are the rows of w, the column groups of y are those of w.
   void product(std::int32_t y, std::int32_t x, std::int32_t w) const {

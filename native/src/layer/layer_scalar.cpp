@@ -6,9 +6,10 @@
 namespace hsap {
 
 const LayerKernels scalarLayerKernels{
-    Isa::scalar,    multiplyAdd<Portable>,  rmsNorm<Portable>,        rmsNormGradient<Portable>,
-    turn<Portable>, swiglu<Portable>,       swigluGradient<Portable>, add<Portable>,
-    dot<Portable>,  crossEntropy<Portable>, adamW<Portable>,
+    Isa::scalar,     multiplyAdd<Portable>,  rmsNorm<Portable>,        rmsNormGradient<Portable>,
+    turn<Portable>,  swiglu<Portable>,       swigluGradient<Portable>, add<Portable>,
+    dot<Portable>,   crossEntropy<Portable>, logSumExp<Portable>,      crossEntropyShare<Portable>,
+    adamW<Portable>,
 };
 
 }  // namespace hsap

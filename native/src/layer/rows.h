@@ -143,6 +143,34 @@ float crossEntropy(const float* logits, float* dlogits, float* probabilities, st
 }
 
 template <class Simd>
+double logSumExp(const float* x, std::int64_t count) {
+  float largest = x[0];
+  for (std::int64_t i = 1; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
+  const auto shift = Simd::set1(largest);
+  const double sum = sumOf<Simd>(count, [&](std::int64_t i, Lanes<Simd> lanes) {
+    const auto y = Simd::sub(lanes.load(x + i), shift);
+    const auto p = Simd::exp2(Simd::fma(y, Simd::set1(log2OfERest), Simd::mul(y, Simd::set1(log2OfE))));
+    return Simd::selectBelow(lanes.count, p, Simd::zero());
+  });
+  return std::log(sum) + largest;
+}
+
+template <class Simd>
+float crossEntropyShare(const float* logits, float* dlogits, std::int64_t count, double logSumExp, std::int64_t label,
+                        float weight) {
+  const auto rounded = static_cast<float>(logSumExp);
+  const auto shift = Simd::set1(rounded), scale = Simd::set1(static_cast<float>(weight * std::exp(rounded - logSumExp)));
+  forLanes<Simd>(count, [&](std::int64_t i, Lanes<Simd> lanes) {
+    const auto y = Simd::sub(lanes.load(logits + i), shift);
+    const auto p = Simd::exp2(Simd::fma(y, Simd::set1(log2OfERest), Simd::mul(y, Simd::set1(log2OfE))));
+    lanes.addTo(dlogits + i, Simd::mul(p, scale));
+  });
+  if (label < 0) return 0;
+  dlogits[label] -= weight;
+  return -weight * logits[label];
+}
+
+template <class Simd>
 void adamW(float* w, const float* g, float* m, float* v, std::int64_t count, const AdamW& step) {
   const double firstCorrection = 1 - std::pow(step.beta1, static_cast<double>(step.step));
   const double secondCorrection = 1 - std::pow(step.beta2, static_cast<double>(step.step));

@@ -1,68 +1,73 @@
-import { ScheduleBuilder, type TokenRange } from "@hsap/schedule";
+import { type Block, type LayerOpKind, type Schedule, ScheduleBuilder, type TokenRange } from "@hsap/schedule";
+import { type At, TensorSeat } from "./hybrid/tensor-seat.ts";
 import type { StageContext, StepSchedules } from "./layer-strategy.ts";
 import { attentionProblemOf } from "./model-problem.ts";
-import { equationsOf, type StageName, stageTensors, stageWeights, type WeightName } from "./stage.ts";
+import { equationsOf, type StageName, stageTensors, stageWeights } from "./stage.ts";
 import { WeightShards } from "./weight-shards.ts";
 
 /**
- * The stages at both ends of a model: each rank embeds its own tokens, and computes the loss of its own tokens, a chunk of logits at a
- * time. The loss stage is forward and backward pass of the head in one.
+ * The stages at both ends of a model: embedding, and the loss, a chunk of logits at a time, which is forward and backward pass of the head in
+ * one. Tensor ranks have a share of the vocabulary each: rows of the embedding, whose sums are added up, and columns of the logits.
  */
 export function endStages(context: StageContext): Pick<StepSchedules, "embedding" | "loss" | "embeddingBackward"> {
   return {
-    embedding: endStage(context, "embedding"),
-    loss: endStage(context, "loss"),
-    embeddingBackward: endStage(context, "embeddingBackward"),
+    embedding: endStage(context, "embedding", (seat) => {
+      seat.computeLane("embed", (at, sum) => [at("ids"), seat.weight("e"), sum("x")]);
+      seat.scatterSum("x");
+    }),
+    loss: endStage(context, "loss", (seat) => {
+      writeLoss(seat, context.problem.lossChunk);
+    }),
+    embeddingBackward: endStage(context, "embeddingBackward", (seat) => {
+      seat.gatherRows("dx");
+      seat.computeLane("embedGradient", (at) => [at("ids"), at("dx"), seat.share("e")]);
+    }),
   };
 }
 
-function endStage(context: StageContext, stage: StageName) {
+function endStage(context: StageContext, stage: StageName, write: (seat: TensorSeat) => void): Schedule {
   const { problem, strategy, degrees, layout, grid, placement } = context;
   const attention = attentionProblemOf(problem, "forward");
-  const tensors = stageTensors(problem, stage);
-  const builder = new ScheduleBuilder(attention, strategy, degrees, layout, tensors, equationsOf(stage, []));
+  const tensors = stageTensors(problem, stage, [], grid.tensor);
+  const equations = equationsOf(stage, [], grid.tensor);
+  const builder = new ScheduleBuilder(attention, strategy, degrees, layout, tensors, equations);
   const shards = new WeightShards(builder, { model: problem.model, grid, placement });
   const { reads, gradients } = stageWeights[stage];
-  layout.forEach((owned, rank) => {
+  layout.forEach((_, rank) => {
+    const seat = new TensorSeat(builder, shards, grid, rank);
+    // The text of a lane's tokens lies with all of its tensor ranks.
+    for (const name of ["ids", "labels"])
+      if (seat.isSplit && tensors.some((spec) => spec.name === name))
+        seat.program.hold(...seat.laneTokens.map((tokens) => builder.block(name, tokens)));
     shards.gather(rank, reads);
-    const at = (name: string, tokens: TokenRange) => builder.block(name, tokens);
-    if (stage === "loss") writeLoss(builder, shards, rank, owned, problem.lossChunk);
-    for (const tokens of owned) {
-      if (stage === "embedding")
-        builder.rank(rank).compute("embed", [at("ids", tokens), shards.of(rank, "e"), at("x", tokens)]);
-      if (stage === "embeddingBackward")
-        builder.rank(rank).compute("embedGradient", [at("ids", tokens), at("dx", tokens), shards.shareOf(rank, "e")]);
-    }
+    write(seat);
     shards.reduce(rank, gradients);
   });
   return builder.finish();
 }
 
-function writeLoss(
-  builder: ScheduleBuilder,
-  shards: WeightShards,
-  rank: number,
-  owned: readonly TokenRange[],
-  chunk: number,
-): void {
-  const program = builder.rank(rank);
-  const at = (name: string, tokens: TokenRange) => builder.block(name, tokens);
-  const share = (weight: WeightName) => shards.shareOf(rank, weight);
-  const [gain, head] = [shards.of(rank, "gf"), shards.of(rank, "head")];
-  for (const tokens of owned) program.compute("rmsNorm", [at("x", tokens), gain, at("n", tokens)]);
-  for (const ranges of chunksOf(owned, chunk)) {
-    for (const tokens of ranges) program.compute("linear", [at("n", tokens), head, at("logits", tokens)]);
-    for (const tokens of ranges) {
-      const loss = ["logits", "labels", "loss", "dlogits"].map((name) => at(name, tokens));
-      program.compute("crossEntropy", loss);
-    }
-    for (const tokens of ranges)
-      program.compute("linearInputGradient", [at("dlogits", tokens), head, at("dn", tokens)]);
-    for (const tokens of ranges)
-      program.compute("linearWeightGradient", [at("n", tokens), at("dlogits", tokens), share("head")]);
+function writeLoss(seat: TensorSeat, chunk: number): void {
+  seat.compute("rmsNorm", (at) => [at("x"), seat.weight("gf"), at("n")]);
+  seat.gatherRows("n");
+  for (const tokens of chunksOf(seat.laneTokens, chunk)) {
+    const each = (kind: LayerOpKind, blocksOf: (at: At, sum: At) => readonly Block[]) => {
+      seat.computeLane(kind, blocksOf, tokens);
+    };
+    each("linear", (at) => [at("n"), seat.weight("head"), at("logits")]);
+    if (seat.isSplit) {
+      const { tensor } = seat.grid;
+      each("rowLogSumExp", (at) => [at("logits"), at("z")]);
+      seat.gatherColumns("z", tokens);
+      each("splitCrossEntropy", (at, sum) => [
+        ...[at("logits"), at("labels"), at("z", [0, tensor]), sum("loss"), at("dlogits")],
+      ]);
+    } else each("crossEntropy", (at) => ["logits", "labels", "loss", "dlogits"].map((name) => at(name)));
+    each("linearInputGradient", (at, sum) => [at("dlogits"), seat.weight("head"), sum("dn")]);
+    each("linearWeightGradient", (at) => [at("n"), at("dlogits"), seat.share("head")]);
   }
-  for (const tokens of owned)
-    program.compute("rmsNormGradient", [at("x", tokens), gain, at("dn", tokens), at("dx", tokens), share("gf")]);
+  seat.scatterSum("loss");
+  seat.scatterSum("dn");
+  seat.compute("rmsNormGradient", (at) => [at("x"), seat.weight("gf"), at("dn"), at("dx"), seat.share("gf")]);
 }
 
 /** Ranges in groups of at most so many tokens; a range that holds more is cut. */

@@ -29,7 +29,8 @@ export const savedTensors = (again: readonly CheapTensor[]): string[] => [
 export const gradientOf = (weight: string): string => `d${weight}`;
 
 /** What each stage computes, whole tensors at a time, where the backward stage makes `again` itself. Attention is what its problem says. */
-export function equationsOf(stage: StageName, again: readonly CheapTensor[]): readonly Equation[] {
+export function equationsOf(stage: StageName, again: readonly CheapTensor[], tensor = 1): readonly Equation[] {
+  if (stage === "loss" && tensor > 1) return splitLoss;
   if (stage !== "layerBackward") return stageEquations[stage];
   const found: readonly string[] = cheapTensors.filter((name) => !again.includes(name));
   return stageEquations[stage].filter(({ writes }) => !writes.some((name) => found.includes(name)));
@@ -92,6 +93,16 @@ const stageEquations: Readonly<Record<StageName, readonly Equation[]>> = {
   embeddingBackward: [equation("embedGradient", "ids dx", "de")],
 };
 
+/** The loss where the columns of the logits are split between tensor ranks. */
+const splitLoss: readonly Equation[] = stageEquations.loss.flatMap((each) =>
+  each.op === "crossEntropy"
+    ? [equation("rowLogSumExp", "logits", "z"), equation("splitCrossEntropy", "logits labels z", "loss dlogits")]
+    : [each],
+);
+
+/** What tensor ranks each have a share of, at the ends of a model: sums, though of one term. */
+const splitSums = ["loss.loss", "loss.dn", "embedding.x"];
+
 /** Tensors that a stage finds, and those that it leaves; weights and their gradients are elsewhere. */
 function endsOf(stage: StageName, again: readonly CheapTensor[]): { inputs: string[]; outputs: string[] } {
   const saved = savedTensors(again);
@@ -116,8 +127,8 @@ export const stageWeights: Readonly<
   embeddingBackward: { reads: [], gradients: ["e"] },
 };
 
-/** Rows, column groups and columns of each group of a weight. */
-export function weightShape({ model }: Pick<ModelProblem, "model">, weight: WeightName) {
+/** Rows, column groups and columns of each group of a weight; the head has a group for each of `tensor` ranks. */
+export function weightShape({ model }: Pick<ModelProblem, "model">, weight: WeightName, tensor = 1) {
   const { hidden, heads, kvHeads, headDim, ffn, vocabulary } = model;
   const groups = ffnGroups(model);
   const shapes: Record<WeightName, readonly [rows: number, heads: number, width: number]> = {
@@ -132,22 +143,23 @@ export function weightShape({ model }: Pick<ModelProblem, "model">, weight: Weig
     wu: [hidden, groups, ffn / groups],
     wd: [ffn, 1, hidden],
     e: [vocabulary, 1, hidden],
-    head: [hidden, 1, vocabulary],
+    head: [hidden, tensor, vocabulary / tensor],
   };
   const [rows, columnGroups, width] = shapes[weight];
   return { rows, heads: columnGroups, width };
 }
 
 /**
- * Tensors of a stage with their roles, where the backward stage makes `again` itself; those to which several terms are added are sums, and
- * held in fp32.
+ * Tensors of a stage with their roles, where the backward stage makes `again` itself and `tensor` ranks split columns; those to which
+ * several terms are added are sums, and held in fp32.
  */
 export function stageTensors(
   problem: ModelProblem,
   stage: StageName,
   again: readonly CheapTensor[] = madeAgain(problem),
+  tensor = 1,
 ): TensorSpec[] {
-  const equations = equationsOf(stage, again);
+  const equations = equationsOf(stage, again, tensor);
   const ends = endsOf(stage, again);
   const names = new Set([...ends.inputs, ...equations.flatMap(({ reads, writes }) => [...reads, ...writes])]);
   if (stage === "layerForward") for (const name of ["o", "lse"]) names.add(name);
@@ -159,19 +171,20 @@ export function stageTensors(
     if (isWeight(name))
       return {
         name,
-        ...weightShape(problem, name as WeightName),
+        ...weightShape(problem, name as WeightName, tensor),
         dtype: problem.dtype,
         role: "input",
         accumulates: false,
       };
     const weight = weightOf.get(name);
     if (weight !== undefined)
-      return { name, ...weightShape(problem, weight), dtype: "fp32", role: "output", accumulates: true };
+      return { name, ...weightShape(problem, weight, tensor), dtype: "fp32", role: "output", accumulates: true };
     const role = roleOf(ends, name);
     const terms = equations.filter(({ writes }) => writes.includes(name)).length;
     const isAttentionSum = terms === 0 && role !== "input";
-    const accumulates = role !== "input" && (isAttentionSum || terms > 1);
-    return { name, ...activationShape(problem, name), role, accumulates };
+    const isSplitSum = tensor > 1 && splitSums.includes(`${stage}.${name}`);
+    const accumulates = role !== "input" && (isAttentionSum || isSplitSum || terms > 1);
+    return { name, ...activationShape(problem, name, tensor), role, accumulates };
   });
 }
 
@@ -180,7 +193,11 @@ function roleOf({ inputs, outputs }: ReturnType<typeof endsOf>, name: string): T
   return outputs.includes(name) ? "output" : "internal";
 }
 
-function activationShape({ model, dtype }: ModelProblem, name: string): Pick<TensorSpec, "heads" | "width" | "dtype"> {
+function activationShape(
+  { model, dtype }: ModelProblem,
+  name: string,
+  tensor: number,
+): Pick<TensorSpec, "heads" | "width" | "dtype"> {
   const { hidden, heads, kvHeads, headDim, ffn, vocabulary } = model;
   const groups = ffnGroups(model);
   const base = name.replace(/^d(?!elta|q0|k0)/, "");
@@ -203,7 +220,9 @@ function activationShape({ model, dtype }: ModelProblem, name: string): Pick<Ten
     case "m":
       return { heads: groups, width: ffn / groups, dtype };
     case "logits":
-      return { heads: 1, width: vocabulary, dtype };
+      return { heads: tensor, width: vocabulary / tensor, dtype };
+    case "z":
+      return { heads: tensor, width: 1, dtype: "fp32" };
     case "ids":
     case "loss":
       return { heads: 1, width: 1, dtype: "fp32" };

@@ -36,6 +36,14 @@ export const layerOpShapes = {
    * dlogits its gradient. A weight of 0 masks a token.
    */
   crossEntropy: { reads: 2, writes: 2 },
+  /** x -> z: z = log of the sum of the exponentials of each column group. */
+  rowLogSumExp: { reads: 1, writes: 1 },
+  /**
+   * logits, labels, z -> loss, dlogits: cross-entropy by those that have some columns of the logits each (Megatron's vocabulary-parallel
+   * head, arXiv 1909.08053): z is the log-sum-exp of all column groups. Each adds to the loss what its columns take from it; whoever has
+   * the first ones adds weight * log-sum-exp besides.
+   */
+  splitCrossEntropy: { reads: 3, writes: 2 },
 } as const;
 
 export type LayerOpKind = keyof typeof layerOpShapes;

@@ -118,11 +118,16 @@ export class ModelStep {
       labels[2 * token + 1] = weights[token];
     }
     const [loss, dx] = [this.#make("loss", "loss"), this.#make("loss", "dx")];
+    const groups = this.schedules.loss.tensors.find(({ name }) => name === "head")?.heads ?? 1;
+    const dhead = this.#make("loss", "dhead");
     await this.#run("loss", {
-      ...{ x: states[states.length - 1], labels, loss, dx },
-      ...endTensors(parameters, ["gf", "head"]),
-      ...gradientTensors(gradients, ["gf", "head"]),
+      ...{ x: states[states.length - 1], labels, loss, dx, dhead },
+      ...endTensors(parameters, ["gf"]),
+      head: inColumnGroups(weight(parameters, "head"), groups, this.problem.model.hidden),
+      ...gradientTensors(gradients, ["gf"]),
     });
+    // Transposing column groups and rows is undone by the other way round.
+    weight(gradients, "head").set(inColumnGroups(dhead, this.problem.model.hidden, groups));
     return { loss: loss.reduce((sum, value) => sum + value, 0), dx };
   }
 
@@ -201,6 +206,22 @@ const endTensors = (tensors: ModelTensors, names: readonly WeightName[]): NamedT
 
 const masters = (weights: NamedTensors): NamedTensors =>
   Object.fromEntries(Object.entries(weights).map(([name, values]) => [masterOf(name), values]));
+
+/**
+ * A matrix [row][group][column] as [group][row][column]: as a tensor of the IR has it that is split by columns. The model has its head as
+ * one group, whatever the tensor degree.
+ */
+function inColumnGroups(values: Float32Array, groups: number, rows: number): Float32Array {
+  if (groups === 1 || rows === 1) return values;
+  const width = values.length / (groups * rows);
+  const made = new Float32Array(values.length);
+  for (let group = 0; group < groups; group++)
+    for (let row = 0; row < rows; row++) {
+      const from = (row * groups + group) * width;
+      made.set(values.subarray(from, from + width), (group * rows + row) * width);
+    }
+  return made;
+}
 
 const gradientTensors = (tensors: ModelTensors, names: readonly WeightName[], layer?: number): NamedTensors =>
   Object.fromEntries(names.map((name) => [gradientOf(name), weight(tensors, weightKey(name, layer))]));

@@ -1,7 +1,7 @@
 import { clusterOf } from "@hsap/cluster";
-import { relativeError } from "@hsap/engine";
+import { kernelIsas, relativeError } from "@hsap/engine";
 import { type ModelProblem, modelNamed, stageNames, type WeightPlacement } from "@hsap/model";
-import { type Degrees, verify } from "@hsap/schedule";
+import { type Degrees, opKinds, verify } from "@hsap/schedule";
 import { packedBatch, seededRandom, tokensOf } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
 import { initialParameters, layerStrategyNamed, ModelStep, referenceStep, type StepResult } from "../src/index.ts";
@@ -52,4 +52,28 @@ describe("a hybrid's training step", () => {
       expectEqual(await new ModelStep(problem, schedules).run(parameters, ids));
     },
   );
+
+  it("splits the vocabulary alike on every instruction set", async () => {
+    const problem = problemOn(4);
+    const schedules = layerStrategyNamed("ulysses").compile(problem, { tensor: 2, data: 2 });
+    const kinds = new Set(Array.from(schedules.loss.ops.kind, (kind) => opKinds[kind]));
+    expect(kinds).toContain("splitCrossEntropy");
+    for (const isa of kernelIsas()) expectEqual(await new ModelStep(problem, schedules, { isa }).run(parameters, ids));
+  });
+
+  it("counts the memory that it touches, within 5 %", async () => {
+    const many = { ...problemOn(4), batch: packedBatch([500, 124, 300, 100]) };
+    const text = Int32Array.from({ length: 1024 }, () => Math.floor(random() * model.vocabulary));
+    for (const degrees of [
+      { tensor: 2, data: 2 },
+      { tensor: 2, ulysses: 2 },
+      { ulysses: 2, data: 2 },
+    ]) {
+      const schedules = layerStrategyNamed("ulysses", "grouped").compile(many, degrees);
+      const { arenaBytes, residentBytes } = await new ModelStep(many, schedules).run(parameters, text);
+      arenaBytes.forEach((bytes, rank) => {
+        expect(Math.abs(residentBytes[rank] / bytes - 1), `rank ${rank}`).toBeLessThan(0.05);
+      });
+    }
+  });
 });

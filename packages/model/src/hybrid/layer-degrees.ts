@@ -111,5 +111,6 @@ function heaviestLane(problem: ModelProblem, grid: RankGrid) {
 function tensorRefusal({ model }: Pick<ModelProblem, "model">, degree: number): string | undefined {
   if (model.kvHeads % degree !== 0) return `${model.kvHeads} kv heads`;
   const groups = ffnGroups(model);
-  return groups % degree === 0 ? undefined : `${groups} feed-forward column groups`;
+  if (groups % degree !== 0) return `${groups} feed-forward column groups`;
+  return model.vocabulary % degree === 0 ? undefined : `a vocabulary of ${model.vocabulary}`;
 }

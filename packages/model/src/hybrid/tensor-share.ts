@@ -10,7 +10,7 @@ export interface TensorShare {
 
 /**
  * A tensor rank's share of a weight (Shoeybi et al., Megatron-LM, arXiv 1909.08053): columns of the first matrices of both parts of a
- * layer, rows of the second ones. Nothing where the weight is not split, or there is one rank only.
+ * layer, rows of the second ones; of the embedding the rows and of the head the columns of some of the vocabulary. Nothing where the weight is not split, or there is one rank only.
  */
 export function tensorShare(
   model: ModelShape,
@@ -37,6 +37,10 @@ export function tensorShare(
       return { rows: part(model.heads, model.headDim) };
     case "wd":
       return { rows: part(groups, model.ffn / groups) };
+    case "e":
+      return { rows: part(model.vocabulary) };
+    case "head":
+      return { heads: part(tensor) };
     default:
       return undefined;
   }

@@ -54,6 +54,18 @@ function faultOf(kind: LayerOpKind, b: OpBlocks): Fault | undefined {
       return b.lookup(0, 2, 1);
     case "crossEntropy":
       return b.like(3, 0) ?? b.rows(1, 0) ?? b.width(1, 2) ?? b.rows(2, 0) ?? b.width(2, 1) ?? b.wholeRows(0);
+    case "rowLogSumExp":
+      return b.rows(1, 0) ?? b.groups(1, 0) ?? b.width(1, 1);
+    case "splitCrossEntropy":
+      return (
+        b.like(4, 0) ??
+        b.rows(1, 0) ??
+        b.width(1, 2) ??
+        b.rows(2, 0) ?? b.width(2, 1) ??
+        b.allGroups(2, 0) ??
+        b.rows(3, 0) ??
+        b.width(3, 1)
+      );
   }
 }
 
@@ -86,6 +98,11 @@ class OpBlocks {
   }
   wholeRows(i: number): Fault | undefined {
     return this.spec(i).heads === 1 ? undefined : [i, "must be one column group"];
+  }
+  allGroups(i: number, j: number): Fault | undefined {
+    const { headBegin, headEnd } = this.block(i);
+    const { heads } = this.spec(j);
+    return headBegin === 0 && headEnd === heads ? undefined : [i, `must be all ${heads} column groups`];
   }
   gain(i: number): Fault | undefined {
     const { tokenBegin, tokenEnd } = this.block(i);

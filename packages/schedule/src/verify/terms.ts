@@ -31,6 +31,7 @@ export const contractions: Readonly<Partial<Record<LayerOpKind, readonly (Contra
   rmsNormGradient: [undefined, { read: 0, axis: "rows" }],
   embed: [{ read: 1, axis: "rows" }],
   embedGradient: [{ read: 0, axis: "rows" }],
+  splitCrossEntropy: [{ read: 0, axis: "columns" }, undefined],
 };
 
 const [appended, joined] = [0, 1];
