@@ -227,31 +227,35 @@ class Trade {
     const { tokens, area, time } = this.loads;
     const { tokens: hasTokens, area: hasArea, time: hasTime } = this.excess;
     const [perTokens, perArea, perTime] = [unit.tokens ** -2, unit.area ** -2, unit.time ** -2];
+    const bins = hasTokens.length;
+    let target = round % bins;
+    let firstAfter = (round * tradesTried) % reach;
     for (let i = 0; i < length; i++) {
-      const step = round * tradesTried + i;
-      const target = (i + round) % hasTokens.length;
+      const [ownTokens, ownArea, ownTime] = [tokens[i], area[i], time[i]];
       let from = bin[i];
+      let after = firstAfter;
       for (let tried = 0; tried <= tradesTried; tried++) {
         let other = i;
         let to = target;
-        let ofTokens = tokens[i];
-        let ofArea = area[i];
-        let ofTime = time[i];
+        let ofTokens = ownTokens;
+        let ofArea = ownArea;
+        let ofTime = ownTime;
         if (tried < tradesTried) {
-          other = i + 1 + ((step + tried) % reach);
+          other = i + 1 + after;
+          after = after + 1 === reach ? 0 : after + 1;
           if (other >= length) continue;
           to = bin[other];
+          if (to === from) continue;
           ofTokens -= tokens[other];
           ofArea -= area[other];
           ofTime -= time[other];
         }
-        if (to === from) continue;
         // (a - x)^2 + (b + x)^2 - a^2 - b^2 is twice x (x - a + b).
         const change =
           perTokens * ofTokens * (ofTokens - hasTokens[from] + hasTokens[to]) +
           perArea * ofArea * (ofArea - hasArea[from] + hasArea[to]) +
           perTime * ofTime * (ofTime - hasTime[from] + hasTime[to]);
-        if (change >= 0) continue;
+        if (change >= 0 || to === from) continue;
         hasTokens[from] -= ofTokens;
         hasTokens[to] += ofTokens;
         hasArea[from] -= ofArea;
@@ -262,6 +266,8 @@ class Trade {
         bin[i] = to;
         from = to;
       }
+      target = target + 1 === bins ? 0 : target + 1;
+      firstAfter = firstAfter + 1 === reach ? 0 : firstAfter + 1;
     }
   }
 }
