@@ -16,6 +16,9 @@ const variantSchema = z.strictObject({
   /** The strategy's own choice where left out; `all` that it proposes for the problem are a variant each. */
   degrees: z.union([z.literal("all"), z.record(z.string(), count)], 'must be "all" or a map of counts').optional(),
   options: z.record(z.string(), scalar).optional(),
+  /** Where it is measured, if not on every mix and pass of the sweep. */
+  mixes: list(mixSchema).optional(),
+  passes: list(z.enum(["forward", "backward"])).optional(),
 });
 
 const sweepSchema = z.strictObject({
@@ -78,8 +81,9 @@ export function experimentNames(): string[] {
     .sort();
 }
 
-/** What an experiment does: it runs schedules and measures them, or predicts training steps of whole models. */
-export type ExperimentKind = "measured trials" | "simulated model steps";
+/** What an experiment does: it runs schedules and measures them, predicts training steps of whole models, or compares losses of training. */
+export const experimentKinds = ["measured trials", "simulated model steps", "training losses"] as const;
+export type ExperimentKind = (typeof experimentKinds)[number];
 
 /**
  * The kind of `experiments/NAME/experiment.yaml`: what it says, `measured trials` where it says nothing.
@@ -88,7 +92,7 @@ export type ExperimentKind = "measured trials" | "simulated model steps";
  */
 export function experimentKind(name: string): ExperimentKind {
   const { kind } = (parseDocument(experimentText(name).text).toJS() ?? {}) as { kind?: unknown };
-  return kind === "simulated model steps" ? kind : "measured trials";
+  return experimentKinds.find((known) => known === kind) ?? "measured trials";
 }
 
 /**

@@ -39,6 +39,7 @@ export function plannedCells(
   const { strategies, repeats } = experiment.sweep;
   return trialCells(experiment, pack).map((cell) => {
     const variants = strategies
+      .filter(({ mixes, passes }) => isListed(mixes, cell.mix) && isListed(passes, cell.problem.pass))
       .flatMap((given) => variantsOf(given, cell.problem))
       .filter((variant) => isAccepted(variant, cell.problem, refused))
       .filter(isFirstOfItsName);
@@ -51,6 +52,8 @@ export function plannedCells(
     return { cell, trials: trials.flat() };
   });
 }
+
+const isListed = (list: readonly string[] | undefined, name: string): boolean => list?.includes(name) ?? true;
 
 /** Degrees that are given may be those that a strategy chooses itself. */
 function isFirstOfItsName(variant: Variant, index: number, all: readonly Variant[]): boolean {
