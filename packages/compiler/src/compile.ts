@@ -5,7 +5,7 @@ import { choosePlan } from "./degrees.ts";
 import { hierarchyOf } from "./hierarchy.ts";
 import { lowerToPrograms, type Programs, scheduleOf } from "./lower/lower.ts";
 import { type Place, places } from "./place/arrangements.ts";
-import { planPlaced, weighPlaces } from "./places.ts";
+import { planPlaced, weighBalancing, weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
 import { type ShardingKind, shard, shardings } from "./shard/shard.ts";
 
@@ -42,7 +42,9 @@ export function planOf(problem: Problem, degrees: Degrees, options: StrategyOpti
   const hierarchy = hierarchyOf(checkProblem(problem), degrees);
   const planner = new Planner(problem, rounds);
   if (kind === "contiguous") {
-    return placed(problem, planner, [planner.partOf(hierarchy, shard(problem, hierarchy, kind))], place);
+    const plan = [planner.partOf(hierarchy, shard(problem, hierarchy, kind))];
+    if (place !== "auto") return placed(problem, planner, plan, place);
+    return weighBalancing(problem, planner, { plan, prediction: predictPlan(problem, plan) }).plan;
   }
   if (splitAbove !== undefined) return placed(problem, planner, planner.plan(hierarchy, splitAbove), place);
   const { best, plan } = choosePlan(problem, degrees, place === "auto" ? "auto" : "queries");

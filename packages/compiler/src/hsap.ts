@@ -12,7 +12,7 @@ export const hsap: Strategy = {
   options: {
     shard: {
       summary:
-        "balanced: equal tokens and equal area per rank, documents cut as little as possible; contiguous: as the batch lies",
+        "balanced: equal tokens and equal area per rank, documents cut as little as possible; contiguous: as the batch lies, tiles of long documents shared",
       default: "balanced",
     },
     rounds: {

@@ -1,6 +1,6 @@
 import type { Problem } from "@hsap/schedule";
 import { type Prediction, predictPlan } from "./cost/predict.ts";
-import { gridsOfPlace, gridsToWeigh, tokenBytesOf } from "./place/arrangements.ts";
+import { gridsOfPlace, gridsToBalance, gridsToWeigh, tokenBytesOf } from "./place/arrangements.ts";
 import type { Part, Plan, Planner } from "./plan.ts";
 
 /** A plan and what it is predicted to take. */
@@ -39,6 +39,28 @@ export function weighPlaces(problem: Problem, planner: Planner, given: Predicted
   }
   return best;
 }
+
+/**
+ * The plan of tokens that stay where they lie, with tiles taken over by units that have less to compute, if that is predicted to take
+ * less.
+ */
+export function weighBalancing(problem: Problem, planner: Planner, given: Predicted): Predicted {
+  let best = given;
+  const [{ hierarchy, sharding }] = given.plan;
+  for (const groupSize of balancingSizes) {
+    const grids = gridsToBalance(problem, sharding, groupSize);
+    if (grids.length === 0) return given;
+    for (const queriesAhead of [false, true]) {
+      const plan = [planner.partOf(hierarchy, sharding, grids, queriesAhead)];
+      const prediction = predictPlan(problem, plan);
+      if (prediction.us < best.prediction.us) best = { plan, prediction };
+    }
+  }
+  return best;
+}
+
+/** Pairs even out one document; more units can even out several. */
+const balancingSizes = [2, 4];
 
 /** Transfers that cost less than this share of what ranks compute are not worth a second look. */
 const worthwhile = 1.015;

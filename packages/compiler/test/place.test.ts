@@ -63,6 +63,32 @@ describe("tiles that are not computed by the owners of their queries", () => {
   });
 });
 
+describe("tokens that have to stay where they lie", () => {
+  const compile = (ranks: number, ulysses: number, place: string, pass: "forward" | "backward" = "forward") =>
+    hsap.compile(
+      problemOf({ lengths: [ranks * 2048 - 77], ranks, ranksPerNode: 4, pass, shape: { heads: 8, kvHeads: 4 } }),
+      { ulysses, sap: ranks / ulysses },
+      { shard: "contiguous", place },
+    );
+
+  it("are computed evenly all the same: the area of one document is balanced where it is up to twice the mean otherwise", () => {
+    for (const [ranks, ulysses] of [
+      [8, 1],
+      [12, 1],
+      [16, 4],
+      [20, 2],
+    ] as const) {
+      for (const pass of ["forward", "backward"] as const) {
+        const schedule = compile(ranks, ulysses, "auto", pass);
+        expect(verify(schedule)).toEqual([]);
+        expect(accountOf(schedule).area.balance).toBeLessThan(1.02);
+        expect(accountOf(compile(ranks, ulysses, "queries", pass)).area.balance).toBeGreaterThan(1.7);
+        expect(schedule.layout).toEqual(compile(ranks, ulysses, "queries", pass).layout);
+      }
+    }
+  });
+});
+
 describe("bytes between nodes of one document whose mask is full", () => {
   const ranks = 16;
   const tokens = 1600;

@@ -9,10 +9,14 @@ export interface SharedDocument {
   readonly rows: readonly (readonly number[])[];
 }
 
-/** How the units of a document are arranged: `groupSize` of them share queries, either neighbours or those at equal distances. */
+/** How the units of a document are arranged: `groupSize` of them share queries. */
 export interface Arrangement {
   readonly groupSize: number;
-  readonly neighbours: boolean;
+  /**
+   * Which of them: neighbours, those at equal distances, or mirrored ones (the first and the last, the second and the last but one),
+   * which together see as many keys as others do.
+   */
+  readonly order: "neighbours" | "distant" | "mirrored";
 }
 
 /** Consecutive tokens of one document. */
@@ -51,11 +55,17 @@ const areaTolerance = 0.002;
  * Divides a document's tiles among the units that hold it, in two dimensions: units form groups, each group's members share all
  * of its queries and divide the keys among themselves, so that no unit receives all keys or all queries. Groups of one are
  * ring attention's way (keys travel), one group of all is its transpose (queries travel). Each unit computes as much
- * area as it owns queries for, so balance stays what sharding has made it. Members get keys of units at their own place in
+ * area as it owns queries for, so balance stays what sharding has made it, unless `targetsOf` says otherwise. Members get keys of units at their own place in
  * other groups, their own above all; the fronts of foreign pieces then even out the areas, as they have most area for a token.
  * (2-D parallel attention: LoongTrain, arXiv 2406.18485; communication-avoiding matrix products, Irony, Toledo and Tiskin 2004.)
  */
-export function gridOf(problem: Problem, sharding: Sharding, shared: SharedDocument, arrangement: Arrangement): Grid {
+export function gridOf(
+  problem: Problem,
+  sharding: Sharding,
+  shared: SharedDocument,
+  arrangement: Arrangement,
+  targetsOf: Targets = (_, areas) => areas,
+): Grid {
   const { batch, mask } = problem;
   const whole = { begin: batch.cuSeqlens[shared.document], end: batch.cuSeqlens[shared.document + 1] };
   const pieces = shared.rows.map((rows) =>
@@ -66,7 +76,9 @@ export function gridOf(problem: Problem, sharding: Sharding, shared: SharedDocum
   let queryTokens = 0;
   let keyTokens = 0;
   for (const members of groups) {
-    const keys = keysOfMembers(mask, pieces, groups, members, whole);
+    const areas = members.map((of) => areaOf(mask, pieces[of], whole.begin, whole.end));
+    const unitsOfGroup = members.map((member) => shared.units[member]);
+    const keys = keysOfMembers(mask, pieces, groups, members, whole.end, targetsOf(unitsOfGroup, areas));
     for (let place = 0; place < members.length; place++) {
       const queries = foreignQueries(mask, shared, pieces, members, members[place], keys[place]);
       cells.push({ unit: shared.units[members[place]], keys: keys[place], queries });
@@ -76,6 +88,9 @@ export function gridOf(problem: Problem, sharding: Sharding, shared: SharedDocum
   }
   return { document: shared.document, arrangement, cells, queryTokens, keyTokens };
 }
+
+/** The areas that units of a group shall compute, of those that they own queries for; the sum is the same. */
+export type Targets = (units: readonly number[], areas: readonly number[]) => readonly number[];
 
 type Mask = Problem["mask"];
 /** The pieces of each unit of a document. */
@@ -87,10 +102,11 @@ function keysOfMembers(
   pieces: UnitRanges,
   groups: readonly (readonly number[])[],
   members: readonly number[],
-  whole: Range,
+  documentEnd: number,
+  targets: readonly number[],
 ): Range[][] {
   const queries = members.flatMap((member) => pieces[member]);
-  let lastQuery = mask === "causal" ? 0 : whole.end;
+  let lastQuery = mask === "causal" ? 0 : documentEnd;
   for (const { end } of queries) lastQuery = Math.max(lastQuery, end);
   const shares = new KeyShares(members.length, (begin, end) => areaOf(mask, queries, begin, end));
   for (const others of groups) {
@@ -102,7 +118,7 @@ function keysOfMembers(
       }
     }
   }
-  if (members.length > 1) shares.evenOut(members.map((of) => areaOf(mask, pieces[of], whole.begin, whole.end)));
+  if (members.length > 1) shares.evenOut(targets);
   return members.map((_, place) => shares.keysOf(place));
 }
 
@@ -139,8 +155,15 @@ function areaOf(mask: Mask, queries: readonly Range[], begin: number, end: numbe
 }
 
 /** Members of each group: units are numbered in the order of the document's `units`. */
-function groupsOf(units: number, { groupSize, neighbours }: Arrangement): number[][] {
+function groupsOf(units: number, { groupSize, order }: Arrangement): number[][] {
   const count = Math.ceil(units / groupSize);
+  if (order === "mirrored") {
+    const inOrder = Array.from({ length: units }, (_, i) => (i % 2 === 0 ? i / 2 : units - (i + 1) / 2));
+    return Array.from({ length: count }, (_, group) =>
+      inOrder.slice(beginOfPart(units, count, group), beginOfPart(units, count, group + 1)).sort((a, b) => a - b),
+    );
+  }
+  const neighbours = order === "neighbours";
   const groups: number[][] = Array.from({ length: count }, () => []);
   for (let group = 0; group < count; group++) {
     const begin = neighbours ? beginOfPart(units, count, group) : group;
