@@ -64,24 +64,27 @@ async function main(words) {
       interruption.abort(new ClusterError(`interrupted by ${signal}`));
     });
   }
-  await chosen(parsed(rest));
+  await chosen(parsed(rest, chosen === enter || chosen === run));
 }
 
-async function up({ wish }) {
+async function up({ wish, words }) {
+  refuseWords(words);
   await bringUp(wish, interruption.signal, say);
   say(
     `up: ${hostNames(wish).join(", ")}; start jobs with ${path.join(folderOf(wish.name), "mpirun")} -n RANKS PROGRAM...`,
   );
 }
 
-async function down({ wish }) {
+async function down({ wish, words }) {
+  refuseWords(words);
   const journal = readJournal(wish.name);
   if (journal === undefined) return say(`there is no cluster ${wish.name}`);
   await takeDown(journal);
   say("down");
 }
 
-async function status({ wish }) {
+async function status({ wish, words }) {
+  refuseWords(words);
   const { wish: made } = existing(wish.name);
   const nodes = await Promise.all(
     nodeNames(made.nodes).map(async (node) => ({ node, link: await linkBytes(made.name, node) })),
@@ -134,17 +137,21 @@ async function runOn(name, host, words) {
   process.exitCode = code ?? 128 + os.constants.signals[signal];
 }
 
+function refuseWords([word]) {
+  if (word !== undefined) throw new ClusterError(`unexpected word: ${word} (this command takes options only)`);
+}
+
 function existing(name) {
   const journal = readJournal(name);
   if (journal === undefined) throw new ClusterError(`there is no cluster ${name} (bring it up first)`);
   return journal;
 }
 
-function parsed(words) {
-  // Options end with the first word that is none, so that those of a command stay its own.
+function parsed(words, hasCommand) {
+  // Before a command options end with the first word that is none, so that those of the command stay its own.
   const begin = words.findIndex((word, i) => !word.startsWith("-") && !takesValue(words[i - 1]));
-  const end = begin === -1 ? words.length : begin;
-  const { values } = parsedOptions(words.slice(0, end));
+  const end = begin === -1 || !hasCommand ? words.length : begin;
+  const { values, positionals } = parsedOptions(words.slice(0, end));
   const nodes = countOf("nodes", values.nodes, 1, 250);
   const devices = countOf("devices", values.devices, 1, 64);
   const share =
@@ -157,7 +164,7 @@ function parsed(words) {
   }
   return {
     wish: { name: values.name, nodes, devices, bandwidthMbit, share, slurm: values.slurm },
-    words: words.slice(end),
+    words: [...positionals, ...words.slice(end)],
   };
 }
 
@@ -165,7 +172,7 @@ const takesValue = (word) => word?.startsWith("--") && options[word.slice(2)]?.t
 
 function parsedOptions(words) {
   try {
-    return parseArgs({ args: words, options, allowPositionals: false });
+    return parseArgs({ args: words, options, allowPositionals: true });
   } catch (error) {
     throw new ClusterError(error.message.split("\n")[0]);
   }

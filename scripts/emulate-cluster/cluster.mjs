@@ -46,15 +46,16 @@ async function make(journal, wish, signal, say) {
   await makeNetwork(journal, wish);
   signal.throwIfAborted();
   say(`${devices} devices on each node, with ${share} of a core each`);
-  const variables = { HSAP_COMPUTE_CGROUP: makeDeviceShares(journal, wish), ...(slurm ? slurmVariables(name) : {}) };
+  const { threads, processes } = makeDeviceShares(journal, wish);
+  const variables = { HSAP_COMPUTE_CGROUP: threads, ...(slurm ? slurmVariables(name) : {}) };
   const holders = new Map();
   writeHostsFile(wish);
   for (const host of [head, ...nodeNames(nodes)]) holders.set(host, await makeHost(name, host));
   signal.throwIfAborted();
-  writeLaunchFiles(wish, holders, variables);
+  writeLaunchFiles(wish, holders, variables, processes);
   if (!slurm) return;
   say("Slurm: controller and a daemon on each node");
-  await startSlurm(wish, holders);
+  await startSlurm(wish, holders, processes);
   signal.throwIfAborted();
 }
 

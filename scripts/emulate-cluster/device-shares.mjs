@@ -23,10 +23,10 @@ export const defaultShare = (devices) =>
  * that move data stay outside: a network card and a copy engine take nothing from the processor of a device.
  *
  * @param {import("./layout.mjs").ClusterWish} wish
- * @returns the file that a thread of device D on the host named H joins by writing 0 to it, with `%h` for H and `%r` for D
+ * @returns {{ threads: string, processes: string | undefined }} `threads` is the file that a thread of device D on the host named
+ *   H joins by writing 0 to it, with `%h` for H and `%r` for D; in version 2 a process must have joined `processes` before
  */
-export function makeDeviceShares(journal, { name, nodes, devices, share }) {
-  const { root, version } = controllerRoot();
+export function makeDeviceShares(journal, { name, nodes, devices, share }, { root, version } = controllerRoot()) {
   const periodUs = periodOf(share);
   const quotaUs = Math.round(periodUs * share);
   const top = path.join(root, `hsap-${name}`);
@@ -36,11 +36,13 @@ export function makeDeviceShares(journal, { name, nodes, devices, share }) {
     if (version === 2 && folder !== top) beThreaded(folder);
   };
   make(top);
-  // Threads that move data go before those that compute, when both want a core, as network cards and copy engines would.
-  writeFileSync(path.join(top, version === 1 ? "cpu.shares" : "cpu.weight"), version === 1 ? "32" : "3");
+  // Threads that move data go before those that compute, when both want a core, as network cards and copy engines would. In
+  // version 2 they are in `top` itself.
+  if (version === 1) writeFileSync(path.join(top, "cpu.shares"), "32");
   for (const node of nodeNames(nodes)) {
     const host = path.join(top, namespaceOf(name, node));
     make(host);
+    if (version === 2) writeFileSync(path.join(host, "cpu.weight"), "3");
     for (let device = 0; device < devices; device++) {
       const folder = path.join(host, `device${device}`);
       make(folder);
@@ -52,7 +54,9 @@ export function makeDeviceShares(journal, { name, nodes, devices, share }) {
       }
     }
   }
-  return path.join(top, "%h", "device%r", version === 1 ? "tasks" : "cgroup.threads");
+  const device = path.join(top, "%h", "device%r");
+  if (version === 1) return { threads: path.join(device, "tasks"), processes: undefined };
+  return { threads: path.join(device, "cgroup.threads"), processes: path.join(top, "cgroup.procs") };
 }
 
 /** Removes a cgroup that was made; waits a little for processes that are about to end. */
@@ -101,13 +105,15 @@ function checkWritable(folder) {
   }
 }
 
-/** In cgroup v2 a folder takes single threads only if it is of the threaded kind; its parent must hand on the controller. */
+/**
+ * In cgroup v2 a folder takes single threads only if it is of the threaded kind, and only those of processes that are in the topmost
+ * folder above it that is not; its parent must hand on the controller.
+ */
 function beThreaded(folder) {
   writeFileSync(path.join(folder, "cgroup.type"), "threaded");
   handOnCpu(path.dirname(folder));
 }
 
 function handOnCpu(folder) {
-  const control = path.join(folder, "cgroup.subtree_control");
-  if (!readFileSync(control, "utf8").split(/\s+/).includes("cpu")) writeFileSync(control, "+cpu");
+  writeFileSync(path.join(folder, "cgroup.subtree_control"), "+cpu");
 }

@@ -11,8 +11,9 @@ import { programPath } from "./requirements.mjs";
  * @param {import("./layout.mjs").ClusterWish} wish
  * @param {Map<string, number>} holders process that holds each host
  * @param {Record<string, string>} variables of the environment on all hosts
+ * @param {string | undefined} cgroup file by which processes on all hosts join the cgroup of the cluster
  */
-export function writeLaunchFiles(wish, holders, variables) {
+export function writeLaunchFiles(wish, holders, variables, cgroup) {
   const { name, nodes, devices } = wish;
   const folder = folderOf(name);
   const cases = [...holders].map(([host, pid]) => {
@@ -25,6 +26,7 @@ export function writeLaunchFiles(wish, holders, variables) {
     "host=$1",
     "shift",
     ...Object.entries(variables).map(([variable, value]) => `export ${variable}='${value}'`),
+    ...(cgroup === undefined ? [] : [`echo $$ > ${cgroup} || exit`]),
     'case "$host" in',
     ...cases,
     "esac",

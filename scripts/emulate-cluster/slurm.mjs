@@ -15,8 +15,9 @@ import { command } from "./shell.mjs";
  *
  * @param {import("./layout.mjs").ClusterWish} wish
  * @param {Map<string, number>} holders process that holds each host
+ * @param {string | undefined} cgroup file by which processes on all hosts join the cgroup of the cluster
  */
-export async function startSlurm(wish, holders) {
+export async function startSlurm(wish, holders, cgroup) {
   const { name, nodes } = wish;
   const folder = path.join(folderOf(name), "slurm");
   mkdirSync(path.join(folder, "state"), { recursive: true });
@@ -26,8 +27,9 @@ export async function startSlurm(wish, holders) {
   // PMIx must not find the folder of another node.
   writeFileSync(path.join(folder, "mpi.conf"), "PMIxCliTmpDirBase=/dev/shm\n");
   const env = { ...process.env, ...slurmVariables(name) };
+  const joining = cgroup === undefined ? [] : ["sh", "-c", 'echo $$ > "$0" && exec "$@"', cgroup];
   const start = (host, program, ...options) =>
-    startDaemon([...entering(holders.get(host)), programPath(program), ...options], {
+    startDaemon([...joining, ...entering(holders.get(host)), programPath(program), ...options], {
       log: path.join(folder, `${program}-${host}.log`),
       env: { ...env, TMPDIR: temporaryFolder(name, host) },
     });
