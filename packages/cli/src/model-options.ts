@@ -15,6 +15,7 @@ export interface ModelOptions {
   readonly dtype?: string;
   readonly recompute?: string;
   readonly receivedKv?: string;
+  readonly prefetch?: boolean;
   readonly lossChunk?: string;
   readonly maxTokens?: boolean;
   readonly figure?: string;
@@ -42,6 +43,7 @@ export function addModelOptions(command: Command): Command {
     .option("--seed <n>", "seed of the draw (default: 1)")
     .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
     .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
+    .option("--prefetch", "gather sharded weights of the next layer while one is computed")
     .option(
       "--received-kv <what>",
       "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",

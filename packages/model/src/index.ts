@@ -7,6 +7,7 @@ export * from "./layer-strategy.ts";
 export * from "./longest-step.ts";
 export * from "./memory.ts";
 export * from "./model-problem.ts";
+export * from "./prefetch.ts";
 export * from "./presets.ts";
 export * from "./recomputation.ts";
 export * from "./sequence-parallel.ts";

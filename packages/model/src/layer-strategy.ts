@@ -5,7 +5,10 @@ import type { StageName, UpdateStageName } from "./stage.ts";
 import type { WeightPlacement } from "./weight-shards.ts";
 
 /** The schedules of a step; all have the same layout, and the documents of the problem's batch in the same order. */
-export type StepSchedules = Readonly<Record<StageName | UpdateStageName, Schedule>>;
+export interface StepSchedules extends Readonly<Record<StageName | UpdateStageName, Schedule>> {
+  /** Gathers the first layer's weights, if the stages of a layer gather those of the next. */
+  readonly layerGather?: Schedule;
+}
 
 /** A way to spread a whole model over ranks: a pure function from a model problem to the schedules of its stages. */
 export interface LayerStrategy {

@@ -1,8 +1,9 @@
 import { heldBytesOf, homeBlocks, peakBytesOf, type Schedule, type TensorSpec, worldSizeOf } from "@hsap/schedule";
 import type { StepSchedules } from "./layer-strategy.ts";
 import type { ModelProblem } from "./model-problem.ts";
+import { nextOf } from "./prefetch.ts";
 import { recomputationOf } from "./recomputation.ts";
-import { type StageName, stageNames, updateStageNames } from "./stage.ts";
+import { layerWeights, type StageName, stageNames, updateStageNames } from "./stage.ts";
 
 /** What a rank's memory is filled with, at most, during a training step. */
 export const memoryKinds = ["weights", "gradients", "optimiser", "activations", "working"] as const;
@@ -30,22 +31,34 @@ export function memoryOf(problem: ModelProblem, schedules: StepSchedules): RankM
     const { layers } = problem.model;
     const homes = (stage: (typeof stages)[number], kind: (spec: TensorSpec) => boolean) =>
       homeBytes(schedules[stage], rank, (spec) => spec.role !== "internal" && kind(spec));
-    const isWeight = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "input";
-    const isGradient = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "output";
+    // Where weights are fetched ahead, those of two layers lie gathered while a layer is computed.
+    const isGathered = ({ name }: TensorSpec) =>
+      schedules.layerGather !== undefined && (weightNames.has(name) || nextWeights.has(name));
+    const isWeight = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "input" && !isGathered(spec);
+    const isGradient = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "output" && !isGathered(spec);
     const all = (kind: (spec: TensorSpec) => boolean, layer: StageName, ends: readonly StageName[]) =>
       layers * homes(layer, kind) + ends.reduce((sum, stage) => sum + homes(stage, kind), 0);
     const weights = all(isWeight, "layerForward", ["embedding", "loss"]);
     const gradients = all(isGradient, "layerBackward", ["loss", "embeddingBackward"]);
     const optimiser = (problem.dtype === "bf16" ? 3 : 2) * gradients;
-    const kept = homes("layerForward", ({ name, role }) => role === "output" && name !== "y");
+    const kept = homes(
+      "layerForward",
+      ({ name, role, rows }) => role === "output" && rows === undefined && name !== "y",
+    );
     const state = homes("layerForward", ({ name }) => name === "x");
     const activations = (layers + 1) * state + (recomputationOf(problem) === "full" ? 1 : layers) * kept;
-    const besides = stages.map((stage) => (arenas.get(stage)?.[rank] ?? 0) - homes(stage, () => true));
+    const besides = stages.map(
+      (stage) => (arenas.get(stage)?.[rank] ?? 0) - homes(stage, (spec) => !isGathered(spec) || isUpdate(stage)),
+    );
     const working = Math.max(0, ...besides);
     const total = weights + gradients + optimiser + activations + working;
     return { weights, gradients, optimiser, activations, working, total };
   });
 }
+
+const weightNames: ReadonlySet<string> = new Set(layerWeights);
+const nextWeights: ReadonlySet<string> = new Set(layerWeights.map(nextOf));
+const isUpdate = (stage: string): boolean => (updateStageNames as readonly string[]).includes(stage);
 
 /** Bytes in memory of what lies with a rank before or after a schedule, of the tensors chosen. */
 function homeBytes(schedule: Schedule, rank: number, chosen: (spec: TensorSpec) => boolean): number {

@@ -18,6 +18,8 @@ export interface ModelProblem {
   readonly recompute?: Recomputation;
   /** What becomes of other ranks' keys and values between the passes; `fetch` where left out. */
   readonly receivedKv?: ReceivedKv;
+  /** Sharded weights of the next layer are gathered while this one is computed; otherwise when they are needed. */
+  readonly prefetch?: boolean;
 }
 
 export const attentionShapeOf = ({ model, dtype }: Pick<ModelProblem, "model" | "dtype">): AttentionShape => ({

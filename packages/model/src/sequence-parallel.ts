@@ -7,6 +7,7 @@ import { candidateLayerDegrees, layerDegreeNames, layerDegrees, shownDegrees } f
 import { layerBackward, layerForward } from "./hybrid/layer-stages.ts";
 import { dividedRanges, type RankGrid } from "./hybrid/rank-grid.ts";
 import type { LayerStrategy, StageContext } from "./layer-strategy.ts";
+import { checkPrefetch, gatherStage, isPrefetched } from "./prefetch.ts";
 import type { SplicedAttention } from "./spliced-attention.ts";
 import { updateStages } from "./update-stages.ts";
 import type { WeightPlacement } from "./weight-shards.ts";
@@ -36,6 +37,7 @@ export function sequenceParallel(
     candidateDegrees: (problem) => candidateLayerDegrees(owner, problem),
 
     compile(problem, degrees, options = {}) {
+      checkPrefetch(problem);
       const checked = layerDegrees(owner, problem, degrees);
       const { grid, own } = checked;
       const { batch, groups } = dataGroups(problem, grid.data);
@@ -51,6 +53,7 @@ export function sequenceParallel(
         layerForward: layerForward(context, forward, backward),
         layerBackward: layerBackward(context, backward),
         ...updateStages(context),
+        ...(isPrefetched(context) && { layerGather: gatherStage(context) }),
       };
     },
   };

@@ -1,9 +1,10 @@
 import { type Block, evenRange, type ScheduleBuilder } from "@hsap/schedule";
 import { columnsBeside, pointOf, type RankGrid, ranksOfGrid } from "./hybrid/rank-grid.ts";
 import { tensorShare } from "./hybrid/tensor-share.ts";
+import { nextOf, shardOf } from "./prefetch.ts";
 import type { ModelShape } from "./presets.ts";
 import type { HeadRange } from "./spliced-attention.ts";
-import { gradientOf, type WeightName } from "./stage.ts";
+import { gradientOf, layerWeights, type WeightName } from "./stage.ts";
 
 /**
  * Where weights lie between the steps, of those that a tensor rank has at all: all of them with every rank; or a range of rows of each with
@@ -50,6 +51,36 @@ export class WeightShards {
       this.#others(rank).flatMap((other) => [
         { to: other, blocks: shards(rank, other) },
         { from: other, blocks: shards(other, rank) },
+      ]),
+    );
+  }
+
+  /** Declares that the weights lie gathered with a rank. */
+  hold(rank: number, weights: readonly WeightName[]): void {
+    this.builder.rank(rank).hold(...weights.map((weight) => this.#piece(weight, weight, rank)));
+  }
+
+  /** Gathers the next layer's weights in one group; declares where they lie before and after. */
+  gatherNext(rank: number): void {
+    const program = this.builder.rank(rank);
+    const rows = (weight: WeightName, owner: number) =>
+      this.#shard(weight, owner, this.#sharers(weight, rank)).map((block) => ({ ...block, tensor: nextOf(weight) }));
+    for (const weight of layerWeights) {
+      program.hold({ ...this.#piece(weight, weight, rank), tensor: nextOf(weight) });
+      for (const own of rows(weight, rank)) {
+        program.hold({ ...own, tensor: shardOf(weight) });
+        program.compute("add", [{ ...own, tensor: shardOf(weight) }, own]);
+      }
+    }
+    const shared = (owner: number, taker: number) =>
+      layerWeights
+        .filter((weight) => this.#sharers(weight, rank).includes(owner) && this.#sharers(weight, rank).includes(taker))
+        .flatMap((weight) => rows(weight, owner));
+    program.exchange(
+      "allGather",
+      this.#others(rank).flatMap((other) => [
+        { to: other, blocks: shared(rank, other) },
+        { from: other, blocks: shared(other, rank) },
       ]),
     );
   }
@@ -141,12 +172,13 @@ export class WeightShards {
   }
 
   #piece(name: string, weight: WeightName, rank: number): Block {
-    const rows = this.builder.tensors.find((spec) => spec.name === name)?.rows;
-    if (rows === undefined) throw new Error(`not a weight: ${name}`);
+    const spec = this.builder.tensors.find((each) => each.name === name || each.name === nextOf(name));
+    if (spec?.rows === undefined) throw new Error(`not a weight: ${name}`);
     const { model, grid } = this.spread;
     const share = tensorShare(model, weight, grid.tensor, pointOf(grid, rank).column);
-    const [begin, end] = share?.rows ?? [0, rows];
-    return this.builder.block(name, { begin, end }, share?.heads as HeadRange | undefined);
+    const [begin, end] = share?.rows ?? [0, spec.rows];
+    const block = this.builder.block(spec.name, { begin, end }, share?.heads as HeadRange | undefined);
+    return { ...block, tensor: name };
   }
 
   /** The ranks that have the same piece of a weight, and so keep its gradient together. */

@@ -8,13 +8,14 @@ import {
   recomputationOf,
   type StageName,
   type StepSchedules,
+  shardOf,
   stageNames,
   tokenOrder,
   type UpdateStageName,
   updateStageNames,
   type WeightName,
 } from "@hsap/model";
-import { type LoweredSchedule, lower, rowsOf } from "@hsap/schedule";
+import { type LoweredSchedule, lower, rowsOf, type Schedule } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
 import { nextTokens } from "./labels.ts";
 import { elementsOf, type ModelTensors, weightKey, weightsOf, zerosLike } from "./parameters.ts";
@@ -98,12 +99,16 @@ export class ModelStep {
 
   async #forward(parameters: ModelTensors, ids: Float32Array) {
     const states = [this.#make("embedding", "x")];
+    const { layerGather } = this.schedules;
+    if (layerGather !== undefined)
+      await this.#runSchedule(layerGather, "layerForward", this.#next(parameters, 0), lower(layerGather));
     await this.#run("embedding", { ids, e: weight(parameters, "e"), x: states[0] });
     const saved: Saved[] = [];
     for (let layer = 0; layer < this.problem.model.layers; layer++) {
       const y = this.#make("layerForward", "y");
       const kept = this.#makeSaved();
-      await this.#run("layerForward", { x: states[layer], y, ...kept, ...layerTensors(parameters, layer) });
+      const weights = { ...layerTensors(parameters, layer), ...this.#next(parameters, layer + 1) };
+      await this.#run("layerForward", { x: states[layer], y, ...kept, ...weights });
       states.push(y);
       if (recomputationOf(this.problem) !== "full") saved.push(kept);
     }
@@ -138,7 +143,7 @@ export class ModelStep {
   ): Promise<void> {
     let dy = given.dx;
     for (let layer = this.problem.model.layers - 1; layer >= 0; layer--) {
-      const weights = layerTensors(parameters, layer);
+      const weights = { ...layerTensors(parameters, layer), ...this.#next(parameters, layer - 1) };
       const x = given.states[layer];
       const kept = given.saved[layer] ?? (await this.#recomputed(x, weights));
       const dx = this.#make("layerBackward", "dx");
@@ -155,21 +160,44 @@ export class ModelStep {
     return kept;
   }
 
-  async #run(stage: AnyStage, tensors: NamedTensors): Promise<void> {
+  /**
+   * The weights of the layer that comes next, where they are fetched ahead; at either end of the model the last one's, which the backward
+   * pass begins with, and the first one's, in vain.
+   */
+  #next(parameters: ModelTensors, layer: number): NamedTensors {
+    if (this.schedules.layerGather === undefined) return {};
+    const within = Math.min(Math.max(layer, 0), this.problem.model.layers - 1);
+    const weights = Object.entries(layerTensors(parameters, within));
+    return Object.fromEntries(weights.map(([name, values]) => [shardOf(name), values]));
+  }
+
+  #run(stage: AnyStage, tensors: NamedTensors): Promise<void> {
+    return this.#runSchedule(this.schedules[stage], stage, tensors, this.#lowered[stage]);
+  }
+
+  /** Its time counts as that of `stage`. */
+  async #runSchedule(
+    schedule: Schedule,
+    stage: AnyStage,
+    tensors: NamedTensors,
+    lowered: LoweredSchedule,
+  ): Promise<void> {
     const { isa, signal, threadsPerRank, maxThreads, pin } = this.options;
     const threads = {
       ...(threadsPerRank && { threadsPerRank }),
       ...(maxThreads && { maxThreads }),
       ...(pin && { pin }),
     };
-    const options = { ...(isa && { isa }), ...(signal && { signal }), ...threads, lowered: this.#lowered[stage] };
-    const { trace, residentBytes } = await runStage(this.schedules[stage], tensors, options);
+    const options = { ...(isa && { isa }), ...(signal && { signal }), ...threads, lowered };
+    const { trace, residentBytes } = await runStage(schedule, tensors, options);
     this.#residentBytes = this.#residentBytes.map((most, rank) => Math.max(most, residentBytes[rank]));
     this.#stageMs[stage] += trace.durationUs / 1000;
   }
 
   #makeSaved(): Saved {
-    const saved = this.schedules.layerForward.tensors.filter(({ name, role }) => role === "output" && name !== "y");
+    const saved = this.schedules.layerForward.tensors.filter(
+      ({ name, role, rows }) => role === "output" && rows === undefined && name !== "y",
+    );
     return Object.fromEntries(saved.map(({ name }) => [name, this.#make("layerForward", name)]));
   }
 

@@ -15,7 +15,10 @@ export interface TrainingData {
   readonly seed: number;
 }
 
-export interface TrainingOptions extends TrainingData, StepOptions, Pick<ModelProblem, "recompute" | "receivedKv"> {
+export interface TrainingOptions
+  extends TrainingData,
+    StepOptions,
+    Pick<ModelProblem, "recompute" | "receivedKv" | "prefetch"> {
   readonly strategy: LayerStrategy;
   readonly degrees?: Degrees;
   readonly strategyOptions?: StrategyOptions;
@@ -112,8 +115,8 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
 
 /** What a training step is to its strategy. */
 export function stepProblem(batch: PackedBatch, options: TrainingOptions): ModelProblem {
-  const { model, cluster, recompute, receivedKv } = options;
-  const kept = { ...(recompute && { recompute }), ...(receivedKv && { receivedKv }) };
+  const { model, cluster, recompute, receivedKv, prefetch } = options;
+  const kept = { ...(recompute && { recompute }), ...(receivedKv && { receivedKv }), ...(prefetch && { prefetch }) };
   return { model, batch, cluster, dtype: "fp32", lossChunk: 1024, ...kept };
 }
 

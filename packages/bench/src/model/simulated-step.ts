@@ -110,7 +110,10 @@ function stepWith(
   const updateMs = (stage: UpdateStageName) => simulate(schedules[stage], devices).trace.durationUs / 1000;
   const optimiserMs = optimiserTimeMs(memory, cluster) + model.layers * updateMs("layerUpdate") + updateMs("endUpdate");
   const layerMs = stageMs.layerForward * (recomputationOf(problem) === "full" ? 2 : 1) + stageMs.layerBackward;
-  const stepMs = stageMs.embedding + model.layers * layerMs + stageMs.loss + stageMs.embeddingBackward + optimiserMs;
+  const { layerGather } = schedules;
+  const gatherMs = layerGather === undefined ? 0 : simulate(layerGather, devices).trace.durationUs / 1000;
+  const endsMs = stageMs.embedding + gatherMs + stageMs.loss + stageMs.embeddingBackward;
+  const stepMs = endsMs + model.layers * layerMs + optimiserMs;
   const tflopsPerDevice = modelFlops(problem) / (stepMs * 1e9 * cluster.ranks);
   const { memoryGiB } = cluster.device;
   return {

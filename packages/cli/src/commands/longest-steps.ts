@@ -135,6 +135,7 @@ function problemOf(model: ModelShape, cluster: Cluster, tokens: number, options:
         : mixPack(mix, { tokens, seed: wholeNumber("seed", seed, 0) }),
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
+    prefetch: options.prefetch ?? false,
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
   };
 }

@@ -85,6 +85,7 @@ function problemOf(options: ModelOptions, tokens: number, length: number | undef
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
+    prefetch: options.prefetch ?? false,
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
   };
 }

@@ -92,6 +92,7 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     contaminated: options.faithful ?? false,
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
+    prefetch: options.prefetch ?? false,
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
     optimiser: { learningRate: rate },
     ...threadsOf(options),

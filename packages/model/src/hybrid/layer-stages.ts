@@ -1,9 +1,10 @@
 import { type Schedule, ScheduleBuilder } from "@hsap/schedule";
 import type { StageContext } from "../layer-strategy.ts";
 import { attentionProblemOf } from "../model-problem.ts";
+import { isPrefetched, nextEquations, nextTensors } from "../prefetch.ts";
 import { type CheapTensor, cheapTensors, madeAgain } from "../recomputation.ts";
 import type { HeadRange, SplicedAttention } from "../spliced-attention.ts";
-import { equationsOf, savedTensors, stageTensors } from "../stage.ts";
+import { equationsOf, layerWeights, savedTensors, stageTensors } from "../stage.ts";
 import { WeightShards } from "../weight-shards.ts";
 import { LayerSeat } from "./layer-seat.ts";
 
@@ -14,14 +15,17 @@ const behindAttention = ["wo", "g2", "wg", "wu", "wd"] as const;
 /** A layer's forward stage around `attention`, which leaves what `backward` wants. */
 export function layerForward(context: StageContext, attention: SplicedAttention, backward: SplicedAttention): Schedule {
   const again = againOf(context);
+  const ahead = isPrefetched(context);
   const { seats, builder } = seatsOf(context, "layerForward", attention, again);
   for (const seat of seats) {
     seat.holdSaved(savedTensors(again), backward);
     // The second group arrives while the first is used.
-    seat.shards.gather(seat.rank, beforeAttention);
-    seat.shards.gather(seat.rank, behindAttention);
+    if (ahead) seat.shards.hold(seat.rank, layerWeights);
+    else for (const weights of [beforeAttention, behindAttention]) seat.shards.gather(seat.rank, weights);
     project(seat);
     attention.append(seat.program, seat.rank);
+    // Attention's own transfers go first.
+    if (ahead) seat.shards.gatherNext(seat.rank);
     finish(seat, context.problem.model.headDim);
   }
   return builder.finish();
@@ -29,11 +33,14 @@ export function layerForward(context: StageContext, attention: SplicedAttention,
 
 export function layerBackward(context: StageContext, attention: SplicedAttention): Schedule {
   const again = againOf(context);
+  const ahead = isPrefetched(context);
   const { seats, builder } = seatsOf(context, "layerBackward", attention, again);
   for (const seat of seats) {
     seat.holdSaved(savedTensors(again), attention);
-    seat.shards.gather(seat.rank, behindAttention);
-    seat.shards.gather(seat.rank, beforeAttention);
+    if (ahead) {
+      seat.shards.hold(seat.rank, layerWeights);
+      seat.shards.gatherNext(seat.rank);
+    } else for (const weights of [behindAttention, beforeAttention]) seat.shards.gather(seat.rank, weights);
     unfinish(seat, again, context.problem.model.headDim);
     handOverDelta(seat);
     attention.append(seat.program, seat.rank);
@@ -61,12 +68,15 @@ function seatsOf(
   attention: SplicedAttention,
   again: readonly CheapTensor[],
 ): { seats: LayerSeat[]; builder: ScheduleBuilder } {
+  const ahead = isPrefetched({ problem, placement });
   const tensors = [
+    ...(ahead ? nextTensors(problem) : []),
     ...stageTensors(problem, stage, again).map((spec) => attention.adapted(spec)),
     ...attention.ownTensors.map((spec) => ({ ...spec, role: "internal" as const })),
   ];
+  const equations = [...equationsOf(stage, again), ...(ahead ? nextEquations() : [])];
   const own = attentionProblemOf(problem, stage === "layerForward" ? "forward" : "backward");
-  const builder = new ScheduleBuilder(own, strategy, degrees, layout, tensors, equationsOf(stage, again));
+  const builder = new ScheduleBuilder(own, strategy, degrees, layout, tensors, equations);
   const shards = new WeightShards(builder, { model: problem.model, grid, placement });
   const seats = layout.map((_, rank) => new LayerSeat(builder, shards, attention, grid, rank));
   return { seats, builder };
