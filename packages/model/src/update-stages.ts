@@ -20,7 +20,7 @@ function updateStage(
   weights: readonly WeightName[],
 ): Schedule {
   const tensors = weights.flatMap((weight): TensorSpec[] => {
-    const shape = weightShape(problem, weight);
+    const shape = weightShape(problem, weight, grid.tensor);
     return [
       { name: masterOf(weight), ...shape, dtype: "fp32", role: "input", accumulates: false },
       { name: weight, ...shape, dtype: problem.dtype, role: "output", accumulates: false },
