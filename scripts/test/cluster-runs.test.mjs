@@ -1,6 +1,7 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { linkBytes } from "../emulate-cluster/network.mjs";
@@ -38,6 +39,16 @@ describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
     expect(report.runs).toBeGreaterThanOrEqual(2 * 2 * 11);
   });
 
+  it("pass the conformance suite", async () => {
+    const launched = "--launcher mpirun --nodes 2 --ranks-per-node 4".split(" ");
+    const { exitCode, out } = await cluster.hsap(["verify", "--quick", ...launched, "--json"]).ended;
+    expect(exitCode).toBe(0);
+    const { rows, wrong } = JSON.parse(out);
+    expect(wrong).toBe(0);
+    expect(new Set(rows.map(({ strategy }) => strategy)).size).toBeGreaterThanOrEqual(11);
+    expect(new Set(rows.map(({ ranks }) => ranks))).toEqual(new Set([8]));
+  });
+
   it.for(["ring", "hsap"])("move as many bytes between them as the schedule says: %s", async (strategy) => {
     // What comes with starting, warming up and ending is the same in both; heartbeats are some hundred bytes a second.
     const few = await bytesOf(strategy, 1);
@@ -65,15 +76,37 @@ describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
     if (lacking.length > 0) skip(lacking.join("; "));
   });
 
-  it("runs an experiment to its figures by one sbatch of the script that the command writes", async () => {
+  const experiment = (results) => ["experiment", "evaluation", "--profile", "smoke", "--results", results];
+  const trialsIn = (results) => {
+    const file = path.join(results, "trials.jsonl");
+    return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").filter(Boolean).length : 0;
+  };
+
+  it("runs an experiment to its figures by one sbatch of the script that the command writes, also after a time limit", async () => {
     const [script, results] = ["job.sh", "results"].map((name) => path.join(folder, name));
-    const experiment = ["experiment", "evaluation", "--profile", "smoke", "--results", results];
     const written = await cluster.hsap([
-      ...["job", "--slurm", "--nodes", "2", "--ranks-per-node", "4", "--out", script, "--", ...experiment],
+      ...["job", "--slurm", "--nodes", "2", "--ranks-per-node", "4", "--out", script, "--", ...experiment(results)],
     ]).ended;
     expect(written).toMatchObject({ exitCode: 0, out: `sbatch ${script}\n`, err: "" });
-    const { status } = cluster.enter("head", "sbatch", "--wait", `--output=${folder}/out`, script);
-    const out = readFileSync(`${folder}/out`, "utf8");
+    // What Slurm sends 60 s before the limit, by --signal=B:TERM@60, only now.
+    const submitted = cluster.enter("head", "sbatch", "--parsable", `--output=${folder}/first`, script);
+    const job = submitted.stdout.trim();
+    await until(() => trialsIn(results) > 2);
+    expect(cluster.enter("head", "scancel", "--signal=TERM", "--batch", job).status).toBe(0);
+    await until(() =>
+      /JobState=(?!RUNNING|COMPLETING)/.test(cluster.enter("head", "scontrol", "show", "job", job).stdout),
+    );
+    expect(cluster.enter("head", "scontrol", "show", "job", job).stdout).toContain("ExitCode=130:0");
+    const [, kept, all] = /^hsap: interrupted: (\d+) of (\d+) trials are kept in /m.exec(
+      readFileSync(`${folder}/first`, "utf8"),
+    );
+    expect(trialsIn(results)).toBe(Number(kept));
+    expect(Number(kept)).toBeLessThan(Number(all));
+    expect(await cluster.leftovers(10_000)).toEqual([]);
+
+    const { status } = cluster.enter("head", "sbatch", "--wait", `--output=${folder}/second`, script);
+    const out = readFileSync(`${folder}/second`, "utf8");
+    expect(out).toContain(`resumed: ${kept} of ${all} trials are already there`);
     expect(out).toMatch(/, verdict: ok\n/);
     expect(status).toBe(0);
     expect(out).toContain(`ranks 4 to 7 on ${cluster.hostOf(4)}`);
@@ -81,7 +114,40 @@ describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
     expect(figures.length).toBeGreaterThan(0);
     expect(await cluster.leftovers(10_000)).toEqual([]);
   });
+
+  it("ends a step in one line that names rank and host when a rank is killed", async () => {
+    const results = path.join(folder, "killed");
+    const launched = [
+      "--repeats",
+      "2000",
+      "--no-figures",
+      "--launcher",
+      "srun",
+      "--nodes",
+      "2",
+      "--ranks-per-node",
+      "4",
+    ];
+    const { ended } = cluster.hsapOn("head", [...experiment(results), "--strategy", "ring", ...launched]);
+    await until(() => trialsIn(results) > 2);
+    process.kill(await cluster.rankProcess(6, "SLURM_PROCID"), "SIGKILL");
+    const { exitCode, err } = await ended;
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(
+      new RegExp(
+        `^hsap: rank 6 on ${cluster.hostOf(6)} was ended: Killed; .* the same command goes on from there$`,
+        "m",
+      ),
+    );
+    expect(await cluster.leftovers(15_000)).toEqual([]);
+  });
 });
+
+async function until(condition) {
+  for (const end = Date.now() + 60_000; !condition(); await sleep(100)) {
+    if (Date.now() > end) throw new Error("it did not come so far");
+  }
+}
 
 /** Bytes between the nodes: counted on their interfaces, all of an experiment's, and those that its trials' schedules have. */
 async function bytesOf(strategy, repeats) {

@@ -75,10 +75,16 @@ export class TestCluster {
 
   /** Starts `hsap WORDS...` as a user does. */
   hsap(words, variables = {}) {
-    const child = spawn(process.execPath, [bin, ...words], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: this.environment(variables),
-    });
+    return this.#start([process.execPath, bin, ...words], variables);
+  }
+
+  /** The same on a host of the cluster, where srun is at home. */
+  hsapOn(host, words, variables = {}) {
+    return this.#start([path.join(folderOf(this.name), "enter"), host, process.execPath, bin, ...words], variables);
+  }
+
+  #start([program, ...words], variables) {
+    const child = spawn(program, words, { stdio: ["ignore", "pipe", "pipe"], env: this.environment(variables) });
     let [out, err] = ["", ""];
     child.stdout.on("data", (text) => {
       out += text;
@@ -93,10 +99,10 @@ export class TestCluster {
     return { child, ended };
   }
 
-  /** The process of a rank. */
-  async rankProcess(rank) {
+  /** The process of a rank, by the variable that its launcher sets. */
+  async rankProcess(rank, variable = "OMPI_COMM_WORLD_RANK") {
     for (const pid of await processesIn(this.hostOf(rank))) {
-      if (wordsOf(pid, "cmdline")[1] === bin && wordsOf(pid, "environ").includes(`OMPI_COMM_WORLD_RANK=${rank}`)) {
+      if (wordsOf(pid, "cmdline")[1] === bin && wordsOf(pid, "environ").includes(`${variable}=${rank}`)) {
         return pid;
       }
     }

@@ -94,14 +94,13 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
     }
     const trials = cells.flatMap(({ trials: planned }) => planned.map(({ key }) => finished.get(key) as Trial));
     const measuredNow = finished.size - before;
-    // A pipeline is a thing of threads: ranks of a job are not recorded while they compile.
-    if (
-      options.job === undefined &&
-      experiment.pipeline !== undefined &&
-      (measuredNow > 0 || !existsSync(join(folder, "pipeline")))
-    ) {
-      const steps = await measurePipeline({ ...pipelineProblems(experiment), signal });
-      writePipeline(join(folder, "pipeline"), environment.id, steps);
+    if (experiment.pipeline !== undefined && (measuredNow > 0 || !existsSync(join(folder, "pipeline")))) {
+      if (options.job === undefined) {
+        const steps = await measurePipeline({ ...pipelineProblems(experiment), signal });
+        writePipeline(join(folder, "pipeline"), environment.id, steps);
+      } else {
+        onNote?.("note: the pipeline of this experiment is recorded where ranks are threads, not over a launcher");
+      }
     }
     return { experiment, environment, trials, refused, measuredNow };
   } finally {
