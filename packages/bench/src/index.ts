@@ -12,6 +12,7 @@ export * from "./comparison/measured-time.ts";
 export * from "./comparison/pack-comparison.ts";
 export * from "./comparison/predicted-log.ts";
 export * from "./comparison/predicted-packs.ts";
+export * from "./comparison/replayed.ts";
 export * from "./comparison/waste.ts";
 export * from "./compile-times.ts";
 export * from "./compiled.ts";

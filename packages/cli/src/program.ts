@@ -62,6 +62,7 @@ export interface CompareOptions extends ProblemOptions, LaunchOptions, GivenThre
   readonly all?: boolean;
   readonly figure?: string;
   readonly packs?: boolean;
+  readonly replay?: boolean;
   readonly out?: string;
 }
 
@@ -238,6 +239,7 @@ export function program(context: CommandContext): Command {
     .option("--all", "also compile schedules that are estimated to be too large")
     .option("--figure <file>", "draw the comparison: .svg or .png")
     .option("--packs", "instead of one problem, the 24 packs that come with the project, as a page")
+    .option("--replay", "with --packs: small packs run here, their links are modelled")
     .option("--out <file>", "where the page of --packs goes (default: docs/comparison.md)")
     .action(async (options: CompareOptions) => (await import("./commands/compare.ts")).compare(options, context));
 

@@ -6,27 +6,32 @@ import {
   PredictedLog,
   packSetting,
   predictPacks,
+  replayProblem,
+  replayStrategies,
   strategies,
   strategyNamed,
   workspacePath,
 } from "@hsap/bench";
 import { InputError } from "@hsap/workload";
 import { exitCodes } from "../exit-codes.ts";
-import { passesOf } from "../given-problem.ts";
+import { passesOf, seedOf } from "../given-problem.ts";
 import { interruptible } from "../interruption.ts";
 import { commaList, wholeNumber } from "../option-values.ts";
 import { packPage } from "../pack-page.ts";
 import { predictedPage } from "../predicted-page.ts";
 import type { CommandContext, CompareOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
+import { type ReplayedPack, replayedPage } from "../replayed-page.ts";
 
 /** The options that `--packs` takes; the packs' problem is fixed, so that the page can be compared with what was published. */
 const taken = ["packs", "out", "all", "json", "strategy", "pack", "option"];
 const takenPredicted = ["packs", "predict", "out", "json", "strategy", "pack", "pass", "kvHeads", "option"];
+const takenReplayed = ["packs", "replay", "repeats", "out", "json", "strategy", "pack", "pass", "seed", "option"];
 
 /** `hsap compare --packs`: all strategies on the packs that come with the project, as a page. */
 export async function comparePacks(options: CompareOptions, { output, finish }: CommandContext): Promise<void> {
-  const other = Object.keys(options).find((name) => !(options.predict ? takenPredicted : taken).includes(name));
+  const known = options.predict ? takenPredicted : options.replay ? takenReplayed : taken;
+  const other = Object.keys(options).find((name) => !known.includes(name));
   if (other !== undefined || (options.option ?? []).length > 0) {
     throw new InputError(
       `conflicting options: --packs and --${dashed(other ?? "option")} (the packs' problem is fixed)`,
@@ -34,6 +39,10 @@ export async function comparePacks(options: CompareOptions, { output, finish }: 
   }
   if (options.predict) {
     await predictOnPacks(options, output);
+    return;
+  }
+  if (options.replay) {
+    await replayOnPacks(options, { output, finish });
     return;
   }
   const progress = await startProgress(output);
@@ -113,6 +122,58 @@ const isDefault = (kvHeads: readonly number[]) => kvHeads.length === 1 && kvHead
 /** The predictions of a page: `predicted.md` has `predicted.rows.jsonl`. */
 const rowsBeside = (page: string): string => `${page.replace(/\.md$/, "")}.rows.jsonl`;
 
+/** `hsap compare --packs --replay`: what ranks compute was measured here, the links between them are modelled. */
+async function replayOnPacks(
+  options: CompareOptions,
+  { output, finish }: Pick<CommandContext, "output" | "finish">,
+): Promise<void> {
+  const repeats = wholeNumber("repeats", options.repeats ?? "5");
+  // Non-parallel attention on one rank and unfused scores take longest, and say nothing of links.
+  const compared =
+    options.strategy === undefined
+      ? strategies.filter(({ name }) => name !== "reference" && name !== "colai-sp")
+      : [options.strategy, "hsap"].map(strategyNamed);
+  const packs = options.pack === undefined ? ["hybrid-16", "code-16", "single-16"] : [options.pack];
+  const cells = packs.flatMap((name) => passesOf(options, ["forward", "backward"]).map((pass) => ({ name, pass })));
+  const progress = await startProgress(output);
+  try {
+    const replayed = await interruptible(
+      () => "interrupted: nothing is kept of a replay; start it again",
+      async (signal) => {
+        const done: ReplayedPack[] = [];
+        for (const { name, pass } of cells) {
+          const comparison = await replayStrategies(replayProblem(name, pass), {
+            strategies: compared,
+            repeats,
+            seed: seedOf(options),
+            signal,
+            onProgress: (share, label) => progress.update((done.length + share) / cells.length, `${name} ${label}`),
+          });
+          done.push({ name, comparison });
+        }
+        return done;
+      },
+    );
+    if (options.json)
+      output.out(`${JSON.stringify({ origin: "replayed", packs: replayed.map(replayedSummary) }, null, 2)}\n`);
+    else
+      writePage(options.out ?? workspacePath("docs/replayed.md"), replayedPage(replayed, commandOf(options)), output);
+    const faults = replayed.flatMap(({ comparison: { rows } }) => rows.flatMap(({ fault }) => fault ?? []));
+    if (faults.length === 0) return;
+    output.err(`hsap: ${faults.length} schedules are wrong (${faults[0]})\n`);
+    finish(exitCodes.failed);
+  } finally {
+    progress.stop();
+  }
+}
+
+const replayedSummary = ({ name, comparison: { problem, repeats, rows } }: ReplayedPack) => ({
+  pack: name,
+  pass: problem.pass,
+  repeats,
+  strategies: rows,
+});
+
 type Compared = Awaited<ReturnType<typeof compareOnPacks>>[number];
 
 const summaryOf = ({ name, ranks, comparison: { bounds, rows, refused, tooLarge } }: Compared) => ({
@@ -139,10 +200,12 @@ function near(file: string): string {
 }
 
 /** The command that makes the same page again. */
-const commandOf = ({ all, pack, strategy, predict, pass, kvHeads }: CompareOptions): string =>
+const commandOf = ({ all, pack, strategy, predict, replay, repeats, pass, kvHeads }: CompareOptions): string =>
   [
     "npx hsap compare --packs",
     predict && "--predict",
+    replay && "--replay",
+    repeats && `--repeats ${repeats}`,
     pass && `--pass ${pass}`,
     kvHeads && `--kv-heads ${kvHeads}`,
     pack && `--pack ${pack}`,

@@ -26,6 +26,7 @@ export async function compare(options: CompareOptions, context: CommandContext):
   if (job !== undefined && !options.measure)
     throw new InputError("missing option: --launcher needs --measure (nothing else runs)");
   if (job?.launch) return launchRanks(options, job.ranks, job.own, context);
+  if (options.replay) throw new InputError("missing packs: --replay (of one problem: hsap simulate --replay)");
   if (options.out !== undefined) throw new InputError(`invalid out: ${options.out} (only --packs writes a page)`);
   const { output, version, finish } = context;
   if (options.figure !== undefined && !/\.(svg|png)$/.test(options.figure)) {
