@@ -23,7 +23,7 @@ export interface Tiles {
   readonly inTwoDimensions: readonly {
     readonly document: number;
     readonly units: number;
-    /** How many units share queries. */
+    /** How many units share queries, in the largest group. */
     readonly groupSize: number;
     /** Tokens whose queries, and whose keys, travel, summed over the units that receive them. */
     readonly queryTokens: number;
@@ -85,9 +85,10 @@ export function explain(problem: Problem, schedule: Schedule, degrees?: Degrees)
 function tilesOf(problem: Problem, plan: Plan): Tiles {
   const { key, query } = tokenBytesOf(problem, { ulysses: 1 });
   const inTwoDimensions = plan.flatMap(({ placement }) =>
-    placement.grids.map(({ document, cells, arrangement: { groupSize }, queryTokens, keyTokens }) => ({
-      ...{ document, units: cells.length, groupSize, queryTokens, keyTokens },
-    })),
+    placement.grids.map(({ document, groups, cells, queryTokens, keyTokens }) => {
+      const groupSize = Math.max(...groups.map(({ length }) => length));
+      return { document, units: cells.length, groupSize, queryTokens, keyTokens };
+    }),
   );
   return { keyBytes: key, queryBytes: query, inTwoDimensions };
 }
@@ -158,7 +159,7 @@ function tileLines({ keyBytes, queryBytes, inTwoDimensions }: Tiles): string[] {
     `tiles are computed in two dimensions where that is predicted to take less: ${why}`,
     ...inTwoDimensions.map(
       ({ document, units, groupSize, queryTokens, keyTokens }) =>
-        `document ${document}: ${units} units in groups of ${groupSize} share queries and divide keys; ${queryTokens} queries and ${keyTokens} keys travel`,
+        `document ${document}: ${units} units in groups of up to ${groupSize} share queries and divide keys; ${queryTokens} queries and ${keyTokens} keys travel`,
     ),
   ];
 }

@@ -1,6 +1,8 @@
 import type { Problem } from "@hsap/schedule";
 import { type Prediction, predictPlan } from "./cost/predict.ts";
-import { gridsOfPlace, gridsToBalance, gridsToWeigh, tokenBytesOf } from "./place/arrangements.ts";
+import { gridsOfPlace, gridsToWeigh, tokenBytesOf } from "./place/arrangements.ts";
+import { gridsToBalance } from "./place/balance.ts";
+import type { Grid } from "./place/grid.ts";
 import type { Part, Plan, Planner } from "./plan.ts";
 
 /** A plan and what it is predicted to take. */
@@ -45,22 +47,27 @@ export function weighPlaces(problem: Problem, planner: Planner, given: Predicted
  * less.
  */
 export function weighBalancing(problem: Problem, planner: Planner, given: Predicted): Predicted {
-  let best = given;
   const [{ hierarchy, sharding }] = given.plan;
-  for (const groupSize of balancingSizes) {
-    const grids = gridsToBalance(problem, sharding, groupSize);
-    if (grids.length === 0) return given;
-    for (const queriesAhead of [false, true]) {
-      const plan = [planner.partOf(hierarchy, sharding, grids, queriesAhead)];
-      const prediction = predictPlan(problem, plan);
-      if (prediction.us < best.prediction.us) best = { plan, prediction };
-    }
+  let best: { readonly predicted: Predicted; readonly grids: readonly Grid[] } = { predicted: given, grids: [] };
+  const weigh = (grids: readonly Grid[], queriesAhead: boolean) => {
+    if (grids.length === 0) return;
+    const plan = [planner.partOf(hierarchy, sharding, grids, queriesAhead)];
+    const prediction = predictPlan(problem, plan);
+    if (prediction.us < best.predicted.prediction.us) best = { predicted: { plan, prediction }, grids };
+  };
+  for (const [groupSize, mostMembers] of balancingGroups) {
+    weigh(gridsToBalance(problem, hierarchy, sharding, groupSize, mostMembers), false);
   }
-  return best;
+  weigh(best.grids, true);
+  return best.predicted;
 }
 
-/** Pairs even out one document; more units can even out several. */
-const balancingSizes = [2, 4];
+/** Pairs even out one document; others, and third units, even out several, for more bytes. */
+const balancingGroups = [
+  [2, 2],
+  [4, 4],
+  [2, 8],
+] as const;
 
 /** Transfers that cost less than this share of what ranks compute are not worth a second look. */
 const worthwhile = 1.015;

@@ -87,6 +87,26 @@ describe("tokens that have to stay where they lie", () => {
       }
     }
   });
+
+  it("are computed by third ranks too, which hold nothing of a document that is too much for those that do", () => {
+    const lengths = [6000, ...new Array(120).fill(50)];
+    const problem = problemOf({
+      lengths,
+      ranks: 8,
+      ranksPerNode: 8,
+      pass: "backward",
+      shape: { heads: 8, kvHeads: 8 },
+    });
+    const compile = (place: string) => hsap.compile(problem, { ulysses: 1, sap: 8 }, { shard: "contiguous", place });
+    const schedule = compile("auto");
+    expect(verify(schedule)).toEqual([]);
+    expect(accountOf(schedule).area.balance).toBeLessThan(0.6 * accountOf(compile("queries")).area.balance);
+    const holds = schedule.layout.map((ranges) => ranges.some(({ begin }) => begin < lengths[0]));
+    const computes = schedule.layout.map((_, rank) =>
+      [...programOf(schedule, rank)].some((op) => op.kind === "attend" && op.blocks[0].tokenBegin < lengths[0]),
+    );
+    expect(computes.some((does, rank) => does && !holds[rank])).toBe(true);
+  });
 });
 
 describe("bytes between nodes of one document whose mask is full", () => {

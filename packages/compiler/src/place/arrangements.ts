@@ -2,9 +2,8 @@ import type { Problem } from "@hsap/schedule";
 import { cargoTokenBytes } from "../cost/transfer-time.ts";
 import type { Hierarchy } from "../hierarchy.ts";
 import { cargoes } from "../route/message.ts";
-import { maskOf, rowArea } from "../shard/row-area.ts";
 import type { Sharding } from "../shard/shard.ts";
-import { type Grid, gridOf, type SharedDocument } from "./grid.ts";
+import { type Grid, gridOf, groupsOf, type SharedDocument } from "./grid.ts";
 import type { Placement } from "./place.ts";
 
 /**
@@ -109,64 +108,20 @@ function gridIn(
   const isOneWay = groupSize === 1 || groupSize >= shared.units.length;
   const orders = isOneWay ? (["neighbours"] as const) : (["neighbours", "distant"] as const);
   return leastOf(
-    orders.map((order) => gridOf(problem, sharding, shared, { groupSize, order })),
+    orders.map((order) => gridOf(problem, sharding, shared, groupsOf(shared.units.length, { groupSize, order }))),
     bytes,
   );
-}
-
-/**
- * Grids that even out what units compute, where sharding has not: mirrored units share their queries, the longest documents first, and
- * those with less to do so far take over more. One document that lies in even ranges is balanced that way.
- */
-export function gridsToBalance(problem: Problem, sharding: Sharding, groupSize: number): Grid[] {
-  const load = areasOfUnits(problem, sharding);
-  const { cuSeqlens } = problem.batch;
-  const length = (document: number) => cuSeqlens[document + 1] - cuSeqlens[document];
-  return sharedDocuments(sharding)
-    .sort((a, b) => length(b.document) - length(a.document) || a.document - b.document)
-    .map((shared) => {
-      const arrangement = { groupSize: Math.min(groupSize, shared.units.length), order: "mirrored" } as const;
-      return gridOf(problem, sharding, shared, arrangement, (units, areas) => {
-        const targets = levelled(
-          units.map((unit, i) => load[unit] - areas[i]),
-          areas.reduce((sum, area) => sum + area, 0),
-        );
-        for (let i = 0; i < units.length; i++) load[units[i]] += targets[i] - areas[i];
-        return targets;
-      });
-    });
-}
-
-/** The area of each unit's own queries. */
-function areasOfUnits(problem: Problem, { pieceBegin, pieces }: Sharding): Float64Array {
-  const mask = maskOf(problem);
-  const areas = new Float64Array(pieceBegin.length - 1);
-  for (let unit = 0; unit < areas.length; unit++) {
-    for (let row = pieceBegin[unit]; row < pieceBegin[unit + 1]; row++) {
-      areas[unit] += rowArea(mask, pieces.document[row], pieces.begin[row], pieces.end[row]);
-    }
-  }
-  return areas;
-}
-
-/** Divides `area` so that the lowest of what is there already are filled up to one level. */
-function levelled(there: readonly number[], area: number): number[] {
-  const ascending = [...there].sort((a, b) => a - b);
-  let level = 0;
-  let below = 0;
-  for (let count = 1; count <= ascending.length; count++) {
-    below += ascending[count - 1];
-    level = (below + area) / count;
-    if (count === ascending.length || level <= ascending[count]) break;
-  }
-  return there.map((of) => Math.max(0, level - of));
 }
 
 const leastOf = (grids: readonly Grid[], bytes: TokenBytes): Grid =>
   grids.reduce((a, b) => (carriedBytes(b, bytes) < carriedBytes(a, bytes) ? b : a));
 
 /** Documents that several units hold, in order of position. */
-export function sharedDocuments({ pieceBegin, pieces }: Sharding): SharedDocument[] {
+const sharedDocuments = (sharding: Sharding): SharedDocument[] =>
+  heldDocuments(sharding).filter(({ units }) => units.length > 1);
+
+/** All documents, in order of position. */
+export function heldDocuments({ pieceBegin, pieces }: Sharding): SharedDocument[] {
   const holders = new Map<number, Map<number, number[]>>();
   for (let unit = 0; unit + 1 < pieceBegin.length; unit++) {
     for (let row = pieceBegin[unit]; row < pieceBegin[unit + 1]; row++) {
@@ -179,7 +134,6 @@ export function sharedDocuments({ pieceBegin, pieces }: Sharding): SharedDocumen
     }
   }
   return [...holders]
-    .filter(([, units]) => units.size > 1)
     .sort(([a], [b]) => a - b)
     .map(([document, units]) => {
       const inOrder = [...units].sort(([, a], [, b]) => pieces.begin[a[0]] - pieces.begin[b[0]]);

@@ -1,13 +1,16 @@
 import { type Problem, tileArea } from "@hsap/schedule";
 import { beginOfPart, type Sharding } from "../shard/shard.ts";
 
-/** A document that several units hold, and its pieces by unit: in order of their first pieces. */
+/** A document that several units compute, and its pieces by unit: in order of their first pieces; those that hold none come last. */
 export interface SharedDocument {
   readonly document: number;
   readonly units: readonly number[];
   /** Rows of the sharding, by unit of `units`. */
   readonly rows: readonly (readonly number[])[];
 }
+
+/** Which units of a document share queries, as places in its `units`. */
+export type Groups = readonly (readonly number[])[];
 
 /** How the units of a document are arranged: `groupSize` of them share queries. */
 export interface Arrangement {
@@ -41,7 +44,7 @@ export interface ForeignQueries extends Range {
 /** A document's tiles in two dimensions: rows of queries, columns of keys. */
 export interface Grid {
   readonly document: number;
-  readonly arrangement: Arrangement;
+  readonly groups: Groups;
   readonly cells: readonly Cell[];
   /** Tokens whose queries, and whose keys, travel to another unit, summed over the units that they go to. */
   readonly queryTokens: number;
@@ -52,33 +55,31 @@ export interface Grid {
 const areaTolerance = 0.002;
 
 /**
- * Divides a document's tiles among the units that hold it, in two dimensions: units form groups, each group's members share all
- * of its queries and divide the keys among themselves, so that no unit receives all keys or all queries. Groups of one are
- * ring attention's way (keys travel), one group of all is its transpose (queries travel). Each unit computes as much
- * area as it owns queries for, so balance stays what sharding has made it, unless `targetsOf` says otherwise. Members get keys of units at their own place in
- * other groups, their own above all; the fronts of foreign pieces then even out the areas, as they have most area for a token.
+ * Divides a document's tiles among units in two dimensions: units form groups, each group's members share all of its queries and
+ * divide the keys among themselves, so that no unit receives all keys or all queries. Groups of one are ring attention's way
+ * (keys travel), one group of all is its transpose (queries travel). Each unit computes as much area as it owns queries for, so
+ * balance stays what sharding has made it, unless `targetsOf` says otherwise. Members get keys of units at their own place in other
+ * groups, their own above all; the fronts of foreign pieces then even out the areas, as they have most area for a token.
  * (2-D parallel attention: LoongTrain, arXiv 2406.18485; communication-avoiding matrix products, Irony, Toledo and Tiskin 2004.)
  */
 export function gridOf(
   problem: Problem,
   sharding: Sharding,
   shared: SharedDocument,
-  arrangement: Arrangement,
-  targetsOf: Targets = (_, areas) => areas,
+  groups: Groups,
+  targetsOf: Targets = (areas) => areas,
 ): Grid {
   const { batch, mask } = problem;
   const whole = { begin: batch.cuSeqlens[shared.document], end: batch.cuSeqlens[shared.document + 1] };
   const pieces = shared.rows.map((rows) =>
     rows.map((row) => ({ begin: sharding.pieces.begin[row], end: sharding.pieces.end[row] })),
   );
-  const groups = groupsOf(shared.units.length, arrangement);
   const cells: Cell[] = [];
   let queryTokens = 0;
   let keyTokens = 0;
-  for (const members of groups) {
+  for (const [group, members] of groups.entries()) {
     const areas = members.map((of) => areaOf(mask, pieces[of], whole.begin, whole.end));
-    const unitsOfGroup = members.map((member) => shared.units[member]);
-    const keys = keysOfMembers(mask, pieces, groups, members, whole.end, targetsOf(unitsOfGroup, areas));
+    const keys = keysOfMembers(mask, pieces, groups, members, whole.end, targetsOf(areas, group));
     for (let place = 0; place < members.length; place++) {
       const queries = foreignQueries(mask, shared, pieces, members, members[place], keys[place]);
       cells.push({ unit: shared.units[members[place]], keys: keys[place], queries });
@@ -86,11 +87,11 @@ export function gridOf(
       keyTokens += tokensIn(without(keys[place], pieces[members[place]]));
     }
   }
-  return { document: shared.document, arrangement, cells, queryTokens, keyTokens };
+  return { document: shared.document, groups, cells, queryTokens, keyTokens };
 }
 
-/** The areas that units of a group shall compute, of those that they own queries for; the sum is the same. */
-export type Targets = (units: readonly number[], areas: readonly number[]) => readonly number[];
+/** The areas that units of a group shall compute, from those that they own queries for; the sum is the same. */
+export type Targets = (areas: readonly number[], group: number) => readonly number[];
 
 type Mask = Problem["mask"];
 /** The pieces of each unit of a document. */
@@ -100,7 +101,7 @@ type UnitRanges = readonly (readonly Range[])[];
 function keysOfMembers(
   mask: Mask,
   pieces: UnitRanges,
-  groups: readonly (readonly number[])[],
+  groups: Groups,
   members: readonly number[],
   documentEnd: number,
   targets: readonly number[],
@@ -154,8 +155,8 @@ function areaOf(mask: Mask, queries: readonly Range[], begin: number, end: numbe
   return area;
 }
 
-/** Members of each group: units are numbered in the order of the document's `units`. */
-function groupsOf(units: number, { groupSize, order }: Arrangement): number[][] {
+/** Groups of so many units. */
+export function groupsOf(units: number, { groupSize, order }: Arrangement): number[][] {
   const count = Math.ceil(units / groupSize);
   if (order === "mirrored") {
     const inOrder = Array.from({ length: units }, (_, i) => (i % 2 === 0 ? i / 2 : units - (i + 1) / 2));

@@ -90,6 +90,8 @@ function collectMissing(
   gaps: PieceList,
 ) {
   const past = pieceBegin[unit + 1];
+  // A third unit may compute tiles of documents of which it holds nothing.
+  const foreign = new Map(cells);
   for (let first = pieceBegin[unit]; first < past; ) {
     const document = pieces.document[first];
     let begin = kBegin[first];
@@ -101,6 +103,7 @@ function collectMissing(
     }
     const cell = cells?.get(document);
     if (cell !== undefined) {
+      foreign.delete(document);
       for (const gap of without(cell.keys, rangesOf(pieces, first, next))) gaps.push(document, gap.begin, gap.end);
       first = next;
       continue;
@@ -112,6 +115,7 @@ function collectMissing(
     if (begin < end) gaps.push(document, begin, end);
     first = next;
   }
+  for (const [document, { keys }] of foreign) for (const { begin, end } of keys) gaps.push(document, begin, end);
 }
 
 const rangesOf = ({ begin, end }: Pieces, first: number, past: number): Range[] =>
