@@ -6,7 +6,7 @@ import { ulyssesDegrees } from "./hierarchy.ts";
 import type { Place } from "./place/arrangements.ts";
 import { weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
-import { isDividedAlike, type Way, waysOf } from "./ways.ts";
+import { isBetween, isDividedAlike, type Way, waysOf } from "./ways.ts";
 
 /** Every pair of degrees that is possible for the problem: heads split inside units, the sequence between them. */
 export function candidateDegrees(problem: Problem): Degrees[] {
@@ -46,8 +46,12 @@ export function choosePlan(problem: Problem, degrees?: Degrees, place: Place = "
   const planner = new Planner(problem);
   let chosen: Weighed | undefined;
   const considered: Considered[] = [];
+  const planned: Way[] = [];
   for (const way of waysOf(planner, degrees)) {
     if (chosen !== undefined && !mayWin(problem, way, chosen)) continue;
+    // Times have one minimum, from none to all heads split: what lies beyond a worse way is worse still.
+    if (chosen !== undefined && planned.some((other) => isBetween(other, way, chosen?.way ?? way))) continue;
+    planned.push(way);
     for (const weighed of weigh(planner, way, place)) {
       considered.push(weighed.of);
       if (chosen === undefined || weighed.of.prediction.us < chosen.of.prediction.us) chosen = weighed;

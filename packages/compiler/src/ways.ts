@@ -23,6 +23,15 @@ export function isDividedAlike(way: Way, other: Way, node: number): boolean {
   return pieces(way.split) === pieces(other.split);
 }
 
+/** Whether a way splits heads of more documents than one of two ways, and of fewer than the other, by as many ranks. */
+export function isBetween(way: Way, one: Way, other: Way): boolean {
+  const isKin = [way, one, other].every((of) => !of.split || of.hierarchy.ulysses === way.hierarchy.ulysses);
+  if (!isKin || !way.split) return false;
+  const pieces = ({ split }: Way) => split?.pieces.begin.length ?? 0;
+  const [fewer, more] = pieces(one) < pieces(other) ? [one, other] : [other, one];
+  return pieces(fewer) < pieces(way) && pieces(way) < pieces(more);
+}
+
 /**
  * The points of the search space, those first that are expected to take least. Each is here once: where documents are split alike, or
  * none is, ways are one.

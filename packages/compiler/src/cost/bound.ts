@@ -18,8 +18,8 @@ export class Bounds {
   /** By document, while a node is looked at: where the last of its rows ends, and how many tokens it has. */
   readonly #lastEnd: Int32Array;
   readonly #owned: Int32Array;
-  /** What one rank would take for all that a node has. */
-  readonly #nodeUs: Float64Array;
+  /** What nodes have. */
+  readonly #loads: readonly Load[];
 
   /** @param ranks the hierarchy in which every rank is a unit. */
   constructor(
@@ -31,7 +31,7 @@ export class Bounds {
     this.#slowedShare = 1 - 1 / deviceTiming(problem.cluster.device).slowdown;
     this.#lastEnd = new Int32Array(problem.batch.cuSeqlens.length - 1);
     this.#owned = new Int32Array(problem.batch.cuSeqlens.length - 1);
-    this.#nodeUs = Float64Array.from(nodes.pieceBegin.subarray(1), (_, node) => this.#computeUs(nodes, node));
+    this.#loads = Array.from({ length: nodes.pieceBegin.length - 1 }, (_, node) => this.#loadOf(nodes, node));
   }
 
   /** Microseconds of any plan in which heads of some documents are split by the lanes of units, as `hierarchy` has them. */
@@ -39,21 +39,25 @@ export class Bounds {
     const { unitBegin } = this.ranks;
     const heads = new HeadClock(this.problem, ulysses);
     let highest = 0;
-    const own = { tokens: 0, splitUs: 0, allUs: 0, ranks: 0 };
+    let ranks = 0;
+    let own = nothing;
+    let all = nothing;
     for (let node = 0; node + 1 < unitBegin.length; node++) {
-      own.tokens += tokensOf(split, node);
-      own.splitUs += this.#computeUs(split, node);
-      own.allUs += this.#nodeUs[node];
-      own.ranks += unitBegin[node + 1] - unitBegin[node];
-      if (own.ranks < ulysses) continue;
-      const units = own.ranks / ulysses;
-      const gatherUs = heads.gatherUs(own.tokens / units);
-      const scatterUs = heads.scatterUs(own.tokens / units);
+      own = sumOf(own, this.#loadOf(split, node), 1);
+      all = sumOf(all, this.#loads[node], 1);
+      ranks += unitBegin[node + 1] - unitBegin[node];
+      if (ranks < ulysses) continue;
+      const gatherUs = heads.gatherUs((own.tokens * ulysses) / ranks);
+      const scatterUs = heads.scatterUs((own.tokens * ulysses) / ranks);
       const crossingUs = ulysses > ranksPerNode(this.problem.cluster) ? 0 : this.#crossingUs(split, node, ulysses);
+      const splitUs = this.#computeUs(own, ranks, ulysses);
       // Beside transfers computation is slower.
-      const computeUs = Math.max(own.splitUs / own.ranks + this.#slowedShare * crossingUs, crossingUs);
-      highest = Math.max(highest, gatherUs + computeUs + scatterUs, own.allUs / own.ranks);
-      own.tokens = own.splitUs = own.allUs = own.ranks = 0;
+      const computeUs = Math.max(splitUs + this.#slowedShare * crossingUs, crossingUs);
+      const wholeUs = this.#computeUs(sumOf(all, own, -1), ranks, 1);
+      highest = Math.max(highest, gatherUs + computeUs + scatterUs, splitUs + wholeUs);
+      ranks = 0;
+      own = nothing;
+      all = nothing;
     }
     return highest;
   }
@@ -63,23 +67,37 @@ export class Bounds {
     const { unitBegin } = this.ranks;
     let highest = 0;
     for (let node = 0; node + 1 < unitBegin.length; node++) {
-      const computeUs = this.#nodeUs[node] / (unitBegin[node + 1] - unitBegin[node]);
+      const computeUs = this.#computeUs(this.#loads[node], unitBegin[node + 1] - unitBegin[node], 1);
       highest = Math.max(highest, computeUs, this.#crossingUs(this.nodes, node, 1));
     }
     return highest;
   }
 
-  /** What one rank would take for all rows of a node, as if it had all keys. */
-  #computeUs({ pieceBegin, pieces: { document, begin, end } }: Sharding, node: number): number {
+  /**
+   * Each of the ranks that share this evenly, by units of `ulysses`. Every document of a call has as many blocks as the longest of
+   * them, which is no shorter than they are on average, each counted by its rows.
+   */
+  #computeUs({ pieces, tokens, lengths, us }: Load, ranks: number, ulysses: number): number {
+    if (pieces === 0) return 0;
+    const heads = this.problem.shape.heads / ulysses;
+    const blocksUs = this.#clock.emptyBlocksUs((pieces * ulysses) / ranks, lengths / tokens, heads);
+    return us / ranks + this.#clock.launchUs + blocksUs;
+  }
+
+  /** What a node has, as if it had all keys. */
+  #loadOf({ pieceBegin, pieces: { document, begin, end } }: Sharding, node: number): Load {
     const { batch, shape, mask } = this.problem;
     const { cuSeqlens } = batch;
     const isCausal = mask === "causal";
-    let us = 0;
+    let [us, tokens, lengths] = [0, 0, 0];
     for (let row = pieceBegin[node]; row < pieceBegin[node + 1]; row++) {
+      const keysBegin = cuSeqlens[document[row]];
       const keysEnd = isCausal ? end[row] : cuSeqlens[document[row] + 1];
-      us += this.#clock.tileUs(begin[row], end[row], cuSeqlens[document[row]], keysEnd, isCausal, shape.heads);
+      us += this.#clock.tileUs(begin[row], end[row], keysBegin, keysEnd, isCausal, shape.heads);
+      tokens += end[row] - begin[row];
+      lengths += (end[row] - begin[row]) * (keysEnd - keysBegin);
     }
-    return us;
+    return { pieces: pieceBegin[node + 1] - pieceBegin[node], tokens, lengths, us };
   }
 
   /** Until the keys of other nodes are there, and in a backward pass their gradients back. */
@@ -114,8 +132,20 @@ export class Bounds {
   }
 }
 
-function tokensOf({ pieceBegin, pieces }: Sharding, node: number): number {
-  let tokens = 0;
-  for (let row = pieceBegin[node]; row < pieceBegin[node + 1]; row++) tokens += pieces.end[row] - pieces.begin[row];
-  return tokens;
+interface Load {
+  readonly pieces: number;
+  readonly tokens: number;
+  /** The sum over rows of how many keys their piece has. */
+  readonly lengths: number;
+  /** What one rank would compute for it, without calls. */
+  readonly us: number;
 }
+
+const nothing: Load = { pieces: 0, tokens: 0, lengths: 0, us: 0 };
+
+const sumOf = (a: Load, b: Load, sign: number): Load => ({
+  pieces: a.pieces + sign * b.pieces,
+  tokens: a.tokens + sign * b.tokens,
+  lengths: a.lengths + sign * b.lengths,
+  us: a.us + sign * b.us,
+});

@@ -150,7 +150,12 @@ export class EvenDeal {
   /** Trades until all bins are well within the tolerance, or it is no use. */
   #even(weights: readonly number[], tolerance: Tolerance, excess: Loads): void {
     const trade = new Trade(this.#loads, this.#parts.length, this.#bin, excess);
-    for (let round = 0; round < mostRounds && !isWithin(excess, weights, tolerance, 0.8); round++) {
+    const affordable = Math.max(roundsOfCycle, mostTrades / (tradesTried * this.#parts.length));
+    for (
+      let round = 0;
+      round < Math.min(mostRounds, affordable) && !isWithin(excess, weights, tolerance, 0.8);
+      round++
+    ) {
       const inCycle = round % roundsOfCycle;
       const first = 2 ** -Math.floor(round / roundsOfCycle);
       const loosened = (hottest: number) => Math.max(1, (first * hottest) / cooling ** (inCycle + 1));
@@ -176,6 +181,8 @@ const tradesTried = 5;
 /** Tokens and area are held tighter from round to round; each cycle begins half as loose as the one before. */
 const mostRounds = 72;
 const roundsOfCycle = 12;
+/** Of tens of thousands of parts no more are tried, so that dealing them takes milliseconds too; there is one cycle at least. */
+const mostTrades = 1e6;
 const cooling = 1.5;
 const hottestTokens = 64;
 const hottestArea = 8;
