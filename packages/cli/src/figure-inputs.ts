@@ -1,9 +1,14 @@
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Environment,
+  lossRunVersion,
+  modelTrialVersion,
   readEnvironments,
+  readLossRuns,
   readModelTrials,
   readPipeline,
+  readPredictions,
   readTrials,
   strategyNamed,
   type Trial,
@@ -22,11 +27,19 @@ export interface FigureSources {
 }
 
 /**
- * What the figures are drawn from.
+ * What the figures of a results folder are drawn from: of measured trials, of predicted training steps, or of training runs, whichever its
+ * first record is.
  *
  * @throws InputError if the folder has no trials, or a file in it is not valid.
  */
-export function figureInputs({ folder, cluster, ranks }: FigureSources): FigureInputs {
+export function figureInputs(sources: FigureSources): FigureInputs {
+  const file = join(sources.folder, "trials.jsonl");
+  const [first] = existsSync(file) ? readFileSync(file, "utf8").split("\n", 1) : [""];
+  if (first.includes(`"schema":"${modelTrialVersion}"`)) return modelSweepInputs(sources.folder);
+  return first.includes(`"schema":"${lossRunVersion}"`) ? lossInputs(sources.folder) : evaluationInputs(sources);
+}
+
+function evaluationInputs({ folder, cluster, ranks }: FigureSources): FigureInputs {
   const trials = newestSweep(readTrials(join(folder, "trials.jsonl")).trials);
   if (trials.length === 0) throw new InputError(`no trials: ${folder} (run hsap experiment, or name other --results)`);
   const environments = readEnvironments(join(folder, "environment.json"));
@@ -40,19 +53,21 @@ export function figureInputs({ folder, cluster, ranks }: FigureSources): FigureI
     }),
     topology: topologyOf(cluster, ranks),
     evaluation: { trials, machine },
+    steps: { trials, predictions: readPredictions(join(folder, "predictions.json")), machine },
   };
 }
 
-/**
- * The figure of whole training steps is drawn from the trials that were predicted by the same code as the last one.
- *
- * @throws InputError if the folder has no such trials.
- */
-export function modelSweepInputs(folder: string): FigureInputs {
+/** The trials that were predicted by the same code as the last one. */
+function modelSweepInputs(folder: string): FigureInputs {
   const { trials } = readModelTrials(join(folder, "trials.jsonl"));
-  const newest = trials.filter(({ environment }) => environment === trials.at(-1)?.environment);
-  if (newest.length === 0) throw new InputError(`no steps: ${folder} (run hsap experiment models)`);
-  return { modelSweep: { trials: newest } };
+  return { modelSweep: { trials: trials.filter(({ environment }) => environment === trials.at(-1)?.environment) } };
+}
+
+/** The runs that were trained on the same machine with the same code as the last one. */
+function lossInputs(folder: string): FigureInputs {
+  const { trials: runs } = readLossRuns(join(folder, "trials.jsonl"));
+  const newest = runs.filter(({ environment }) => environment === runs.at(-1)?.environment);
+  return { trainingLosses: { runs: newest, baseline: "reference" } };
 }
 
 /** The trials that were measured together with the last one: the same experiment, machine, shape and ranks. */

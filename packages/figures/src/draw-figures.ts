@@ -7,7 +7,9 @@ import type { Figure } from "./figure.ts";
 import { drawModelSweep, type ModelSweepInput } from "./model-sweep/figure.ts";
 import { drawPacking, type PackingInput } from "./packing.ts";
 import { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";
+import { drawSteps, type StepsInput } from "./steps/figure.ts";
 import { drawTopology, type TopologyInput } from "./topology/figure.ts";
+import { drawTrainingLosses, type TrainingLossesInput } from "./training-losses/figure.ts";
 
 /** What each figure is drawn from; a figure without input is not drawn. */
 export interface FigureInputs {
@@ -17,6 +19,8 @@ export interface FigureInputs {
   readonly topology?: TopologyInput | undefined;
   readonly evaluation?: EvaluationInput | undefined;
   readonly modelSweep?: ModelSweepInput | undefined;
+  readonly steps?: StepsInput | undefined;
+  readonly trainingLosses?: TrainingLossesInput | undefined;
 }
 
 export type FigureFormat = "svg" | "png";
@@ -30,7 +34,7 @@ export interface DrawFiguresOptions {
 
 /** Draws the figures that `inputs` has data for, in the paper's order. Pure: equal inputs give equal files. */
 export function figuresOf(inputs: FigureInputs): Figure[] {
-  const { packing, pipeline, compilation, topology, evaluation, modelSweep } = inputs;
+  const { packing, pipeline, steps, compilation, topology, evaluation, modelSweep, trainingLosses } = inputs;
   return [
     packing && drawPacking(packing),
     pipeline && drawPipeline(pipeline),
@@ -38,6 +42,8 @@ export function figuresOf(inputs: FigureInputs): Figure[] {
     topology && drawTopology(topology),
     evaluation && drawEvaluation(evaluation),
     ...(modelSweep ? drawModelSweep(modelSweep) : []),
+    steps && drawSteps(steps),
+    trainingLosses && drawTrainingLosses(trainingLosses),
   ].filter((figure) => figure !== undefined);
 }
 

@@ -10,5 +10,7 @@ export { drawModelSteps, type ModelStepsInput, type ModelStepsRow } from "./mode
 export { drawModelSweep, type ModelSweepInput } from "./model-sweep/figure.ts";
 export { drawPacking, type PackingInput } from "./packing.ts";
 export { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";
+export { drawSteps, type StepsInput } from "./steps/figure.ts";
 export { drawTopology, type TopologyInput } from "./topology/figure.ts";
 export type { Degree } from "./topology/mechanisms.ts";
+export { drawTrainingLosses, type TrainingLossesInput } from "./training-losses/figure.ts";

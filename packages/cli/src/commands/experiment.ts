@@ -10,6 +10,7 @@ import {
   type LedJob,
   misplacement,
   readExperiment,
+  readLossExperiment,
   readModelSweep,
   runExperiment,
   strategyNamed,
@@ -39,10 +40,9 @@ export async function experiment(name: string, options: ExperimentOptions, conte
     output.out(listing());
     return;
   }
-  if (experimentKind(name) === "simulated model steps") {
-    const { modelSweep } = await import("./model-sweep.ts");
-    return modelSweep(name, options, context);
-  }
+  const kind = experimentKind(name);
+  if (kind === "simulated model steps") return (await import("./model-sweep.ts")).modelSweep(name, options, context);
+  if (kind === "training losses") return (await import("./training-losses.ts")).trainingLosses(name, options, context);
   const chosen = withGivenOptions(readExperiment(name, options.profile), options);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
   const launcher = launcherOf(options);
@@ -197,9 +197,15 @@ function described({ experiment, environment, trials, refused, measuredNow }: Ex
   };
 }
 
+const readers = {
+  "measured trials": readExperiment,
+  "simulated model steps": readModelSweep,
+  "training losses": readLossExperiment,
+} as const;
+
 function listing(): string {
   const lines = experimentNames().map((name) => {
-    const { title } = (experimentKind(name) === "measured trials" ? readExperiment : readModelSweep)(name, "short");
+    const { title } = readers[experimentKind(name)](name, "short");
     return `${name.padEnd(16)} ${title}`;
   });
   return `${lines.join("\n")}\n`;

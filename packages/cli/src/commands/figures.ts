@@ -2,24 +2,23 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { workspacePath } from "@hsap/bench";
 import { drawFigures } from "@hsap/figures";
-import { figureInputs, modelSweepInputs } from "../figure-inputs.ts";
+import { figureInputs } from "../figure-inputs.ts";
 import { wholeNumber } from "../option-values.ts";
 import type { CommandContext, FiguresOptions } from "../program.ts";
 
 /**
- * `hsap figures`: the paper's figures as SVG and PNG, from results that are there. Where no results are named, those of whole training steps
- * are drawn too.
+ * `hsap figures`: the paper's figures as SVG and PNG, from results that are there: those of a folder, or the newest of every experiment
+ * that has figures.
  */
 export async function figures(options: FiguresOptions, { output }: CommandContext): Promise<void> {
-  const folder = options.results ?? newestOf("evaluation");
-  const files = [
-    ...drawInto(folder, options),
-    ...(options.results === undefined ? drawModelsInto(newestOf("models"), options.out) : []),
-  ];
+  const folders = options.results === undefined ? drawnExperiments.map(newestOf) : [options.results];
+  const files = folders.flatMap((folder) => drawInto(folder, options));
   output.out(options.json ? `${JSON.stringify({ files }, null, 2)}\n` : `${files.join("\n")}\n`);
 }
 
-/** Draws into `out`, or into the folder `figures` beside the trials; returns the files. */
+const drawnExperiments = ["evaluation", "models", "contamination"];
+
+/** Draws what a results folder holds into `out`, or into the folder `figures` beside the trials; returns the files. */
 export function drawInto(folder: string, { out, cluster, ranks }: FiguresOptions = {}): string[] {
   const inputs = figureInputs({
     folder,
@@ -27,11 +26,6 @@ export function drawInto(folder: string, { out, cluster, ranks }: FiguresOptions
     ranks: ranks === undefined ? 16 : wholeNumber("ranks", ranks),
   });
   return drawFigures({ inputs, outDir: out ?? join(folder, "figures"), formats: ["svg", "png"] });
-}
-
-/** As `drawInto`, from the trials of a sweep over whole training steps. */
-export function drawModelsInto(folder: string, out = join(folder, "figures")): string[] {
-  return drawFigures({ inputs: modelSweepInputs(folder), outDir: out, formats: ["svg", "png"] });
 }
 
 /** The newest results of this machine, or the reference results that come with the project. */

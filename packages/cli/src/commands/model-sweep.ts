@@ -30,8 +30,8 @@ export async function modelSweep(name: string, options: ExperimentOptions, conte
   if (options.json) output.out(`${JSON.stringify({ ...described(result), steps: steps.map(reported) }, null, 2)}\n`);
   else output.out(formatSweep(result, steps, version));
   if (options.figures) {
-    const { drawModelsInto } = await import("./figures.ts");
-    for (const file of drawModelsInto(folder)) output.err(`drew ${shownPath(file)}\n`);
+    const { drawInto } = await import("./figures.ts");
+    for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
   }
 }
 

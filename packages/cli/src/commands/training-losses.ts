@@ -1,0 +1,111 @@
+import { resolve } from "node:path";
+import {
+  type LossesResult,
+  type LossRun,
+  lossRunName,
+  readLossExperiment,
+  runLosses,
+  workspacePath,
+} from "@hsap/bench";
+import { InputError } from "@hsap/workload";
+import { tableHeader } from "../header.ts";
+import { interruptible } from "../interruption.ts";
+import type { CommandContext, ExperimentOptions } from "../program.ts";
+import { startProgress } from "../progress.ts";
+import { shownPath } from "../shown-path.ts";
+import { type Column, formatTable } from "../table.ts";
+
+/** `hsap experiment contamination`: trains what is missing, compares the losses, and draws their figure. */
+export async function trainingLosses(name: string, options: ExperimentOptions, context: CommandContext): Promise<void> {
+  const { output, version, args } = context;
+  refuseOthers(name, options);
+  const chosen = readLossExperiment(name, options.profile);
+  const folder = resolve(options.results ?? workspacePath(`results/${name}`));
+  const progress = await startProgress(output);
+  let [runs, allRuns] = [0, 0];
+  const kept = () =>
+    `interrupted: ${runs} of ${allRuns} runs are kept in ${shownPath(folder)}; the same command goes on from there`;
+  let result: LossesResult;
+  try {
+    result = await interruptible(kept, (signal) =>
+      runLosses(chosen, {
+        ...{ folder, signal, arguments: args },
+        onNote: (note) => progress.note(note),
+        onProgress: (state) => {
+          ({ runs, allRuns } = state);
+          progress.update(state.done, `${runs}/${allRuns} ${state.label}`);
+        },
+      }),
+    );
+  } finally {
+    progress.stop();
+  }
+  const rows = rowsOf(result);
+  if (options.json) output.out(`${JSON.stringify({ experiment: name, origin: "measured", runs: rows }, null, 2)}\n`);
+  else output.out(tableOf(result, rows, version));
+  if (options.figures) {
+    const { drawInto } = await import("./figures.ts");
+    for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
+  }
+}
+
+/** The options of an experiment that this one takes. */
+const taken = ["profile", "results", "figures", "json", "list"];
+
+function refuseOthers(name: string, options: ExperimentOptions): void {
+  for (const [option, value] of Object.entries(options))
+    if (!taken.includes(option) && !(Array.isArray(value) && value.length === 0) && value !== "local")
+      throw new InputError(
+        `invalid option: ${option} (${name} trains what its file says; see hsap train for other runs)`,
+      );
+}
+
+interface Row {
+  readonly mix: string;
+  readonly seed: number;
+  readonly strategy: string;
+  readonly first: number;
+  readonly middle: number;
+  readonly last: number;
+  /** The largest difference of any step to the baseline's loss, nats. */
+  readonly farthest: number;
+}
+
+function rowsOf({ experiment, runs }: LossesResult): Row[] {
+  return runs.map((run) => {
+    const { mix, seed, losses, steps } = run;
+    const base = runs.find((other) => isBaseline(other, run, experiment.baseline));
+    if (base === undefined) throw new InputError(`missing baseline: ${experiment.baseline} (of ${mix}, seed ${seed})`);
+    return {
+      ...{ mix, seed, strategy: lossRunName(run) },
+      ...{ first: losses[0], middle: losses[Math.floor((steps - 1) / 2)], last: losses[steps - 1] },
+      farthest: Math.max(...losses.map((loss, i) => Math.abs(loss - base.losses[i]))),
+    };
+  });
+}
+
+const isBaseline = (other: LossRun, { mix, seed }: LossRun, baseline: string): boolean =>
+  other.mix === mix && other.seed === seed && other.strategy === baseline && !other.faithful;
+
+function tableOf({ experiment, trainedNow }: LossesResult, rows: readonly Row[], version: string): string {
+  const { sweep, baseline, title, profile } = experiment;
+  const middle = Math.floor((sweep.steps + 1) / 2);
+  const columns: Column<Row>[] = [
+    { title: "mix", align: "left", value: ({ mix }) => mix },
+    { title: "seed", value: ({ seed }) => String(seed) },
+    { title: "strategy", align: "left", value: ({ strategy }) => strategy },
+    { title: "step 1", unit: "nats", value: ({ first }) => first.toFixed(4) },
+    { title: `step ${middle}`, unit: "nats", value: (row) => row.middle.toFixed(4) },
+    { title: `step ${sweep.steps}`, unit: "nats", value: ({ last }) => last.toFixed(4) },
+    { title: `from ${baseline}`, unit: "nats", value: ({ farthest }) => farthest.toExponential(1) },
+  ];
+  return [
+    tableHeader(
+      version,
+      `${title}: profile ${profile}, origin measured`,
+      `${sweep.model}, ${sweep.tokens} tokens a step, ${sweep.ranks} ranks; from ${baseline}: the largest difference of any step's loss`,
+    ),
+    formatTable(columns, rows),
+    `# ${rows.length} runs, ${trainedNow} of them trained now\n`,
+  ].join("");
+}
