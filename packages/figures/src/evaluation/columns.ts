@@ -5,6 +5,13 @@ import { type Panel, plotPanel } from "../drawing/panel.ts";
 import { fontSize, textWidth } from "../drawing/text.ts";
 import type { Summary } from "./summary.ts";
 
+/** What a row is of. */
+export interface RowName {
+  readonly mix: string;
+  readonly variant: string;
+  readonly strategy: string;
+}
+
 /** One value of one row: a mark, with a line for its 95 % interval. */
 export interface Point {
   readonly value: number;
@@ -14,7 +21,7 @@ export interface Point {
 }
 
 /** One of the small multiples: what it shows of each row. */
-export interface Column {
+export interface Column<R extends RowName = Summary> {
   readonly title: string;
   /** Second line of the heading. */
   readonly subtitle: string;
@@ -24,13 +31,15 @@ export interface Column {
   readonly origin: string;
   /** Where the scale begins; 0 where left out. */
   readonly from?: number;
-  readonly points: (summary: Summary) => readonly Point[];
+  /** Linear where left out. */
+  readonly scale?: "log";
+  readonly points: (summary: R) => readonly Point[];
 }
 
 /** Rows from top to bottom, in points: a header for each mix, its variants below. */
-export interface Rows {
+export interface Rows<R extends RowName = Summary> {
   readonly headers: readonly { readonly mix: string; readonly description: string; readonly y: number }[];
-  readonly variants: readonly { readonly summary: Summary; readonly y: number }[];
+  readonly variants: readonly { readonly summary: R; readonly y: number }[];
   /** With the axes below. */
   readonly height: number;
 }
@@ -41,9 +50,9 @@ const mixGap = 5;
 const axisHeight = 34;
 
 /** Lays the variants of each mix under a header. */
-export function layRows(summaries: readonly Summary[], describe: (mix: string) => string): Rows {
+export function layRows<R extends RowName>(summaries: readonly R[], describe: (mix: string) => string): Rows<R> {
   const headers: { mix: string; description: string; y: number }[] = [];
-  const variants: { summary: Summary; y: number }[] = [];
+  const variants: { summary: R; y: number }[] = [];
   let bottom = 0;
   for (const mix of new Set(summaries.map((summary) => summary.mix))) {
     headers.push({ mix, description: describe(mix), y: bottom + headerHeight / 2 });
@@ -58,8 +67,8 @@ export function layRows(summaries: readonly Summary[], describe: (mix: string) =
 }
 
 /** Names of mixes and variants, left of the columns. */
-export function labelPanel(
-  { headers, variants, height }: Rows,
+export function labelPanel<R extends RowName>(
+  { headers, variants, height }: Rows<R>,
   { x, y }: { x: number; y: number },
 ): Panel & { width: number } {
   const widths = variants.map(({ summary }) =>
@@ -93,7 +102,11 @@ export function labelPanel(
 }
 
 /** The points of all rows under one scale. */
-export function columnPanel(column: Column, rows: Rows, place: { x: number; y: number; width: number }): Panel {
+export function columnPanel<R extends RowName>(
+  column: Column<R>,
+  rows: Rows<R>,
+  place: { x: number; y: number; width: number },
+): Panel {
   const points = rows.variants.flatMap(({ summary, y }) => column.points(summary).map((point) => ({ ...point, y })));
   const from = column.from ?? 0;
   const highest = Math.max(...points.map(({ value, interval }) => Math.max(value, interval?.high ?? value)));
@@ -101,7 +114,7 @@ export function columnPanel(column: Column, rows: Rows, place: { x: number; y: n
   const box = { ...place, height: rows.height, marginLeft: 6, marginRight: 8, marginTop: 0, marginBottom: axisHeight };
   const bands = rows.variants.filter((_, i) => i % 2 === 0);
   return plotPanel(box, {
-    x: { domain: [from, to], label: null },
+    x: { ...(column.scale && { type: column.scale }), domain: [from, to], label: null },
     y: { type: "identity", axis: null },
     marks: [
       ruleY(bands, { y: "y", stroke: "#f4f4f4", strokeWidth: rowHeight }),
@@ -113,11 +126,13 @@ export function columnPanel(column: Column, rows: Rows, place: { x: number; y: n
         strokeWidth: 0.6,
       }),
       ...pointMarks(points),
-      bottomAxis(column.axis, { ticks: narrowTicks(to) }),
+      bottomAxis(column.axis, { ticks: column.scale === undefined ? narrowTicks(to) : logTicks(to) }),
       text([column.origin], { frameAnchor: "bottom", text: (line: string) => line, dy: 32 }),
     ],
   });
 }
+
+const logTicks = (to: number): number[] => [1, 2, 5, 10, 20, 50, 100].filter((tick) => tick <= to);
 
 type PlacedPoint = Point & { readonly y: number };
 
@@ -157,4 +172,4 @@ function pointMarks(points: readonly PlacedPoint[]): Markish[] {
   ];
 }
 
-const isHsap = ({ strategy }: Summary): boolean => strategy === "hsap";
+const isHsap = ({ strategy }: RowName): boolean => strategy === "hsap";
