@@ -63,7 +63,7 @@ describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
   });
 });
 
-describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
+describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 300_000 }, () => {
   const lacking = whyNoExperiments({ slurm: true });
 
   beforeAll(async () => {

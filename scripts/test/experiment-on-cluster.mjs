@@ -55,7 +55,7 @@ export class TestCluster {
     return spawnSync(path.join(folderOf(this.name), "enter"), [host, ...words], {
       encoding: "utf8",
       env: this.environment(),
-      timeout: 120_000,
+      timeout: 240_000,
     });
   }
 

@@ -59,7 +59,7 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
   const ended = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
   const closed = once(child, "close");
   for (const promise of [ended, closed]) promise.catch(() => undefined);
-  const stop = (): void => void endJob(child, graceMs);
+  const stop = (): void => void endJob(child, graceMs, /(^|\/)srun$/.test(command[0]));
   let failing: NodeJS.Timeout | undefined;
   signal?.addEventListener("abort", stop, { once: true });
   const onExit = (): void => killSession(child);
@@ -98,11 +98,20 @@ export async function runLaunched(command: readonly string[], options: LaunchedJ
  */
 const abortMs = 3000;
 
-/** Asks the launcher to end its ranks; after the grace, kills it and every process that it started here. */
-async function endJob(child: ChildProcess, graceMs: number): Promise<void> {
-  child.kill("SIGTERM");
+/**
+ * Asks the launcher to end its ranks; after the grace, kills it and every process that it started here. srun passes nothing on any
+ * more of what ranks say once it was signalled, so there the first rank is asked before, by the end of its standard input.
+ */
+async function endJob(child: ChildProcess, graceMs: number, askFirstRank = false): Promise<void> {
   const ended = child.exitCode !== null || child.signalCode !== null ? Promise.resolve() : once(child, "exit");
-  if ((await Promise.race([sleep(graceMs, "late", { ref: false }), ended])) === "late") killSession(child);
+  const isLate = async (ms: number): Promise<boolean> =>
+    (await Promise.race([sleep(ms, "late", { ref: false }), ended])) === "late";
+  if (askFirstRank) {
+    child.stdin?.end();
+    if (!(await isLate(graceMs / 2))) return;
+  }
+  child.kill("SIGTERM");
+  if (await isLate(graceMs)) killSession(child);
 }
 
 /** Waits until the launcher's ranks on this machine have ended, and kills those that outlive it by the grace. */
