@@ -6,7 +6,7 @@ import { ulyssesDegrees } from "./hierarchy.ts";
 import type { Place } from "./place/arrangements.ts";
 import { weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
-import { isBetween, isDividedAlike, type Way, waysOf } from "./ways.ts";
+import { hasFewKvHeads, isBetween, isDividedAlike, type Way, waysOf } from "./ways.ts";
 
 /** Every pair of degrees that is possible for the problem: heads split inside units, the sequence between them. */
 export function candidateDegrees(problem: Problem): Degrees[] {
@@ -92,7 +92,7 @@ function weigh(planner: Planner, way: Way, place: Place): Weighed[] {
 /** Whether a way may be better than the best one so far by as much as is worth making its plan. */
 function mayWin(problem: Problem, way: Way, { of, way: best, plan }: Weighed): boolean {
   const { us, slowest, computing } = of.prediction;
-  if (way.atLeastUs >= leastGain * us) return false;
+  if (way.atLeastUs >= (hasFewKvHeads(problem.shape) ? 1 : leastGain) * us) return false;
   // Without a split, documents are in more pieces, and in a backward pass that is felt.
   const isNearFloor = us < nearEnough * computing.mean;
   if (isNearFloor && (problem.pass === "forward" || best.hierarchy.ulysses > 1)) return false;

@@ -77,11 +77,14 @@ const thresholds = [Number.POSITIVE_INFINITY, 1, 0.5, 0];
  * How many times its bound a plan takes: hardly less than `least`, and `expected` more or less. Bounds know all-to-alls and tiles well,
  * and little of how keys travel.
  */
-function slackOf(isSplit: boolean, { ulysses }: Hierarchy, splitAbove: number, { cluster }: Problem) {
-  if (!isSplit) return { least: 1.03, expected: 1.5 };
+function slackOf(isSplit: boolean, { ulysses }: Hierarchy, splitAbove: number, { cluster, shape }: Problem) {
+  if (!isSplit) return { least: hasFewKvHeads(shape) ? 1 : 1.03, expected: 1.5 };
   if (splitAbove < Number.POSITIVE_INFINITY) return { least: 1.02, expected: 1.06 };
   return ulysses > ranksPerNode(cluster) ? { least: 1, expected: 1.3 } : { least: 1.04, expected: 1.15 };
 }
+
+/** With few kv heads, keys are so small that a plan without a split comes near its bound. */
+export const hasFewKvHeads = ({ heads, kvHeads }: Problem["shape"]): boolean => heads >= 32 * kvHeads;
 
 /** By how many ranks heads may be split. As many inside a node as can do so do it best. */
 function splitDegrees(problem: Problem, degrees: Degrees | undefined): number[] {
