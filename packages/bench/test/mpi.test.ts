@@ -1,5 +1,8 @@
-import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { whyNoMpi } from "../src/launch/usable-mpi.ts";
 import { startRanks, startRanksInto } from "./mpi-job.ts";
@@ -20,6 +23,34 @@ describe("ranks that are processes", { timeout: 180_000 }, () => {
       expect(report.runs).toBeGreaterThanOrEqual(2 * 2 * 11);
     },
   );
+
+  it("move collectives by MPI's own, over communicators that are made once, and the rest as batches", async ({
+    skip,
+  }) => {
+    if (reason !== undefined) return skip(reason);
+    const folder = mkdtempSync(join(tmpdir(), "hsap-calls-"));
+    try {
+      const [source, counter] = [fileURLToPath(new URL("mpi-calls.c", import.meta.url)), join(folder, "calls.so")];
+      const { error, stderr } = spawnSync("mpicc", ["-shared", "-fPIC", "-o", counter, source], { encoding: "utf8" });
+      if (error !== undefined) return skip("no mpicc to build what counts calls of MPI");
+      expect(stderr).toBe("");
+      const { out, err } = await startRanks(4, "bits", ["env", `LD_PRELOAD=${counter}`]);
+      const { runs } = JSON.parse(out[0]);
+      const calls = err
+        .flatMap((line) => /^calls (\{.*\})$/.exec(line)?.slice(1) ?? [])
+        .map((text) => JSON.parse(text));
+      expect(calls.map(({ rank }) => rank).sort()).toEqual([0, 1, 2, 3]);
+      for (const { allGathers, allToAlls, isends, communicators } of calls) {
+        expect(allGathers).toBeGreaterThan(0);
+        expect(allToAlls).toBeGreaterThan(runs / 2);
+        expect(isends).toBeGreaterThan(runs);
+        // All ranks, and those of a node.
+        expect(communicators).toBe(2);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 
   it("that compile another schedule are named before anything runs", async ({ skip }) => {
     if (reason !== undefined) return skip(reason);
