@@ -34,6 +34,18 @@ describe("hsap train", () => {
     ]);
   });
 
+  test("trains with tensor ranks and data groups, given or chosen by predicted time", async () => {
+    const losses: number[] = [];
+    for (const more of ["", "--degrees tensor=2,data=2", "--degrees auto --weights grouped"]) {
+      const { exitCode, out } = await hsap(`train --strategy ulysses --tokens 512 --steps 1 --json ${more}`);
+      expect(exitCode).toBe(0);
+      losses.push(JSON.parse(out).loss);
+    }
+    for (const loss of losses) expect(loss).toBeCloseTo(losses[0], 5);
+    const { out } = await hsap("train --strategy megatron --tokens 512 --steps 1 --degrees data=2");
+    expect(out).toMatch(/# megatron tensor=2,data=2, 4 ranks/);
+  });
+
   test("checks the first step of strategies against the step of one rank", async () => {
     const { exitCode, out } = await hsap("train --check --strategy ulysses,megatron --ranks 2 --tokens 64 --json");
     expect(exitCode).toBe(0);
