@@ -3,18 +3,19 @@
  *
  *     node paper/build.mjs [RESULTS]
  *
- * RESULTS is a folder with `trials.jsonl`; the newest of this machine, or else the reference results, where left out. Writes
- * `paper/build/hsap.pdf`. Typst (about 50 MB) is installed beside this file when it is first asked for.
+ * RESULTS is a folder with measured `trials.jsonl`; the newest of this machine, or else the reference results, where left out. Whole training
+ * steps and losses come from the newest or reference results of `models` and `contamination`. Writes `paper/build/hsap.pdf`. Typst (about 50 MB) is installed beside this file when it is first asked for.
  */
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { readEnvironments, readTrials } from "@hsap/bench";
+import { readEnvironments, readLossRuns, readModelTrials, readTrials } from "@hsap/bench";
 import { InputError } from "@hsap/workload";
 import { packages } from "../scripts/setup/packages.mjs";
 import { stepRunner } from "../scripts/setup/run-step.mjs";
 import { SetupError } from "../scripts/setup/setup-error.mjs";
+import { lossNumbersOf, modelNumbersOf } from "./model-numbers.mjs";
 import { numbersOf } from "./numbers.mjs";
 
 const place = fileURLToPath(new URL(".", import.meta.url));
@@ -26,16 +27,19 @@ const say = (line) => process.stderr.write(`paper: ${line}\n`);
 const baseline = "ring";
 
 try {
-  const results = process.argv[2] ?? resultsFolder();
+  const results = process.argv[2] ?? resultsFolder("evaluation");
+  const [models, contamination] = ["models", "contamination"].map(resultsFolder);
   const trials = readTrials(path.join(results, "trials.jsonl")).trials;
   if (trials.length === 0) throw new InputError(`no trials: ${results} (run npm run experiment first)`);
   const environments = readEnvironments(path.join(results, "environment.json"));
   mkdirSync(build, { recursive: true });
-  writeFileSync(
-    path.join(build, "numbers.json"),
-    `${JSON.stringify(numbersOf(trials, environments, baseline), null, 1)}\n`,
-  );
-  await drawFigures(results);
+  const numbers = {
+    ...numbersOf(trials, environments, baseline),
+    models: modelNumbersOf(readModelTrials(path.join(models, "trials.jsonl")).trials),
+    losses: lossNumbersOf(readLossRuns(path.join(contamination, "trials.jsonl")).trials),
+  };
+  writeFileSync(path.join(build, "numbers.json"), `${JSON.stringify(numbers, null, 1)}\n`);
+  for (const folder of [results, models, contamination]) await drawFigures(folder);
   if (!packages.isFresh(place)) await packages.make(place, say, stepRunner(place));
   console.log(setPaper(Date.parse(trials.at(-1).at)));
 } catch (error) {
@@ -44,9 +48,10 @@ try {
   process.exitCode = error instanceof InputError ? 2 : 1;
 }
 
-function resultsFolder() {
-  const own = path.join(root, "results/evaluation");
-  return existsSync(path.join(own, "trials.jsonl")) ? own : path.join(root, "results/reference/evaluation");
+/** The newest results of this machine, or the reference results that come with the project. */
+function resultsFolder(experiment) {
+  const own = path.join(root, "results", experiment);
+  return existsSync(path.join(own, "trials.jsonl")) ? own : path.join(root, "results/reference", experiment);
 }
 
 async function drawFigures(results) {

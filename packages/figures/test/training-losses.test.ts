@@ -33,7 +33,7 @@ describe("the figure of training losses", () => {
     );
   });
 
-  it("draws equal losses too, at the smallest step of a double", () => {
+  it("draws equal losses too, at the end of its axis", () => {
     const equal = drawTrainingLosses({ runs: [runs[0], { ...runs[0], strategy: "ring" }], baseline: "reference" });
     expect(equal.svg).not.toMatch(/NaN|undefined|Infinity/);
   });
