@@ -12,7 +12,7 @@ const splits = ["nodes", 1, 0.5];
 /** Every way that the compiler may choose, with its predicted and its simulated time. */
 function waysOf(problem: Problem) {
   return hsap.candidateDegrees(problem).flatMap((degrees) => {
-    // Splitting heads over several nodes is weighed only where a user asks for it.
+    // Heads split over several nodes, with 8 kv heads, are seldom worth a plan.
     if (degrees.ulysses > 8) return [];
     return (degrees.ulysses === 1 ? ["nodes"] : splits).map((split) => {
       const predictedUs = predictPlan(problem, planOf(problem, degrees, { split })).us;
@@ -38,10 +38,10 @@ describe("the compiler's predicted times", () => {
     expect(chosenUs).toBeLessThanOrEqual(1.05 * Math.min(...ways.map(({ simulatedUs }) => simulatedUs)));
   });
 
-  it("are within 1 % of simulated ones in the middle, and within 20 % always", () => {
+  it("are within half a percent of simulated ones in the middle, and within 15 % always", () => {
     expect(errors.length).toBeGreaterThan(100);
-    expect(median(errors)).toBeLessThan(0.01);
-    expect(Math.max(...errors)).toBeLessThan(0.2);
+    expect(median(errors)).toBeLessThan(0.005);
+    expect(Math.max(...errors)).toBeLessThan(0.15);
   });
 });
 

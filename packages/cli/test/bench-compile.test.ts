@@ -9,7 +9,7 @@ describe("hsap bench compile", () => {
     const { exitCode, out } = await hsap("bench compile --json --pack code-16,single-8 --repeats 1");
     expect(exitCode).toBe(0);
     const report = JSON.parse(out);
-    expect(report).toMatchObject({ strategy: "hsap", processes: 1, warmUpMs: 500, timedCalls: 20 });
+    expect(report).toMatchObject({ strategy: "hsap", processes: 1, warmUpMs: 500, warmUpCalls: 10, timedCalls: 20 });
     expect(report.rows.map(({ pack, pass, ranks }: Row) => [pack, pass, ranks])).toEqual([
       ["single-8", "forward", 8],
       ["single-8", "backward", 8],

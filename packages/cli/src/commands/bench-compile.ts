@@ -10,6 +10,7 @@ import {
   measureCompileTimes,
   timedCalls,
   timedMs,
+  warmUpCalls,
   warmUpMs,
 } from "@hsap/bench";
 import { drawCompileTimes } from "@hsap/figures";
@@ -36,7 +37,7 @@ export async function benchCompile(options: BenchCompileOptions, { output, versi
       (signal) => measureCompileTimes({ strategy, packs, processes, signal, onProgress: progress.update }),
     );
     const rows = times.sort((a, b) => a.ranks - b.ranks || (a.pack < b.pack ? -1 : a.pack > b.pack ? 1 : 0));
-    const report = { strategy, processes, warmUpMs, timedCalls, rows };
+    const report = { strategy, processes, warmUpMs, warmUpCalls, timedCalls, rows };
     if (draw !== undefined && options.figure !== undefined) {
       mkdirSync(dirname(options.figure), { recursive: true });
       const processor = cpus()[0]?.model.trim() ?? "unknown processor";
@@ -65,7 +66,7 @@ function formatTimes({ strategy, processes, rows }: CompileTimesReport, version:
     `${strategy}, on the clock; ${processes} processes for each pack`,
     "first: the first call in a process; cold: degrees chosen, all programs, nothing reused; plan: what ranks share;",
     "rank: degrees, plan and one rank's program; cached: an equal problem asked again",
-    `all but first: ${timedCalls} calls a process (fewer where they take over ${timedMs} ms) after ${warmUpMs} ms of others`,
+    `all but first: ${timedCalls} calls a process (fewer where they take over ${timedMs} ms) after ${warmUpMs} ms and ${warmUpCalls} calls of others`,
     "origin: measured",
   );
   const present = compileTimings.filter((timing) => rows.some(({ compileMs }) => compileMs[timing] !== undefined));
