@@ -5,6 +5,8 @@ import { simulate } from "@hsap/simulator";
 import { packedBatch } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
 import { expectedOf, wrongOutputs } from "../src/accuracy.ts";
+import { packProblem } from "../src/comparison/pack-comparison.ts";
+import { strategyNamed } from "../src/strategies.ts";
 import { verifyCase } from "../src/verification/verified-case.ts";
 
 interface Sketch {
@@ -79,4 +81,15 @@ describe("one document over eight nodes with as many kv heads as query heads", (
       expect(Math.abs(best.prediction.us / us("auto") - 1)).toBeLessThan(0.05);
     },
   );
+});
+
+describe("one document on two nodes", () => {
+  it("is simulated faster than an all-gather of its keys: those inside nodes are computed with while others cross", () => {
+    const problem = packProblem("single-16");
+    const us = (name: string) => {
+      const strategy = strategyNamed(name);
+      return simulate(strategy.compile(problem, strategy.defaultDegrees(problem))).trace.durationUs;
+    };
+    expect(us("hsap")).toBeLessThan(0.99 * us("allgather"));
+  });
 });

@@ -1,11 +1,10 @@
 import { checkProblem, type Degrees, type Problem, ranksOf, type Schedule, type StrategyOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
-import { predictPlan } from "./cost/predict.ts";
 import { choosePlan } from "./degrees.ts";
 import { hierarchyOf } from "./hierarchy.ts";
 import { lowerToPrograms, type Programs, scheduleOf } from "./lower/lower.ts";
 import { type Place, places } from "./place/arrangements.ts";
-import { planPlaced, weighBalancing, weighPlaces } from "./places.ts";
+import { planPlaced, predicted, weighBalancing, weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
 import { type ShardingKind, shard, shardings } from "./shard/shard.ts";
 
@@ -44,7 +43,7 @@ export function planOf(problem: Problem, degrees: Degrees, options: StrategyOpti
   if (kind === "contiguous") {
     const plan = [planner.partOf(hierarchy, shard(problem, hierarchy, kind))];
     if (place !== "auto") return placed(problem, planner, plan, place);
-    return weighBalancing(problem, planner, { plan, prediction: predictPlan(problem, plan) }).plan;
+    return weighBalancing(problem, planner, predicted(problem, planner, plan)).plan;
   }
   if (splitAbove !== undefined) return placed(problem, planner, planner.plan(hierarchy, splitAbove), place);
   const { best, plan } = choosePlan(problem, degrees, place === "auto" ? "auto" : "queries");
@@ -55,9 +54,9 @@ export function planOf(problem: Problem, degrees: Degrees, options: StrategyOpti
 
 /** The plan with its tiles computed where `place` says. */
 function placed(problem: Problem, planner: Planner, plan: Plan, place: Place): Plan {
-  if (place === "queries") return plan;
-  if (place !== "auto") return planPlaced(problem, planner, plan, place);
-  return weighPlaces(problem, planner, { plan, prediction: predictPlan(problem, plan) })?.plan ?? plan;
+  if (place === "keys" || place === "grid") return planPlaced(problem, planner, plan, place);
+  const given = predicted(problem, planner, plan);
+  return (place === "auto" ? weighPlaces(problem, planner, given)?.plan : undefined) ?? given.plan;
 }
 
 interface CheckedOptions {

@@ -1,10 +1,10 @@
 import { nodeOf, ranksPerNode } from "@hsap/cluster";
 import { type Degrees, type Problem, ranksOf } from "@hsap/schedule";
-import { type Prediction, predictPlan } from "./cost/predict.ts";
+import type { Prediction } from "./cost/predict.ts";
 import { allToAllTimes, laneTokenBytes } from "./cost/transfer-time.ts";
 import { ulyssesDegrees } from "./hierarchy.ts";
 import type { Place } from "./place/arrangements.ts";
-import { weighPlaces } from "./places.ts";
+import { predicted, weighPlaces } from "./places.ts";
 import { type Plan, Planner } from "./plan.ts";
 import { hasFewKvHeads, isBetween, isDividedAlike, type Way, waysOf } from "./ways.ts";
 
@@ -81,8 +81,7 @@ function weigh(planner: Planner, way: Way, place: Place): Weighed[] {
   const { problem } = planner;
   const { hierarchy, splitAbove } = way;
   const degrees = degreesOf(problem, hierarchy.ulysses);
-  const plan = planner.plan(hierarchy, splitAbove);
-  const prediction = predictPlan(problem, plan);
+  const { plan, prediction } = predicted(problem, planner, planner.plan(hierarchy, splitAbove));
   const given = { of: { degrees, splitAbove, place: "queries", prediction } as const, way, plan };
   const placed = place === "auto" ? weighPlaces(problem, planner, { plan, prediction }) : undefined;
   if (placed === undefined) return [given];

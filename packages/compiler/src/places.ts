@@ -11,6 +11,27 @@ export interface Predicted {
   readonly prediction: Prediction;
 }
 
+/**
+ * A plan with its prediction; keys cross to other nodes a round after those inside nodes have travelled if that is predicted to take
+ * less: what is there soon is computed with while they are on their way, for the price of one more call.
+ */
+export function predicted(problem: Problem, planner: Planner, plan: Plan): Predicted {
+  const given = { plan, prediction: predictPlan(problem, plan) };
+  const { us, computing } = given.prediction;
+  if (planner.crossingRounds > 1 || us < heldUp * computing.max) return given;
+  const later = plan.map((part) => (crossesBesideHops(part) ? planner.crossingLater(part) : part));
+  if (later.every((part, i) => part === plan[i])) return given;
+  const prediction = predictPlan(problem, later);
+  return prediction.us < given.prediction.us ? { plan: later, prediction } : given;
+}
+
+/** A plan that takes so many times what its busiest rank computes is held up by transfers. */
+const heldUp = 1.02;
+
+/** Whether keys inside nodes travel in the same round as the first that cross, which are there much later. */
+const crossesBesideHops = ({ routing: { within, between }, placement }: Part): boolean =>
+  within.length > 0 && between.length > 0 && !placement.crossesLater && between.relay.every((hop) => hop < 0);
+
 /** The plan with its tiles computed by the owners of their keys, or in two dimensions, whatever that costs. */
 export function planPlaced(problem: Problem, planner: Planner, plan: Plan, place: "keys" | "grid"): Plan {
   return plan.map((part) => {
@@ -33,8 +54,8 @@ export function weighPlaces(problem: Problem, planner: Planner, given: Predicted
   if (!canCarryLess(problem, part)) return undefined;
   const { hierarchy, sharding } = part;
   for (const grids of gridsToWeigh(problem, part)) {
-    for (const queriesAhead of [false, true]) {
-      const plan = [planner.partOf(hierarchy, sharding, grids, queriesAhead), ...others];
+    for (const crossesLater of [false, true]) {
+      const plan = [planner.partOf(hierarchy, sharding, grids, crossesLater), ...others];
       const prediction = predictPlan(problem, plan);
       if (prediction.us < (best ?? given).prediction.us) best = { plan, prediction };
     }
@@ -49,9 +70,9 @@ export function weighPlaces(problem: Problem, planner: Planner, given: Predicted
 export function weighBalancing(problem: Problem, planner: Planner, given: Predicted): Predicted {
   const [{ hierarchy, sharding }] = given.plan;
   let best: { readonly predicted: Predicted; readonly grids: readonly Grid[] } = { predicted: given, grids: [] };
-  const weigh = (grids: readonly Grid[], queriesAhead: boolean) => {
+  const weigh = (grids: readonly Grid[], crossesLater: boolean) => {
     if (grids.length === 0) return;
-    const plan = [planner.partOf(hierarchy, sharding, grids, queriesAhead)];
+    const plan = [planner.partOf(hierarchy, sharding, grids, crossesLater)];
     const prediction = predictPlan(problem, plan);
     if (prediction.us < best.predicted.prediction.us) best = { predicted: { plan, prediction }, grids };
   };

@@ -4,7 +4,7 @@ import type { Grid } from "./place/grid.ts";
 import { type Placement, place } from "./place/place.ts";
 import { tile } from "./place/tile.ts";
 import type { Messages } from "./route/message.ts";
-import { route } from "./route/route.ts";
+import { type Routing, route } from "./route/route.ts";
 import { type Sharding, shardAmongNodes, shardAmongUnits } from "./shard/shard.ts";
 import { HeadSplitter, joinNodes, type SplitNodes } from "./shard/split.ts";
 import { stage } from "./stage/stage.ts";
@@ -14,6 +14,7 @@ export interface Part {
   readonly hierarchy: Hierarchy;
   readonly sharding: Sharding;
   readonly placement: Placement;
+  readonly routing: Routing;
   readonly messages: Messages;
 }
 
@@ -62,11 +63,18 @@ export class Planner {
   }
 
   /** Passes 2 to 6; tiles of documents with a grid are divided as that says. */
-  partOf(hierarchy: Hierarchy, sharding: Sharding, grids: readonly Grid[] = [], queriesAhead = false): Part {
+  partOf(hierarchy: Hierarchy, sharding: Sharding, grids: readonly Grid[] = [], crossesLater = false): Part {
     const { problem, crossingRounds } = this;
-    const placement = place(sharding, tile(problem, sharding), grids, queriesAhead);
+    const placement = place(sharding, tile(problem, sharding), grids, crossesLater);
     const routing = route(sharding, placement, hierarchy);
     const messages = stage(routing, placement, hierarchy.units, problem.pass, crossingRounds);
-    return { hierarchy, sharding, placement, messages };
+    return { hierarchy, sharding, placement, routing, messages };
+  }
+
+  /** The part with its keys crossing to other nodes a round later. */
+  crossingLater(part: Part): Part {
+    const placement = { ...part.placement, crossesLater: true };
+    const messages = stage(part.routing, placement, part.hierarchy.units, this.problem.pass, this.crossingRounds);
+    return { ...part, placement, messages };
   }
 }

@@ -27,8 +27,11 @@ export interface Placement {
   /** 1 for rows of `queries` that other units own; left out where none are. */
   readonly isBorrowed?: Uint8Array | undefined;
   readonly borrowed: Borrowed;
-  /** Whether queries travel a round before keys: they meet own keys then while foreign keys are on their way. */
-  readonly queriesAhead: boolean;
+  /**
+   * Whether keys cross to other nodes a round after all else has travelled: queries, and keys inside nodes, are there soon and are
+   * computed with while those are on their way.
+   */
+  readonly crossesLater: boolean;
   /** Documents whose tiles lie in two dimensions; all others are computed by the owners of their queries. */
   readonly grids: readonly Grid[];
   /** What keys must travel for; documents that stay with one unit need nothing. */
@@ -45,7 +48,7 @@ export const needsOf = ({ needs }: Placement): (Piece & { readonly unit: number 
  * Documents with a grid are divided in two dimensions instead (see `gridOf`). A unit needs exactly the keys that its tiles
  * read, less its own.
  */
-export function place(sharding: Sharding, tiles: Tiling, grids: readonly Grid[] = [], queriesAhead = false): Placement {
+export function place(sharding: Sharding, tiles: Tiling, grids: readonly Grid[] = [], crossesLater = false): Placement {
   const cells = cellsByUnit(sharding, grids);
   const gaps = new PieceList();
   let unitOfGap = new Int32Array(256);
@@ -64,9 +67,9 @@ export function place(sharding: Sharding, tiles: Tiling, grids: readonly Grid[] 
     end: order.map((row) => gaps.end[row]),
   };
   if (cells === undefined) {
-    return { queries: sharding, ownKeys: sharding, borrowed: nothing, queriesAhead: false, grids, needs };
+    return { queries: sharding, ownKeys: sharding, borrowed: nothing, crossesLater, grids, needs };
   }
-  return { ...queriesOf(sharding, cells), ownKeys: ownKeysOf(sharding, cells), queriesAhead, grids, needs };
+  return { ...queriesOf(sharding, cells), ownKeys: ownKeysOf(sharding, cells), crossesLater, grids, needs };
 }
 
 const nothing: Borrowed = { row: new Int32Array(0), owner: new Int32Array(0), unit: new Int32Array(0) };

@@ -18,13 +18,13 @@ import { edgeColouring } from "./edge-colouring.ts";
  */
 export function stage(
   { within, between }: Routing,
-  { queries, borrowed, queriesAhead }: Pick<Placement, "queries" | "borrowed" | "queriesAhead">,
+  { queries, borrowed, crossesLater }: Pick<Placement, "queries" | "borrowed" | "crossesLater">,
   units: number,
   pass: "forward" | "backward",
   crossingRounds = 1,
 ): Messages {
   const messages = new MessageList(units);
-  const rounds = roundsOf(between, units, crossingRounds, queriesAhead ? 1 : 0);
+  const rounds = roundsOf(between, units, crossingRounds, crossesLater ? 1 : 0);
   const keyRounds = Math.max(within.length + borrowed.row.length > 0 ? 1 : 0, rounds.last + 1);
   for (const [i, row] of borrowed.row.entries()) {
     const { document, begin, end } = queries.pieces;
