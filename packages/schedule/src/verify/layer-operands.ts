@@ -61,7 +61,8 @@ function faultOf(kind: LayerOpKind, b: OpBlocks): Fault | undefined {
         b.like(4, 0) ??
         b.rows(1, 0) ??
         b.width(1, 2) ??
-        b.rows(2, 0) ?? b.width(2, 1) ??
+        b.rows(2, 0) ??
+        b.width(2, 1) ??
         b.allGroups(2, 0) ??
         b.rows(3, 0) ??
         b.width(3, 1)
