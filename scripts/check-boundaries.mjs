@@ -65,12 +65,19 @@ const reasons = {
 function rulesFor(name, names, declared) {
   const others = names.filter((other) => other !== name);
   const toRight = others.filter((other) => packageOrder.indexOf(other) > packageOrder.indexOf(name));
-  const undeclared = others.filter((other) => !toRight.includes(other) && !declared.includes(`@hsap/${other}`));
+  const toLeft = others.filter((other) => !toRight.includes(other));
+  const undeclared = toLeft.filter((other) => ![...declared.shipped, ...declared.tests].includes(`@hsap/${other}`));
+  const onlyForTests = toLeft.filter((other) => !declared.shipped.includes(`@hsap/${other}`));
   const anywhere = { path: `^packages/${name}/` };
   const shipped = { path: `^packages/${name}/(src|bin)/` };
   return [
     { name: "order", from: anywhere, to: { path: insideAny(toRight) } },
     { name: "undeclared", from: anywhere, to: { path: insideAny(undeclared) } },
+    {
+      name: "undeclared",
+      from: shipped,
+      to: { path: insideAny(onlyForTests.filter((other) => !undeclared.includes(other))) },
+    },
     { name: "undeclared", from: shipped, to: { dependencyTypes: ["npm-no-pkg", "npm-unknown", "npm-dev"] } },
     { name: "deep", from: anywhere, to: { path: insideAny(others), pathNot: "^packages/[^/]+/src/index\\.ts$" } },
     { name: "deep", from: anywhere, to: { path: insideAny(others), dependencyTypes: ["local"] } },
@@ -92,9 +99,15 @@ function packagesIn(root) {
   return names;
 }
 
+/** What a package declares for what it ships, and for its tests only. */
 function declaredBy(root, name) {
-  const manifest = JSON.parse(readFileSync(path.join(root, "packages", name, "package.json"), "utf8"));
-  return Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...manifest.optionalDependencies });
+  const { dependencies, peerDependencies, optionalDependencies, devDependencies } = JSON.parse(
+    readFileSync(path.join(root, "packages", name, "package.json"), "utf8"),
+  );
+  return {
+    shipped: Object.keys({ ...dependencies, ...peerDependencies, ...optionalDependencies }),
+    tests: Object.keys(devDependencies ?? {}),
+  };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

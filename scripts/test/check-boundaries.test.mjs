@@ -58,6 +58,18 @@ describe("the boundary check", () => {
     await expectViolation("packages/schedule/src/bad.ts", "the package.json does not declare it");
   });
 
+  it("accepts a package that only tests may import in a test, and rejects it elsewhere", async () => {
+    const manifest = { name: "@hsap/schedule", type: "module", devDependencies: { "@hsap/cluster": "0.1.0" } };
+    writeFileSync(
+      path.join(root, "packages/schedule/package.json"),
+      JSON.stringify({ ...manifest, dependencies: { "@hsap/workload": "0.1.0" } }),
+    );
+    addFile("schedule", "test/good.test.ts", 'import { c } from "@hsap/cluster";\nexport const x = c;');
+    expect(await boundaryViolations(root)).toEqual([]);
+    addFile("schedule", "src/bad.ts", 'import { c } from "@hsap/cluster";\nexport const x = c;');
+    await expectViolation("packages/schedule/src/bad.ts", "the package.json does not declare it");
+  });
+
   it("rejects an npm package that the package.json does not declare", async () => {
     mkdirSync(path.join(root, "node_modules/leftpad"), { recursive: true });
     writeFileSync(

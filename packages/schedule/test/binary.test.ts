@@ -1,7 +1,15 @@
 import { InputError } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decodeSchedule, decodeTables, encodeSchedule, encodeTables, lower, type Tables } from "../src/index.ts";
+import {
+  decodeSchedule,
+  decodeTables,
+  encodeSchedule,
+  encodeTables,
+  lower,
+  opKinds,
+  type Tables,
+} from "../src/index.ts";
 import { anySchedule } from "./any-schedule.ts";
 import { smallProblem, smallRing } from "./small-ring.ts";
 
@@ -100,7 +108,7 @@ describe("decodeSchedule refuses", () => {
         altered(({ ops }) => {
           ops.kind = (ops.kind as Uint8Array).with(2, 99);
         }),
-      "invalid ops.kind: 99 at row 2 (must be from 0 to 23)",
+      `invalid ops.kind: 99 at row 2 (must be from 0 to ${opKinds.length - 1})`,
     ],
     [
       "an unknown mask",
