@@ -1,16 +1,16 @@
 import {
   type Block,
-  type GroupKind,
   Held,
   isCommunication,
+  type Op,
   opAt,
   pairTransfers,
   type Rectangle,
   type Schedule,
   ScheduleBuilder,
-  type Transfer,
   worldSizeOf,
 } from "@hsap/schedule";
+import { appendOps } from "./append-ops.ts";
 
 /**
  * What becomes of the keys and values of other ranks that attention's forward pass has brought: they are dropped and fetched once more by
@@ -151,31 +151,22 @@ const overlaps = (a: Block, b: Block): boolean =>
 
 /** The same schedule without transfers of what is not needed. */
 function withoutTransfers(schedule: Schedule, needed: ReadonlySet<number>): Schedule {
-  const { problem, strategy, degrees, layout, tensors, ops, opBegin, resident = [] } = schedule;
+  const { problem, strategy, degrees, layout, tensors, resident = [] } = schedule;
   const builder = new ScheduleBuilder(problem, strategy, degrees, layout, tensors);
   for (let rank = 0; rank < worldSizeOf(schedule); rank++) {
     const program = builder.rank(rank);
     program.hold(...(resident[rank] ?? []));
-    let group = -1;
-    let kind: GroupKind = "p2p";
-    let transfers: Transfer[] = [];
-    const close = () => {
-      program.exchange(kind, transfers);
-      transfers = [];
-    };
-    for (let row = opBegin[rank]; row < opBegin[rank + 1]; row++) {
-      const op = opAt(schedule, row);
-      if (op.kind !== "send" && op.kind !== "recv") {
-        close();
-        program.compute(op.kind, op.blocks, "mask" in op ? op.mask : "full");
-        continue;
-      }
-      if (op.group !== group) close();
-      [group, kind] = [op.group, op.groupKind];
-      const blocks = op.blocks.filter((_, i) => needed.has(ops.operandBegin[row] + i));
-      transfers.push(op.kind === "send" ? { to: op.peer, blocks } : { from: op.peer, blocks });
-    }
-    close();
+    appendOps(program, opsWithout(schedule, rank, needed));
   }
   return builder.finish();
+}
+
+/** The ops of a rank; a transfer has only those blocks that are needed. */
+function* opsWithout(schedule: Schedule, rank: number, needed: ReadonlySet<number>): Generator<Op> {
+  const { ops, opBegin } = schedule;
+  for (let row = opBegin[rank]; row < opBegin[rank + 1]; row++) {
+    const op = opAt(schedule, row);
+    if (op.kind !== "send" && op.kind !== "recv") yield op;
+    else yield { ...op, blocks: op.blocks.filter((_, i) => needed.has(ops.operandBegin[row] + i)) };
+  }
 }

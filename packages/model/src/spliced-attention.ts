@@ -1,15 +1,14 @@
 import {
   attentionTensors,
   type Block,
-  type GroupKind,
   type Op,
   type ProgramBuilder,
   programOf,
   type Schedule,
   type TensorSpec,
   type TokenRange,
-  type Transfer,
 } from "@hsap/schedule";
+import { appendOps } from "./append-ops.ts";
 
 /** A half-open range of heads. */
 export type HeadRange = readonly [begin: number, end: number];
@@ -161,29 +160,15 @@ export class SplicedAttention {
 
   /** Appends the strategy's ops of a rank to `program`. */
   append(program: ProgramBuilder, rank: number): void {
-    const { lane, place } = this.#standings[rank];
-    let group = -1;
-    let kind: GroupKind = "p2p";
-    let transfers: Transfer[] = [];
-    const close = () => {
-      program.exchange(kind, transfers);
-      transfers = [];
-    };
+    appendOps(program, this.#placedOps(this.#standings[rank]));
+  }
+
+  /** The strategy's ops of a rank, with the blocks and peers of all ranks. */
+  *#placedOps({ lane, place }: Standing): Generator<Op> {
     for (const op of programOf(lane.schedule, place)) {
       const blocks = op.blocks.map((block) => this.#placed(lane, block));
-      if (op.kind === "send" || op.kind === "recv") {
-        const transfer = op as Extract<Op, { kind: "send" | "recv" }>;
-        if (transfer.group !== group) close();
-        group = transfer.group;
-        kind = transfer.groupKind;
-        const peer = lane.ranks[transfer.peer];
-        transfers.push(op.kind === "send" ? { to: peer, blocks } : { from: peer, blocks });
-        continue;
-      }
-      close();
-      program.compute(op.kind, blocks, "mask" in op ? op.mask : "full");
+      yield op.kind === "send" || op.kind === "recv" ? { ...op, blocks, peer: lane.ranks[op.peer] } : { ...op, blocks };
     }
-    close();
   }
 
   #placed({ schedule, firstToken, column }: Lane, block: Block): Block {
