@@ -1,7 +1,6 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { engineInfo, type ThreadOptions } from "@hsap/engine";
-import { InputError } from "@hsap/workload";
 import { savedFrom } from "../accuracy.ts";
 import { compileWith } from "../compiled.ts";
 import type { JobRecord } from "../launch/job-record.ts";
@@ -10,7 +9,7 @@ import { writePipeline } from "../pipeline/pipeline-record.ts";
 import { ReferenceStore } from "../reference-store.ts";
 import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
 import { lockFolder } from "../results/folder-lock.ts";
-import { readTrials, TrialWriter } from "../results/trial-log.ts";
+import { noteCutOff, readTrials, TrialWriter } from "../results/trial-log.ts";
 import { type RunSchedule, runHere } from "../run-schedule.ts";
 import type { Trial } from "../trial.ts";
 import type { Experiment } from "./experiment-file.ts";
@@ -54,7 +53,6 @@ export interface ExperimentResult {
  */
 export async function runExperiment(experiment: Experiment, options: ExperimentOptions): Promise<ExperimentResult> {
   const { folder, signal, onNote } = options;
-  makeFolder(folder);
   const lock = lockFolder(folder);
   try {
     const { compiler, isa } = engineInfo();
@@ -65,14 +63,13 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
     });
     const file = join(folder, "trials.jsonl");
     const log = readTrials(file);
-    for (const line of log.truncatedLines)
-      onNote?.(`left out: line ${line} of ${file} was cut off by a run that was killed`);
+    noteCutOff(file, log, onNote);
     const refused: RefusedVariant[] = [];
     const cells = plannedCells(experiment, options.pack, refused);
     const finished = finishedTrials(log.trials, cells, environment, onNote);
     const before = finished.size;
     recordEnvironment(join(folder, "environment.json"), environment);
-    const writer = new TrialWriter(file);
+    const writer = new TrialWriter(file, lock);
     const progress = new WorkProgress(cells, finished, options.onProgress);
     const references = new ReferenceStore(process.env.HSAP_REFERENCES);
     try {
@@ -83,7 +80,6 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
           run: runWith(options),
           signal,
           append: (trial) => {
-            lock.confirm();
             writer.append(trial);
             finished.set(trial.key, trial);
           },
@@ -112,14 +108,6 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
 function runWith({ job, threads }: ExperimentOptions): RunSchedule {
   const run = job?.run ?? runHere;
   return (compiled, options) => run(compiled, { ...threads, ...options });
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw new InputError(`unusable results folder: ${folder} (${(error as Error).message})`);
-  }
 }
 
 /** The trials already there that belong to this plan and this environment, by key. */

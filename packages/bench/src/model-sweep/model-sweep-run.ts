@@ -1,9 +1,7 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { InputError } from "@hsap/workload";
 import { type Environment, recordEnvironment, simulationEnvironment } from "../results/environment.ts";
 import { lockFolder } from "../results/folder-lock.ts";
-import { TrialWriter } from "../results/trial-log.ts";
+import { noteCutOff, TrialWriter } from "../results/trial-log.ts";
 import type { ModelSweep } from "./model-sweep-file.ts";
 import { type ModelTrial, readModelTrials } from "./model-trial.ts";
 import { type PlannedStep, plannedSteps } from "./planned-steps.ts";
@@ -44,7 +42,6 @@ export interface ModelSweepResult {
  */
 export async function runModelSweep(experiment: ModelSweep, options: ModelSweepOptions): Promise<ModelSweepResult> {
   const { folder, signal, onNote, onProgress } = options;
-  makeFolder(folder);
   const lock = lockFolder(folder);
   try {
     const environment = simulationEnvironment(options.arguments);
@@ -53,7 +50,7 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
     const finished = finishedTrials(file, planned, environment, onNote);
     const before = finished.size;
     recordEnvironment(join(folder, "environment.json"), environment);
-    const writer = new TrialWriter<ModelTrial>(file);
+    const writer = new TrialWriter<ModelTrial>(file, lock);
     const missing = planned.filter(({ key }) => !finished.has(key));
     const allWork = missing.reduce((sum, step) => sum + weightOf(step), 0);
     let work = 0;
@@ -80,14 +77,6 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
   }
 }
 
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw new InputError(`unusable results folder: ${folder} (${(error as Error).message})`);
-  }
-}
-
 /** The trials already there that belong to this plan and this code, by key. */
 function finishedTrials(
   file: string,
@@ -96,8 +85,7 @@ function finishedTrials(
   onNote: ((note: string) => void) | undefined,
 ): Map<string, ModelTrial> {
   const log = readModelTrials(file);
-  for (const line of log.truncatedLines)
-    onNote?.(`left out: line ${line} of ${file} was cut off by a run that was killed`);
+  noteCutOff(file, log, onNote);
   const keys = new Set(planned.map(({ key }) => key));
   const known = log.trials.filter(({ key }) => keys.has(key));
   const finished = new Map(

@@ -2,6 +2,7 @@ import {
   closeSync,
   fstatSync,
   linkSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -35,12 +36,13 @@ const beatMs = 5000;
 export const staleAfterS = 60;
 
 /**
- * Locks a results folder for this process. The lock of a process that has died is taken over: at once where it can be seen that it has
+ * Locks a results folder for this process; the folder is made if missing. The lock of a process that has died is taken over: at once where it can be seen that it has
  * died, and where it ran on another machine once the lock was not renewed for a minute.
  *
- * @throws InputError if another process holds it.
+ * @throws InputError if another process holds it, or the folder cannot be made.
  */
 export function lockFolder(folder: string): FolderLock {
+  makeFolder(folder);
   const file = join(folder, "run.lock");
   const mine = JSON.stringify({ ...thisProcess(), since: new Date().toISOString() } satisfies Holder);
   const own = `${file}.${process.pid}`;
@@ -58,6 +60,14 @@ export function lockFolder(folder: string): FolderLock {
       if (contentOf(file) === mine) rmSync(file, { force: true });
     },
   };
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new InputError(`unusable results folder: ${folder} (${(error as Error).message})`);
+  }
 }
 
 function acquire(file: string, own: string, mine: string, folder: string): void {

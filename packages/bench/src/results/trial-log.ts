@@ -12,6 +12,7 @@ import {
 import { InputError } from "@hsap/workload";
 import type { z } from "zod";
 import { type Trial, trialSchema, trialSchemaVersion } from "../trial.ts";
+import type { FolderLock } from "./folder-lock.ts";
 
 export interface TrialLog<T = Trial> {
   readonly trials: readonly T[];
@@ -27,6 +28,12 @@ export interface TrialLog<T = Trial> {
  */
 export function readTrials(file: string): TrialLog {
   return readLog(file, trialSchema, trialSchemaVersion);
+}
+
+/** Says which lines of the file were left out. */
+export function noteCutOff(file: string, log: TrialLog<unknown>, onNote: ((note: string) => void) | undefined): void {
+  for (const line of log.truncatedLines)
+    onNote?.(`left out: line ${line} of ${file} was cut off by a run that was killed`);
 }
 
 /** As `readTrials`, of records that another schema describes. */
@@ -48,15 +55,23 @@ export class TrialWriter<T extends object = Trial> {
   readonly #path: string;
   readonly #file: number;
 
-  constructor(path: string) {
+  /** @param lock of the folder that the file lies in: whoever lost it may not write. */
+  constructor(
+    path: string,
+    readonly lock?: Pick<FolderLock, "confirm">,
+  ) {
     this.#path = path;
     this.#file = openSync(path, "a+");
     // A line left unfinished by a killed run is closed, so that it cannot swallow the next.
     if (!endsWithNewline(this.#file)) writeFileSync(this.#file, "\n");
   }
 
-  /** @throws Error if the disk does not take it, such as a full one: nothing of the trial is left in the file then. */
+  /**
+   * @throws Error if the lock was lost to another run.
+   * @throws Error if the disk does not take it, such as a full one: nothing of the trial is left in the file then.
+   */
   append(trial: T): void {
+    this.lock?.confirm();
     const { size } = fstatSync(this.#file);
     try {
       // Unlike writeSync, this goes on until all of it is written.

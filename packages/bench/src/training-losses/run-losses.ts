@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { clusterOf } from "@hsap/cluster";
 import { engineInfo } from "@hsap/engine";
@@ -8,7 +7,7 @@ import { initialState, layerStrategyNamed, type TrainingOptions, trainStep } fro
 import { InputError } from "@hsap/workload";
 import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
 import { lockFolder } from "../results/folder-lock.ts";
-import { TrialWriter } from "../results/trial-log.ts";
+import { noteCutOff, TrialWriter } from "../results/trial-log.ts";
 import { keyOf } from "../trial.ts";
 import type { LossExperiment } from "./loss-experiment.ts";
 import { type LossRun, type LossRunInputs, lossRunName, lossRunVersion, readLossRuns } from "./loss-run.ts";
@@ -42,19 +41,20 @@ export interface LossesResult {
 export async function runLosses(experiment: LossExperiment, options: RunLossesOptions): Promise<LossesResult> {
   const { folder, signal, onNote, onProgress } = options;
   const planned = plannedRuns(experiment).map((inputs) => ({ inputs, key: keyOf(inputs) }));
-  mkdirSync(folder, { recursive: true });
   const lock = lockFolder(folder);
   try {
     const { compiler, isa } = engineInfo();
     const environment = currentEnvironment({ compiler, isa, arguments: options.arguments });
     const file = join(folder, "trials.jsonl");
     const keys = new Set(planned.map(({ key }) => key));
-    const known = readLossRuns(file).trials.filter((run) => keys.has(run.key) && run.environment === environment.id);
+    const log = readLossRuns(file);
+    noteCutOff(file, log, onNote);
+    const known = log.trials.filter((run) => keys.has(run.key) && run.environment === environment.id);
     const finished = new Map(known.map((run) => [run.key, run]));
     const before = finished.size;
     if (before > 0) onNote?.(`resumed: ${before} of ${keys.size} runs are already there`);
     recordEnvironment(join(folder, "environment.json"), environment);
-    const writer = new TrialWriter<LossRun>(file);
+    const writer = new TrialWriter<LossRun>(file, lock);
     try {
       for (const { inputs, key } of planned) {
         if (finished.has(key)) continue;
