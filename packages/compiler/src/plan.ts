@@ -1,3 +1,4 @@
+import { ranksPerNode } from "@hsap/cluster";
 import { type Problem, ranksOf } from "@hsap/schedule";
 import { type Hierarchy, hierarchyOf } from "./hierarchy.ts";
 import type { Grid } from "./place/grid.ts";
@@ -5,7 +6,7 @@ import { type Placement, place } from "./place/place.ts";
 import { tile } from "./place/tile.ts";
 import type { Messages } from "./route/message.ts";
 import { type Routing, route } from "./route/route.ts";
-import { type Sharding, shardAmongNodes, shardAmongUnits } from "./shard/shard.ts";
+import { type Sharding, shardAmongNodes, shardAmongUnits, shardWithinUnits } from "./shard/shard.ts";
 import { HeadSplitter, joinNodes, type SplitNodes } from "./shard/split.ts";
 import { stage } from "./stage/stage.ts";
 
@@ -58,7 +59,11 @@ export class Planner {
       const nodes = joinNodes(split, ranks, hierarchy);
       parts.push(this.partOf(hierarchy, shardAmongUnits(problem, hierarchy, nodes)));
     }
-    if (whole.pieces.begin.length > 0) parts.push(this.partOf(ranks, shardAmongUnits(problem, ranks, whole)));
+    if (whole.pieces.begin.length > 0) {
+      const isOverNodes = hierarchy.ulysses > ranksPerNode(problem.cluster);
+      const nodes = isOverNodes ? shardWithinUnits(problem, ranks, hierarchy, whole) : whole;
+      parts.push(this.partOf(ranks, shardAmongUnits(problem, ranks, nodes)));
+    }
     return parts;
   }
 

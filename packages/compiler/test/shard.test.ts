@@ -2,6 +2,7 @@ import { areaOf } from "@hsap/schedule";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hierarchyOf } from "../src/hierarchy.ts";
+import { hsap } from "../src/hsap.ts";
 import { maskOf, rowArea } from "../src/shard/row-area.ts";
 import { piecesByOwner, shard as shardAsColumns } from "../src/shard/shard.ts";
 import { problemOf } from "./problems.ts";
@@ -79,6 +80,29 @@ describe("shard", () => {
           pieces.reduce((sum, { document, begin, end }) => sum + rowArea(mask, document, begin, end), 0),
         );
         expect(Math.max(...area) / (areaOf(problem) / ranks)).toBeLessThanOrEqual(1.02);
+      }),
+    );
+  });
+
+  it("keeps the tokens of all ranks within 1 % or four tokens of the mean when some documents' heads are split over nodes", () => {
+    const overNodes = fc.record({
+      lengths: fc.array(fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 60000 })), {
+        minLength: 1,
+        maxLength: 40,
+      }),
+      nodes: fc.constantFrom(2, 4),
+      ranksPerNode: fc.constantFrom(2, 4),
+      units: fc.constantFrom(1, 2),
+      split: fc.constantFrom("nodes", 1, 0.5, "all"),
+    });
+    fc.assert(
+      fc.property(overNodes, ({ lengths, nodes, ranksPerNode, units, split }) => {
+        const ranks = nodes * ranksPerNode;
+        const problem = problemOf({ lengths, ranks, ranksPerNode, shape: { heads: 16, kvHeads: 16 } });
+        const { layout } = hsap.compile(problem, { ulysses: ranks / units, sap: units }, { split });
+        const tokens = tokensPerUnit(layout);
+        const mean = tokens.reduce((sum, count) => sum + count, 0) / ranks;
+        for (const count of tokens) expect(Math.abs(count - mean)).toBeLessThanOrEqual(Math.max(4, 0.01 * mean));
       }),
     );
   });

@@ -90,6 +90,34 @@ export function shardAmongUnits(problem: Problem, { unitBegin }: Hierarchy, node
   return inOrder(shardingOf(bins));
 }
 
+/**
+ * Deals what the nodes of each unit have to them anew, where units are several nodes. What such a unit splits the heads of lies evenly with
+ * all of its ranks, whatever each node had of it, so that the rest is even by itself as well.
+ */
+export function shardWithinUnits(
+  problem: Problem,
+  ranks: Hierarchy,
+  { ulysses, units }: Hierarchy,
+  nodes: Sharding,
+): Sharding {
+  const dealer = { line: new Line(maskOf(problem)), even: new EvenDeal(problem) };
+  const keys = new Uint32Array(nodes.pieces.begin.length);
+  const bins: Bins = { pieces: new PieceList(2 * nodes.pieces.begin.length), binBegin: [] };
+  let node = 0;
+  for (let unit = 0; unit < units; unit++) {
+    const firstNode = node;
+    while (ranks.unitBegin[node] < (unit + 1) * ulysses) node++;
+    const weights = Array.from({ length: node - firstNode }, (_, i) => {
+      return ranks.unitBegin[firstNode + i + 1] - ranks.unitBegin[firstNode + i];
+    });
+    const first = nodes.pieceBegin[firstNode];
+    const rows = rowNumbers(nodes.pieceBegin[node] - first).map((row) => first + row);
+    if (rows.length === 0) bins.binBegin.push(...weights.map(() => bins.pieces.length));
+    else deal(dealer, nodes.pieces, rows, keys, weights, toleranceOfNodes, bins);
+  }
+  return shardingOf(bins);
+}
+
 /** What a little imbalance saves in cuts is worth it. Both levels together stay within 1 % of tokens and 1.02 of area. */
 const toleranceOfNodes: Tolerance = { tokens: 0.004, area: 0.008 };
 const toleranceOfUnits: Tolerance = { tokens: 0.005, area: 0.01 };
