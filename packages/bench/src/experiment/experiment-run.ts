@@ -8,8 +8,9 @@ import { measurePipeline } from "../pipeline/measured-pipeline.ts";
 import { writePipeline } from "../pipeline/pipeline-record.ts";
 import { ReferenceStore } from "../reference-store.ts";
 import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
+import { finishedRecords } from "../results/finished-records.ts";
 import { lockFolder } from "../results/folder-lock.ts";
-import { noteCutOff, readTrials, TrialWriter } from "../results/trial-log.ts";
+import { readTrials, TrialWriter } from "../results/trial-log.ts";
 import { type RunSchedule, runHere } from "../run-schedule.ts";
 import type { Trial } from "../trial.ts";
 import type { Experiment } from "./experiment-file.ts";
@@ -62,11 +63,10 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
       ...(options.threads && { threads: options.threads }),
     });
     const file = join(folder, "trials.jsonl");
-    const log = readTrials(file);
-    noteCutOff(file, log, onNote);
     const refused: RefusedVariant[] = [];
     const cells = plannedCells(experiment, options.pack, refused);
-    const finished = finishedTrials(log.trials, cells, environment, onNote);
+    const planned = new Set(cells.flatMap(({ trials }) => trials.map(({ key }) => key)));
+    const finished = finishedRecords(file, readTrials(file), planned, environment, { what: "trials", onNote });
     const before = finished.size;
     recordEnvironment(join(folder, "environment.json"), environment);
     const writer = new TrialWriter(file, lock);
@@ -108,24 +108,6 @@ export async function runExperiment(experiment: Experiment, options: ExperimentO
 function runWith({ job, threads }: ExperimentOptions): RunSchedule {
   const run = job?.run ?? runHere;
   return (compiled, options) => run(compiled, { ...threads, ...options });
-}
-
-/** The trials already there that belong to this plan and this environment, by key. */
-function finishedTrials(
-  trials: readonly Trial[],
-  cells: readonly PlannedCell[],
-  environment: Environment,
-  onNote: ((note: string) => void) | undefined,
-): Map<string, Trial> {
-  const planned = new Set(cells.flatMap((cell) => cell.trials.map(({ key }) => key)));
-  const known = trials.filter(({ key }) => planned.has(key));
-  const comparable = known.filter((trial) => trial.environment === environment.id);
-  const foreign = known.length - comparable.length;
-  if (foreign > 0)
-    onNote?.(`measured anew: ${foreign} trials there come from another machine or build and cannot be compared`);
-  const finished = new Map(comparable.map((trial) => [trial.key, trial]));
-  if (finished.size > 0) onNote?.(`resumed: ${finished.size} of ${planned.size} trials are already there`);
-  return finished;
 }
 
 interface CellContext {

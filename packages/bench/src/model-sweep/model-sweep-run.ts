@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { type Environment, recordEnvironment, simulationEnvironment } from "../results/environment.ts";
+import { finishedRecords } from "../results/finished-records.ts";
 import { lockFolder } from "../results/folder-lock.ts";
-import { noteCutOff, TrialWriter } from "../results/trial-log.ts";
+import { TrialWriter } from "../results/trial-log.ts";
 import type { ModelSweep } from "./model-sweep-file.ts";
 import { type ModelTrial, readModelTrials } from "./model-trial.ts";
 import { type PlannedStep, plannedSteps } from "./planned-steps.ts";
@@ -47,7 +48,10 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
     const environment = simulationEnvironment(options.arguments);
     const planned = plannedSteps(experiment);
     const file = join(folder, "trials.jsonl");
-    const finished = finishedTrials(file, planned, environment, onNote);
+    const keys = new Set(planned.map(({ key }) => key));
+    const finished = finishedRecords(file, readModelTrials(file), keys, environment, {
+      ...{ what: "steps", anew: { done: "predicted anew", from: "other code" }, onNote },
+    });
     const before = finished.size;
     recordEnvironment(join(folder, "environment.json"), environment);
     const writer = new TrialWriter<ModelTrial>(file, lock);
@@ -75,26 +79,6 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
   } finally {
     lock.release();
   }
-}
-
-/** The trials already there that belong to this plan and this code, by key. */
-function finishedTrials(
-  file: string,
-  planned: readonly PlannedStep[],
-  environment: Environment,
-  onNote: ((note: string) => void) | undefined,
-): Map<string, ModelTrial> {
-  const log = readModelTrials(file);
-  noteCutOff(file, log, onNote);
-  const keys = new Set(planned.map(({ key }) => key));
-  const known = log.trials.filter(({ key }) => keys.has(key));
-  const finished = new Map(
-    known.filter((trial) => trial.environment === environment.id).map((trial) => [trial.key, trial]),
-  );
-  const others = new Set(known.map(({ key }) => key).filter((key) => !finished.has(key))).size;
-  if (others > 0) onNote?.(`predicted anew: ${others} steps there come from other code and cannot be compared`);
-  if (finished.size > 0) onNote?.(`resumed: ${finished.size} of ${keys.size} steps are already there`);
-  return finished;
 }
 
 /** Compiling takes about the square of the ranks, and a little for each document. */

@@ -30,12 +30,6 @@ export function readTrials(file: string): TrialLog {
   return readLog(file, trialSchema, trialSchemaVersion);
 }
 
-/** Says which lines of the file were left out. */
-export function noteCutOff(file: string, log: TrialLog<unknown>, onNote: ((note: string) => void) | undefined): void {
-  for (const line of log.truncatedLines)
-    onNote?.(`left out: line ${line} of ${file} was cut off by a run that was killed`);
-}
-
 /** As `readTrials`, of records that another schema describes. */
 export function readLog<T>(file: string, schema: z.ZodType<T>, version: string): TrialLog<T> {
   if (!existsSync(file)) return { trials: [], truncatedLines: [] };

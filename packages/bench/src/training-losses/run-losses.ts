@@ -6,8 +6,9 @@ import { publishedOptions } from "@hsap/schedule";
 import { initialState, layerStrategyNamed, type TrainingOptions, trainStep } from "@hsap/training";
 import { InputError } from "@hsap/workload";
 import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
+import { finishedRecords } from "../results/finished-records.ts";
 import { lockFolder } from "../results/folder-lock.ts";
-import { noteCutOff, TrialWriter } from "../results/trial-log.ts";
+import { TrialWriter } from "../results/trial-log.ts";
 import { keyOf } from "../trial.ts";
 import type { LossExperiment } from "./loss-experiment.ts";
 import { type LossRun, type LossRunInputs, lossRunName, lossRunVersion, readLossRuns } from "./loss-run.ts";
@@ -47,12 +48,10 @@ export async function runLosses(experiment: LossExperiment, options: RunLossesOp
     const environment = currentEnvironment({ compiler, isa, arguments: options.arguments });
     const file = join(folder, "trials.jsonl");
     const keys = new Set(planned.map(({ key }) => key));
-    const log = readLossRuns(file);
-    noteCutOff(file, log, onNote);
-    const known = log.trials.filter((run) => keys.has(run.key) && run.environment === environment.id);
-    const finished = new Map(known.map((run) => [run.key, run]));
+    const finished = finishedRecords(file, readLossRuns(file), keys, environment, {
+      ...{ what: "runs", anew: { done: "trained anew", from: "another machine or build" }, onNote },
+    });
     const before = finished.size;
-    if (before > 0) onNote?.(`resumed: ${before} of ${keys.size} runs are already there`);
     recordEnvironment(join(folder, "environment.json"), environment);
     const writer = new TrialWriter<LossRun>(file, lock);
     try {
