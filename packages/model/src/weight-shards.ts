@@ -26,6 +26,12 @@ export class WeightShards {
   readonly #ranks: readonly number[];
   /** The ranks of each column. */
   readonly #columns: readonly (readonly number[])[];
+  // Every rank asks for the shards of all others, of each weight: what was worked out once is kept.
+  readonly #splitWeights = new Map<WeightName, boolean>();
+  readonly #sharerLists = new Map<string, readonly number[]>();
+  readonly #members = new Map<readonly number[], ReadonlySet<number>>();
+  readonly #pieces = new Map<string, Block>();
+  readonly #shards = new Map<readonly number[], Map<string, (readonly Block[])[]>>();
 
   constructor(
     private readonly builder: ScheduleBuilder,
@@ -43,7 +49,7 @@ export class WeightShards {
     const program = this.builder.rank(rank);
     const shards = (owner: number, taker: number) =>
       weights
-        .filter((weight) => this.#sharers(weight, rank).includes(owner) && this.#sharers(weight, rank).includes(taker))
+        .filter((weight) => this.#areSharers(weight, rank, owner, taker))
         .flatMap((weight) => this.#shard(weight, owner, this.#sharers(weight, rank)));
     program.hold(...shards(rank, rank));
     program.exchange(
@@ -74,7 +80,7 @@ export class WeightShards {
     }
     const shared = (owner: number, taker: number) =>
       layerWeights
-        .filter((weight) => this.#sharers(weight, rank).includes(owner) && this.#sharers(weight, rank).includes(taker))
+        .filter((weight) => this.#areSharers(weight, rank, owner, taker))
         .flatMap((weight) => rows(weight, owner));
     program.exchange(
       "allGather",
@@ -96,7 +102,7 @@ export class WeightShards {
     const program = this.builder.rank(rank);
     const shards = (giver: number, keeper: number) =>
       weights
-        .filter((weight) => this.#keepers(weight, rank).includes(giver === rank ? keeper : giver))
+        .filter((weight) => this.#has(this.#keepers(weight, rank), giver === rank ? keeper : giver))
         .filter((weight) => this.#gives(weight, giver))
         .flatMap((weight) => this.#shard(gradientOf(weight), keeper, this.#keepers(weight, rank), 1 + giver));
     for (const weight of weights) program.hold(...this.#shard(gradientOf(weight), rank, this.#keepers(weight, rank)));
@@ -137,7 +143,7 @@ export class WeightShards {
     if (this.spread.placement === "sharded") return;
     const rows = (giver: number, taker: number) =>
       weights
-        .filter((weight) => this.#keepers(weight, taker).includes(giver))
+        .filter((weight) => this.#has(this.#keepers(weight, taker), giver))
         .flatMap((weight) => {
           const wanted = this.#shard(weight, taker, this.#sharers(weight, taker));
           return this.#shard(weight, giver, this.#keepers(weight, giver)).flatMap((given) => inBoth(given, wanted));
@@ -164,47 +170,71 @@ export class WeightShards {
   }
 
   /** The rows of a rank's piece that it keeps among `sharers`, who have the same piece; none where there are fewer rows. */
-  #shard(name: string, rank: number, sharers: readonly number[], part = 0): Block[] {
+  #shard(name: string, rank: number, sharers: readonly number[], part = 0): readonly Block[] {
+    const ofSharers = kept(this.#shards, sharers, () => new Map<string, (readonly Block[])[]>());
+    const ofName = kept(ofSharers, name, () => []);
+    ofName[rank] ??= this.#rowsOf(name, rank, sharers);
+    return part === 0 ? ofName[rank] : ofName[rank].map((block) => ({ ...block, part }));
+  }
+
+  #rowsOf(name: string, rank: number, sharers: readonly number[]): Block[] {
     const piece = this.#piece(name, name.replace(/^d/, "") as WeightName, rank);
     const { begin, end } = evenRange(piece.tokenEnd - piece.tokenBegin, sharers.length, sharers.indexOf(rank));
     const first = piece.tokenBegin;
-    return begin < end ? [{ ...piece, part, tokenBegin: first + begin, tokenEnd: first + end }] : [];
+    return begin < end ? [{ ...piece, tokenBegin: first + begin, tokenEnd: first + end }] : [];
   }
 
   #piece(name: string, weight: WeightName, rank: number): Block {
-    const spec = this.builder.tensors.find((each) => each.name === name || each.name === nextOf(name));
-    if (spec?.rows === undefined) throw new Error(`not a weight: ${name}`);
     const { model, grid } = this.spread;
-    const share = tensorShare(model, weight, grid.tensor, pointOf(grid, rank).column);
-    const [begin, end] = share?.rows ?? [0, spec.rows];
-    const block = this.builder.block(spec.name, { begin, end }, share?.heads as HeadRange | undefined);
-    return { ...block, tensor: name };
+    const { column } = pointOf(grid, rank);
+    return kept(this.#pieces, `${name} ${column}`, () => {
+      const spec = this.builder.tensors.find((each) => each.name === name || each.name === nextOf(name));
+      if (spec?.rows === undefined) throw new Error(`not a weight: ${name}`);
+      const share = tensorShare(model, weight, grid.tensor, column);
+      const [begin, end] = share?.rows ?? [0, spec.rows];
+      const block = this.builder.block(spec.name, { begin, end }, share?.heads as HeadRange | undefined);
+      return { ...block, tensor: name };
+    });
   }
 
   /** The ranks that have the same piece of a weight, and so keep its gradient together. */
   #keepers(weight: WeightName, rank: number): readonly number[] {
-    const { grid, model } = this.spread;
-    if (tensorShare(model, weight, grid.tensor, 0) === undefined) return this.#ranks;
-    return this.#columns[pointOf(grid, rank).column];
+    return this.#isSplit(weight) ? this.#columns[pointOf(this.spread.grid, rank).column] : this.#ranks;
   }
 
   /** The ranks that keep the weight itself together. */
   #sharers(weight: WeightName, rank: number): readonly number[] {
     const { grid, placement } = this.spread;
-    if (placement === "replicated") return [rank];
     const keepers = this.#keepers(weight, rank);
     if (placement === "sharded") return keepers;
-    const { group } = pointOf(grid, rank);
-    return keepers.filter((other) => pointOf(grid, other).group === group);
+    const { group, column } = pointOf(grid, rank);
+    const key = placement === "replicated" ? `${rank}` : `${group} ${this.#isSplit(weight) ? column : "all"}`;
+    return kept(this.#sharerLists, key, () =>
+      placement === "replicated" ? [rank] : keepers.filter((other) => pointOf(grid, other).group === group),
+    );
+  }
+
+  #areSharers(weight: WeightName, rank: number, one: number, other: number): boolean {
+    const sharers = this.#sharers(weight, rank);
+    return this.#has(sharers, one) && this.#has(sharers, other);
+  }
+
+  #has(ranks: readonly number[], rank: number): boolean {
+    return kept(this.#members, ranks, () => new Set(ranks)).has(rank);
+  }
+
+  /** Whether each tensor rank has a share of a weight only. */
+  #isSplit(weight: WeightName): boolean {
+    const { model, grid } = this.spread;
+    return kept(this.#splitWeights, weight, () => tensorShare(model, weight, grid.tensor, 0) !== undefined);
   }
 
   /** Whether a rank computes a share of a weight's gradient: it does if it has tokens. */
   #gives(weight: WeightName, rank: number): boolean {
-    const { grid, model } = this.spread;
+    const { grid } = this.spread;
     const { layout } = this.builder;
     // Of a weight that is split, each rank has the share of all tokens that the ranks beside it own.
-    const isSplit = tensorShare(model, weight, grid.tensor, 0) !== undefined;
-    return (isSplit ? columnsBeside(grid, rank) : [rank]).some((owner) => layout[owner].length > 0);
+    return (this.#isSplit(weight) ? columnsBeside(grid, rank) : [rank]).some((owner) => layout[owner].length > 0);
   }
 
   #others(rank: number): number[] {
@@ -221,3 +251,13 @@ const inBoth = (block: Block, others: readonly Block[]): Block[] =>
       tokenEnd: Math.min(tokenEnd, block.tokenEnd),
     }))
     .filter(({ tokenBegin, tokenEnd }) => tokenBegin < tokenEnd);
+
+/** What `map` has for `key`; made at the first time. */
+function kept<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}
