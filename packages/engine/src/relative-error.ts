@@ -3,7 +3,7 @@
  *
  * @throws RangeError if the lengths differ.
  */
-export function relativeError(actual: Float32Array, expected: Float64Array): number {
+export function relativeError(actual: Float32Array, expected: Float64Array | Float32Array): number {
   if (actual.length !== expected.length) {
     throw new RangeError(`invalid length: ${actual.length} (must be ${expected.length}, as expected)`);
   }

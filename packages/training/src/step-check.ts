@@ -9,7 +9,7 @@ import { batchOf, preparedStep, seedOf, type TrainingOptions } from "./training-
 /** The first step of a training on one rank: what the step of every strategy must equal. */
 export interface ExpectedStep {
   readonly loss: number;
-  readonly gradients: ReadonlyMap<string, Float64Array>;
+  readonly gradients: ReadonlyMap<string, Float64Array | Float32Array>;
   /** How it was computed. */
   readonly by: "float64" | "one rank";
   readonly weights: ModelTensors;
@@ -43,8 +43,7 @@ export async function expectedFirstStep(options: TrainingOptions): Promise<Expec
   const alone = { ...options, strategy: layerStrategyNamed("reference"), cluster: clusterOf({ ranks: 1 }) };
   const { degrees: _, strategyOptions: __, ...rest } = alone;
   const { loss, gradients } = await preparedStep(batch, rest).run(weights, ids);
-  const widened = new Map([...gradients].map(([key, values]) => [key, Float64Array.from(values)]));
-  return { loss, gradients: widened, by: "one rank", weights };
+  return { loss, gradients, by: "one rank", weights };
 }
 
 /** Takes the first step with the strategy of `options`, and says how far it is from `expected`. */
