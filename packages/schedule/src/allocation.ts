@@ -27,11 +27,22 @@ const recv = opKinds.indexOf("recv");
  * start for the whole program. Every other region lives from the first item that touches it to the last in issue order, and
  * takes the smallest hole that it fits into (best fit), or else the arena grows.
  *
+ * Computation never waits for a transfer only because of memory: what it writes first takes no hole that a transfer may still
+ * use, such as gradients on their way back, and the arena grows instead. Transfers do wait for computation that
+ * still uses their holes, as a double buffer does, so receive buffers stay few however far a program runs ahead.
+ *
  * The lanes may run apart from issue order, so a region that takes over memory must wait for the last user of that memory
  * on the other lane; on its own lane order is enough. It waits once on each lane, at its first use there: what follows on a
  * lane is later anyway. In the same way the second lane to touch an accumulator waits for the op that sets it empty.
+ *
+ * @param dataWaits what each op waits for because of the data it uses, as `dataWaits` says.
  */
-export function allocate(schedule: Schedule, regions: RankRegions, items: RankItems): Allocation {
+export function allocate(
+  schedule: Schedule,
+  regions: RankRegions,
+  items: RankItems,
+  dataWaits: Int32Array,
+): Allocation {
   const { ops, opBegin, tensors } = schedule;
   const { rank, count, ofOperand } = regions;
   const rows = items.item.length;
@@ -45,6 +56,8 @@ export function allocate(schedule: Schedule, regions: RankRegions, items: RankIt
   // For each lane, what a region's first use there waits for on the other lane, and its last use there so far.
   const waitAt = [new Int32Array(count), new Int32Array(count)];
   const usedAt = [new Int32Array(count), new Int32Array(count)];
+  // Groups that computation up to here waits for.
+  let finished = 0;
 
   for (const { region, tensor } of regions.owned) {
     if (offset[region] >= 0) continue;
@@ -58,7 +71,7 @@ export function allocate(schedule: Schedule, regions: RankRegions, items: RankIt
     const region = ofOperand[operand];
     const lane = items.lane[op];
     if (offset[region] < 0) {
-      offset[region] = arena.take(bytes[region]);
+      offset[region] = arena.take(bytes[region], lane === lanes.computation ? finished : undefined);
       const former = arena.formerUsers(offset[region], bytes[region]);
       waitAt[lanes.communication][region] = former[lanes.computation];
       waitAt[lanes.computation][region] = former[lanes.communication];
@@ -68,12 +81,14 @@ export function allocate(schedule: Schedule, regions: RankRegions, items: RankIt
       }
     }
     if (usedAt[lane][region] === 0) waits[op] = Math.max(waits[op], waitAt[lane][region]);
+    if (lane === lanes.computation) finished = Math.max(finished, waits[op]);
     usedAt[lane][region] = items.ordinal[op];
   };
 
   for (let begin = 0, end = 0; begin < rows; begin = end) {
     for (; end < rows && items.item[end] === items.item[begin]; end++) {
       const row = opBegin[rank] + end;
+      if (items.lane[end] === lanes.computation) finished = Math.max(finished, dataWaits[end]);
       for (let i = ops.operandBegin[row]; i < ops.operandBegin[row + 1]; i++) use(i - firstOperand, end);
     }
     const operandEnd = ops.operandBegin[opBegin[rank] + end] - firstOperand;
@@ -125,6 +140,13 @@ function fillsWhole({ ops, opBegin, blocks }: Schedule, regions: RankRegions, op
 /** For each lane, the ordinal of its last item that used some memory; 0 if none did. */
 type LastUsers = readonly [number, number];
 
+/** A part of a hole. */
+interface Stretch {
+  readonly hole: number;
+  readonly begin: number;
+  readonly end: number;
+}
+
 /** Memory by address: holes to be taken, and who used each address last. Both are sorted lists of disjoint pieces. */
 class Arena {
   bytes = 0;
@@ -134,26 +156,53 @@ class Arena {
   readonly #usedEnd: number[] = [];
   readonly #usedBy: LastUsers[] = [];
 
-  /** The smallest hole that holds `bytes`, or new memory at the end (on top of a hole there). */
-  take(bytes: number): number {
-    let best = -1;
-    for (let i = 0; i < this.#holeBegin.length; i++) {
-      const size = this.#holeEnd[i] - this.#holeBegin[i];
-      if (size >= bytes && (best < 0 || size < this.#holeEnd[best] - this.#holeBegin[best])) best = i;
+  /**
+   * The smallest hole that holds `bytes`, or new memory at the end (on top of a hole there). Of holes only what no group after
+   * `finished` has used, where that is given.
+   */
+  take(bytes: number, finished = Number.POSITIVE_INFINITY): number {
+    let best: Stretch | undefined;
+    let last: Stretch | undefined;
+    for (let hole = 0; hole < this.#holeBegin.length; hole++) {
+      for (const stretch of this.#freeStretches(hole, finished)) {
+        const size = stretch.end - stretch.begin;
+        if (size >= bytes && (best === undefined || size < best.end - best.begin)) best = stretch;
+        last = stretch;
+      }
     }
-    if (best < 0 && this.#holeEnd.at(-1) === this.bytes) best = this.#holeEnd.length - 1;
-    if (best < 0) {
+    if (best === undefined && last?.end === this.bytes) best = last;
+    if (best === undefined) {
       this.bytes += bytes;
       return this.bytes - bytes;
     }
-    const offset = this.#holeBegin[best];
-    this.#holeBegin[best] += bytes;
-    if (this.#holeBegin[best] >= this.#holeEnd[best]) {
-      this.bytes = Math.max(this.bytes, this.#holeBegin[best]);
-      this.#holeBegin.splice(best, 1);
-      this.#holeEnd.splice(best, 1);
+    this.#cutHole(best.hole, best.begin, best.begin + bytes);
+    return best.begin;
+  }
+
+  /** The parts of a hole that no group after `finished` has used. */
+  #freeStretches(hole: number, finished: number): Stretch[] {
+    let begin = this.#holeBegin[hole];
+    const end = this.#holeEnd[hole];
+    if (finished === Number.POSITIVE_INFINITY) return [{ hole, begin, end }];
+    const stretches: Stretch[] = [];
+    for (let i = this.#firstUsedAfter(begin); i < this.#usedBegin.length && this.#usedBegin[i] < end; i++) {
+      if (this.#usedBy[i][lanes.communication] <= finished) continue;
+      if (this.#usedBegin[i] > begin) stretches.push({ hole, begin, end: this.#usedBegin[i] });
+      begin = Math.max(begin, this.#usedEnd[i]);
     }
-    return offset;
+    if (begin < end) stretches.push({ hole, begin, end });
+    return stretches;
+  }
+
+  /** Takes a piece out of a hole; the arena grows if the piece ends beyond it. */
+  #cutHole(hole: number, begin: number, end: number): void {
+    this.bytes = Math.max(this.bytes, end);
+    const rest = [
+      [this.#holeBegin[hole], begin],
+      [end, this.#holeEnd[hole]],
+    ].filter(([from, to]) => from < to);
+    this.#holeBegin.splice(hole, 1, ...rest.map(([from]) => from));
+    this.#holeEnd.splice(hole, 1, ...rest.map(([, to]) => to));
   }
 
   give(offset: number, bytes: number, users: LastUsers): void {

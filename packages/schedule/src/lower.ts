@@ -10,7 +10,8 @@ import { rowsOf } from "./tensor.ts";
  * Gives every block of a schedule a place and every op what it waits for:
  *
  * 1. `regions`: blocks that overlap on a rank share one bounding box;
- * 2. `allocation`: regions live from first to last use in issue order, and take the smallest hole of the rank's arena;
+ * 2. `allocation`: regions live from first to last use in issue order, and take the smallest hole of the rank's arena that
+ *    does not hold up computation;
  * 3. `dependencies`: an op waits for the last op of the other lane that wrote, or used, what it uses or writes, and for
  *    the last user of memory that it takes over.
  *
@@ -26,8 +27,8 @@ export function lower(schedule: Schedule): LoweredSchedule {
   for (let rank = 0; rank < ranks; rank++) {
     const own = makeRegions(rank);
     const items = itemsOf(schedule, rank);
-    const allocation = allocate(schedule, own, items);
     const waits = dataWaits(schedule, own, items);
+    const allocation = allocate(schedule, own, items, waits);
     for (let i = 0; i < waits.length; i++)
       waitFor[schedule.opBegin[rank] + i] = Math.max(waits[i], allocation.waits[i]);
     regions.push(own);
@@ -68,10 +69,11 @@ export function dataWaitsOf(schedule: Schedule): Int32Array {
 /** Peak bytes of each rank: the arena sizes that `lower` would give, without the rest of its work. */
 export function peakBytesOf(schedule: Schedule): Float64Array {
   const makeRegions = regionMaker(schedule);
-  return Float64Array.from(
-    { length: worldSizeOf(schedule) },
-    (_, rank) => allocate(schedule, makeRegions(rank), itemsOf(schedule, rank)).arenaBytes,
-  );
+  return Float64Array.from({ length: worldSizeOf(schedule) }, (_, rank) => {
+    const own = makeRegions(rank);
+    const items = itemsOf(schedule, rank);
+    return allocate(schedule, own, items, dataWaits(schedule, own, items)).arenaBytes;
+  });
 }
 
 function tensorTable({ tensors, problem }: Schedule): LoweredSchedule["tensor"] {

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { dataWaits, itemsOf } from "../src/dependencies.ts";
 import {
   type Block,
+  dataWaitsOf,
   isCommunication,
   type LoweredSchedule,
   lower,
@@ -137,6 +138,28 @@ describe("lower, on any schedule", () => {
           }
         }
         expect(peakBytesOf(schedule)).toEqual(lowered.rank.arenaBytes);
+      }),
+    );
+  });
+
+  it("never lets computation wait for a transfer only because of memory that it takes over", () => {
+    fc.assert(
+      fc.property(anySchedule(), (schedule) => {
+        const { op, region } = lower(schedule);
+        const dataWaits = dataWaitsOf(schedule);
+        const emptying = new Set(region.initOp);
+        for (let rank = 0; rank < worldSizeOf(schedule); rank++) {
+          let finished = 0;
+          for (let row = schedule.opBegin[rank]; row < schedule.opBegin[rank + 1]; row++) {
+            if (isCommunication(opKinds[op.kind[row]])) {
+              // Whoever comes second to an accumulator waits for the transfer that sets it empty.
+              if (emptying.has(row)) break;
+              continue;
+            }
+            finished = Math.max(finished, dataWaits[row]);
+            expect(op.waitFor[row]).toBeLessThanOrEqual(finished);
+          }
+        }
       }),
     );
   });
