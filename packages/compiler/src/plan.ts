@@ -17,6 +17,8 @@ export interface Part {
   readonly placement: Placement;
   readonly routing: Routing;
   readonly messages: Messages;
+  /** Whether keys cross in several rounds so that buffers are small. */
+  readonly isFrugal: boolean;
 }
 
 /** What passes 1 to 6 decide, the same on every rank: one part, or first documents whose heads are split and then the others. */
@@ -73,7 +75,7 @@ export class Planner {
     const placement = place(sharding, tile(problem, sharding), grids, crossesLater);
     const routing = route(sharding, placement, hierarchy);
     const messages = stage(routing, placement, hierarchy.units, problem.pass, crossingRounds);
-    return { hierarchy, sharding, placement, routing, messages };
+    return { hierarchy, sharding, placement, routing, messages, isFrugal: crossingRounds > 1 };
   }
 
   /** The part with its keys crossing to other nodes a round later. */

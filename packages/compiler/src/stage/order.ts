@@ -19,6 +19,8 @@ export type Step =
  *
  * - whole documents are computed beside the all-to-alls of those that split their heads, some before and some after them;
  * - own keys come before those that have to arrive;
+ * - all rounds of keys stand before tiles on any of them, so that receives need not wait for the memory of keys that are computed with;
+ *   where memory is scarce and keys cross in several rounds, each round stands beside tiles on the one before it;
  * - in a backward pass a last portion of own keys is computed beside the gradients on their way back. All ranks begin with that
  *   at about the same time, as they have computed about the same amount by then; sums come last, so that nobody waits;
  * - in a forward pass results of queries that others have computed return in the same way.
@@ -28,7 +30,7 @@ export type Step =
 export function orderOf(plan: Plan, pass: Pass): Step[] {
   const split = plan.findIndex(({ hierarchy }) => hierarchy.ulysses > 1);
   const whole = plan.findIndex(({ hierarchy }) => hierarchy.ulysses === 1);
-  const parts = plan.map(({ messages }) => messages);
+  const parts = plan.map(({ messages, isFrugal }) => ({ ...messages, isFrugal }));
   const steps: Step[] = [];
   if (split >= 0) steps.push({ kind: "gather", part: split });
   if (split >= 0) steps.push(...exchange(parts[split], split, 0));
@@ -54,7 +56,7 @@ function partialResults({ keyRounds, rounds }: Messages, part: number): Step[] {
   ];
 }
 
-function backwardEnd(parts: readonly Messages[], split: number, whole: number): Step[] {
+function backwardEnd(parts: readonly Exchanges[], split: number, whole: number): Step[] {
   const steps: Step[] = [];
   const isMixed = split >= 0 && whole >= 0;
   if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
@@ -80,13 +82,21 @@ function backwardEnd(parts: readonly Messages[], split: number, whole: number): 
 const exchange = ({ keyRounds }: Messages, part: number, round: number): Step[] =>
   round < keyRounds ? [{ kind: "exchange", part, round }] : [];
 
-/** What each round brought is computed beside the next round. */
-function arrivals(of: Messages, part: number): Step[] {
-  const steps: Step[] = [];
+interface Exchanges extends Messages {
+  readonly isFrugal: boolean;
+}
+
+/** What each round brought is computed beside those after it. */
+function arrivals(of: Exchanges, part: number): Step[] {
+  const arrived: Step[] = [];
+  const later: Step[] = [];
   for (let round = 0; round < of.keyRounds; round++) {
-    steps.push(...exchange(of, part, round + 1), { kind: "arrived", part, round });
+    const next = exchange(of, part, round + 1);
+    if (of.isFrugal) arrived.push(...next);
+    else later.push(...next);
+    arrived.push({ kind: "arrived", part, round });
   }
-  return steps;
+  return [...later, ...arrived];
 }
 
 function gradients({ keyRounds, rounds }: Messages, part: number): Step[] {
