@@ -54,6 +54,8 @@ export * from "./results/trial-log.ts";
 export * from "./run-schedule.ts";
 export * from "./simulate-times.ts";
 export * from "./statistics.ts";
+export * from "./step-checks/run-step-checks.ts";
+export * from "./step-checks/step-check.ts";
 export * from "./strategies.ts";
 export * from "./training-losses/loss-experiment.ts";
 export * from "./training-losses/loss-run.ts";

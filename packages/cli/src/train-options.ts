@@ -24,6 +24,7 @@ export interface TrainOptions extends GivenThreads {
   readonly every?: string;
   readonly resume?: boolean;
   readonly check?: boolean;
+  readonly results?: string;
   readonly json?: boolean;
 }
 
@@ -31,7 +32,7 @@ export interface TrainOptions extends GivenThreads {
 export function addTrainOptions(command: Command): Command {
   const named = command
     .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: tiny)")
-    .option("--strategy <name>", "an attention strategy, or megatron; a list with --check (default: hsap)")
+    .option("--strategy <name>", "an attention strategy, or megatron; with --check a list, or all (default: hsap)")
     .option(
       "--weights <placement>",
       "replicated, grouped (over each data group) or sharded (ZeRO-3) (default: sharded; megatron splits its own)",
@@ -60,5 +61,6 @@ export function addTrainOptions(command: Command): Command {
     .option("--every <n>", "steps between two rows of the table, and two checkpoints (default: 20)")
     .option("--resume", "go on from --checkpoint, if it is there")
     .option("--check", "instead of training: one step of each --strategy, against the step of one rank")
+    .option("--results <folder>", "where checks are kept, and not taken again (default: nowhere)")
     .option("--json", "print a line of JSON for every step instead of a table");
 }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { layerStrategyNames } from "@hsap/training";
 import { afterAll, describe, expect, test } from "vitest";
 import { hsap } from "./captured-run.ts";
 
@@ -56,6 +57,25 @@ describe("hsap train", () => {
       ["megatron", true],
     ]);
   });
+
+  test("checks all strategies that there are, in groups or not at all where they cannot have all ranks, and keeps what is done", async () => {
+    const results = join(folder, "checks");
+    const line = `train --check --strategy all --ranks 8 --mix instruct --tokens 256 --results ${results}`;
+    const first = await hsap(`${line} --json`);
+    expect(first.exitCode).toBe(0);
+    const { rows, refused } = JSON.parse(first.out);
+    const names = [...rows, ...refused].map(({ strategy }: { strategy: string }) => strategy);
+    expect(names.toSorted()).toEqual(layerStrategyNames.filter((name) => name !== "reference").toSorted());
+    const megatron = rows.find(({ strategy }: { strategy: string }) => strategy === "megatron");
+    expect(megatron).toMatchObject({ degrees: { tensor: 4, data: 2 }, ok: true });
+    const again = await hsap(line);
+    expect(again.err).toContain(`resumed: ${rows.length} of ${rows.length} checks are already there`);
+    expect(again.out).toMatch(
+      /\n# megatron runs in data groups; over all ranks: invalid degree: tensor=8 \(megatron splits 4 kv heads: must divide them\)\n/,
+    );
+    expect(again.out).toMatch(new RegExp(`\n# ${rows.length} strategies, 0 wrong; 0 checked now\n$`));
+    expect((await hsap(`train --results ${results}`)).err).toMatch(/conflicting options: --results needs --check/);
+  }, 60_000);
 
   test("shows contamination as a different loss, and as nothing else", async () => {
     const { exitCode, out } = await hsap(

@@ -59,6 +59,8 @@ export interface EnvironmentOptions {
   readonly job?: JobRecord;
   /** What its runs are told of threads. */
   readonly threads?: ThreadOptions;
+  /** Whether it runs whole training steps, which come out of further packages. */
+  readonly trains?: boolean;
 }
 
 /** Describes this machine and checkout. Trials of environments with equal ids may be compared. */
@@ -72,7 +74,7 @@ export function currentEnvironment(options: EnvironmentOptions): Environment {
     node: process.version,
     compiler: options.compiler,
     isa: options.isa,
-    code: digestOf(measuredFiles()),
+    code: digestOf(measuredFiles(options.trains ? [...measuredPackages, ...trainingPackages] : measuredPackages)),
     ...(options.job && { mpi: { library: options.job.library, hosts: hostsOf(options.job) } }),
     ...(options.threads && { threads: options.threads }),
   };
@@ -141,8 +143,11 @@ export function recordEnvironment(file: string, environment: Environment): void 
 /** The packages whose code runs inside a trial. Tables and figures may change without making trials incomparable. */
 const measuredPackages = ["workload", "cluster", "schedule", "baselines", "compiler", "engine"];
 
-const measuredFiles = (): string[] => [
-  ...measuredPackages.flatMap((name) => filesBelow(workspacePath(`packages/${name}/dist`), ".js")),
+/** The packages whose code runs inside a training step, too. */
+const trainingPackages = ["model", "training"];
+
+const measuredFiles = (packages: readonly string[]): string[] => [
+  ...packages.flatMap((name) => filesBelow(workspacePath(`packages/${name}/dist`), ".js")),
   ...filesBelow(workspacePath("native/build"), ".node"),
 ];
 

@@ -45,7 +45,7 @@ export async function runLosses(experiment: LossExperiment, options: RunLossesOp
   const lock = lockFolder(folder);
   try {
     const { compiler, isa } = engineInfo();
-    const environment = currentEnvironment({ compiler, isa, arguments: options.arguments });
+    const environment = currentEnvironment({ compiler, isa, arguments: options.arguments, trains: true });
     const file = join(folder, "trials.jsonl");
     const keys = new Set(planned.map(({ key }) => key));
     const finished = finishedRecords(file, readLossRuns(file), keys, environment, {

@@ -9,6 +9,7 @@ import {
   type RankMemory,
   receivedKvs,
   recomputations,
+  type WeightPlacement,
   weightPlacements,
 } from "@hsap/model";
 import { type Degrees, publishedOptions } from "@hsap/schedule";
@@ -36,6 +37,7 @@ import type { TrainOptions } from "../train-options.ts";
 
 /** `hsap train`: a model, step by step, on packed documents of real lengths and synthetic text, with any strategy. */
 export async function train(options: TrainOptions, { output, version }: CommandContext): Promise<void> {
+  if (options.results !== undefined) throw new InputError("conflicting options: --results needs --check");
   const training = trainingOf(options);
   const steps = wholeNumber("steps", options.steps ?? "200");
   const every = wholeNumber("every", options.every ?? "20");
@@ -74,11 +76,10 @@ export async function train(options: TrainOptions, { output, version }: CommandC
 export function trainingOf(options: TrainOptions, name = options.strategy ?? "hsap"): TrainingOptions {
   const ranks = wholeNumber("ranks", options.ranks ?? "4");
   const ranksPerNode = wholeNumber("ranks-per-node", options.ranksPerNode ?? "4");
-  const placement = options.weights === undefined ? undefined : oneOf("weights", options.weights, weightPlacements);
   const rate = Number(options.learningRate ?? "0.003");
   if (!(rate > 0 && rate < 1))
     throw new InputError(`invalid learning-rate: ${options.learningRate} (must be above 0 and below 1)`);
-  const strategy = layerStrategyNamed(name, name === "megatron" && options.check ? undefined : placement);
+  const strategy = layerStrategyNamed(name, placementOf(options, name));
   const published = options.faithful ? publishedOptions(strategy) : {};
   if (options.faithful && Object.keys(published).length === 0)
     throw new InputError(`invalid faithful: ${name} (does by default what was published)`);
@@ -98,6 +99,12 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     ...threadsOf(options),
   };
   return options.degrees === undefined ? training : { ...training, degrees: degreesOf(options.degrees, training) };
+}
+
+/** Where weights are to lie, if that was said. Megatron splits its weights itself, which is no error in a list of strategies to check. */
+export function placementOf({ weights, check }: TrainOptions, name: string): WeightPlacement | undefined {
+  if (weights === undefined || (name === "megatron" && check)) return undefined;
+  return oneOf("weights", weights, weightPlacements);
 }
 
 /** `auto` and `fastest` are chosen by the predicted time of the first step. */

@@ -1,0 +1,182 @@
+import { join } from "node:path";
+import { engineInfo } from "@hsap/engine";
+import type { WeightPlacement } from "@hsap/model";
+import type { Degrees } from "@hsap/schedule";
+import {
+  allowedErrors,
+  batchOf,
+  type ExpectedStep,
+  expectedFirstStep,
+  firstStepErrors,
+  stepProblem,
+  type TrainingOptions,
+} from "@hsap/training";
+import { documentsOf, InputError } from "@hsap/workload";
+import { currentEnvironment, recordEnvironment } from "../results/environment.ts";
+import { finishedRecords } from "../results/finished-records.ts";
+import { lockFolder } from "../results/folder-lock.ts";
+import { TrialWriter } from "../results/trial-log.ts";
+import { keyOf } from "../trial.ts";
+import { readStepChecks, type StepCheck, type StepCheckInputs, stepCheckVersion } from "./step-check.ts";
+
+/** A training whose first step is to be checked. */
+export interface CheckedTraining {
+  readonly training: TrainingOptions;
+  /** Left out where the strategy splits its weights itself. */
+  readonly weights?: WeightPlacement | undefined;
+  /** Where the strategy refuses so many ranks for one sequence, it may have the fewest data groups with which it does not. */
+  readonly orInGroups?: boolean;
+}
+
+export interface StepChecksOptions {
+  /** Where `trials.jsonl` and `environment.json` are, made if missing; nothing is kept where it is left out. */
+  readonly folder?: string | undefined;
+  readonly arguments: readonly string[];
+  readonly signal?: AbortSignal | undefined;
+  readonly onNote?: ((note: string) => void) | undefined;
+  readonly onProgress?: ((progress: { done: number; checks: number; label: string }) => void) | undefined;
+}
+
+export interface StepChecksResult {
+  /** In the order of the trainings, also those of an earlier call. */
+  readonly checks: readonly StepCheck[];
+  /** What cannot run at all, and why. */
+  readonly refused: readonly { readonly strategy: string; readonly reason: string }[];
+  readonly checkedNow: number;
+}
+
+/** Whether a step equals the expected one. */
+export const isEqualStep = ({ lossError, gradientError }: Pick<StepCheck, "lossError" | "gradientError">): boolean =>
+  (lossError ?? Number.NaN) < allowedErrors.loss && (gradientError ?? Number.NaN) < allowedErrors.gradient;
+
+/**
+ * Takes the first step of each training, all of the same data, and compares it with the step of one rank, which is taken once, and only if
+ * something is left to compare. What the folder already has, of equal inputs on an equal machine with equal code, is not taken again.
+ *
+ * @throws InputError if a strategy refuses its training and may have no groups, or another run writes into the folder.
+ * @throws the signal's reason if it is aborted; what was checked until then is kept in the folder.
+ */
+export async function runStepChecks(
+  trainings: readonly CheckedTraining[],
+  options: StepChecksOptions,
+): Promise<StepChecksResult> {
+  const { folder, signal, onNote, onProgress } = options;
+  const lock = folder === undefined ? undefined : lockFolder(folder);
+  try {
+    const { compiler, isa } = engineInfo();
+    const environment = currentEnvironment({ compiler, isa, arguments: options.arguments, trains: true });
+    const plans = trainings.map(planOf);
+    const planned = plans.filter((plan) => "key" in plan);
+    const file = folder === undefined ? undefined : join(folder, "trials.jsonl");
+    const keys = new Set(planned.map(({ key }) => key));
+    const finished =
+      file === undefined
+        ? new Map<string, StepCheck>()
+        : finishedRecords(file, readStepChecks(file), keys, environment, { what: "checks", onNote });
+    const before = finished.size;
+    if (folder !== undefined) recordEnvironment(join(folder, "environment.json"), environment);
+    const writer = file === undefined ? undefined : new TrialWriter<StepCheck>(file, lock);
+    const tell = (label: string) =>
+      onProgress?.({ done: finished.size / planned.length, checks: finished.size, label });
+    try {
+      let expected: ExpectedStep | undefined;
+      for (const plan of planned) {
+        if (finished.has(plan.key)) continue;
+        signal?.throwIfAborted();
+        if (expected === undefined) {
+          tell("one rank");
+          expected = await expectedFirstStep({ ...plan.training, ...(signal && { signal }) });
+        }
+        tell(plan.inputs.strategy);
+        const check = await checked(plan, expected, environment.id, signal);
+        writer?.append(check);
+        finished.set(plan.key, check);
+      }
+    } finally {
+      writer?.close();
+    }
+    return {
+      checks: planned.map(({ key }) => finished.get(key) as StepCheck),
+      refused: plans.filter((plan) => "reason" in plan),
+      checkedNow: finished.size - before,
+    };
+  } finally {
+    lock?.release();
+  }
+}
+
+interface PlannedCheck {
+  readonly training: TrainingOptions;
+  readonly inputs: StepCheckInputs;
+  readonly key: string;
+  readonly usedDegrees: Degrees;
+  readonly refusal?: string;
+}
+
+/** With the degrees that the strategy takes, or why it takes none. */
+function planOf({
+  training,
+  weights,
+  orInGroups,
+}: CheckedTraining): PlannedCheck | { strategy: string; reason: string } {
+  const whole = attempt(training);
+  if (!("reason" in whole)) return { ...whole, ...keyed(whole.training, weights) };
+  const { reason } = whole;
+  if (!orInGroups) throw new InputError(reason);
+  const most = documentsOf(batchOf(training, 1));
+  for (let data = 2; data <= Math.min(most, training.cluster.ranks); data++) {
+    const inGroups = attempt({ ...training, degrees: { data } });
+    if (!("reason" in inGroups)) return { ...inGroups, ...keyed(inGroups.training, weights), refusal: reason };
+  }
+  return { strategy: training.strategy.name, reason };
+}
+
+function attempt(training: TrainingOptions): { training: TrainingOptions; usedDegrees: Degrees } | { reason: string } {
+  const { strategy, strategyOptions } = training;
+  const problem = stepProblem(batchOf(training, 1), training);
+  try {
+    const degrees = training.degrees ?? strategy.defaultDegrees(problem);
+    const { loss } = strategy.compile(problem, degrees, strategyOptions);
+    return { training, usedDegrees: loss.degrees };
+  } catch (error) {
+    if (error instanceof InputError) return { reason: error.message };
+    throw error;
+  }
+}
+
+function keyed(
+  training: TrainingOptions,
+  weights: WeightPlacement | undefined,
+): { inputs: StepCheckInputs; key: string } {
+  const { model, mix, tokens, seed, cluster, strategy, degrees, strategyOptions = {}, contaminated = false } = training;
+  const { recompute = "selective", receivedKv = "fetch", prefetch = false } = training;
+  const inputs: StepCheckInputs = {
+    ...{ model: model.name, mix, tokens, seed, dtype: stepProblem(batchOf(training, 1), training).dtype },
+    ...{
+      ranks: cluster.ranks,
+      ranksPerNode: cluster.levels[0].size,
+      strategy: strategy.name,
+      degrees: degrees ?? null,
+    },
+    ...{ options: { ...strategyOptions }, ...(weights && { weights }), recompute, receivedKv, prefetch, contaminated },
+  };
+  return { inputs, key: keyOf(inputs) };
+}
+
+async function checked(
+  { training, inputs, key, usedDegrees, refusal }: PlannedCheck,
+  expected: ExpectedStep,
+  environment: string,
+  signal: AbortSignal | undefined,
+): Promise<StepCheck> {
+  const errors = await firstStepErrors({ ...training, ...(signal && { signal }) }, expected);
+  return {
+    ...inputs,
+    ...{ schema: stepCheckVersion, key, environment, at: new Date().toISOString(), origin: "measured" },
+    ...{ usedDegrees: { ...usedDegrees }, ...(refusal && { refusal }) },
+    ...{ by: expected.by, expectedLoss: expected.loss, lossError: finite(errors.loss) },
+    ...{ gradientError: finite(errors.gradient), worstGradient: errors.worst, runMs: errors.runMs },
+  };
+}
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
