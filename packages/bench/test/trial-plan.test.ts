@@ -23,6 +23,16 @@ describe("the plan of an experiment", () => {
     }
   });
 
+  test("runs a variant in the first repeats only where the experiment gives it fewer", () => {
+    const [first, ...others] = smoke.sweep.strategies;
+    const strategies = [{ ...first, repeats: 1 }, ...others];
+    const [{ trials }] = plannedCells({ ...smoke, sweep: { ...smoke.sweep, strategies, repeats: 3 } }, undefined, []);
+    const repeatsOf = (strategy: string) =>
+      new Set(trials.filter(({ inputs }) => inputs.strategy === strategy).map(({ inputs }) => inputs.repeat));
+    expect([...repeatsOf(first.strategy)]).toEqual([0]);
+    expect([...repeatsOf(others[0].strategy)]).toEqual([0, 1, 2]);
+  });
+
   test("names no two trials alike", () => {
     const keys = plannedCells(smoke, undefined, []).flatMap(({ trials }) => trials.map(({ key }) => key));
     expect(new Set(keys).size).toBe(keys.length);

@@ -19,6 +19,8 @@ const variantSchema = z.strictObject({
   /** Where it is measured, if not on every mix and pass of the sweep. */
   mixes: list(mixSchema).optional(),
   passes: list(z.enum(["forward", "backward"])).optional(),
+  /** How often it runs, if less often than the others: in the first repeats. */
+  repeats: count.optional(),
 });
 
 const sweepSchema = z.strictObject({

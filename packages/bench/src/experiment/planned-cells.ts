@@ -38,13 +38,14 @@ export function plannedCells(
 ): PlannedCell[] {
   const { strategies, repeats } = experiment.sweep;
   return trialCells(experiment, pack).map((cell) => {
-    const variants = strategies
+    const entries = strategies
       .filter(({ mixes, passes }) => isListed(mixes, cell.mix) && isListed(passes, cell.problem.pass))
-      .flatMap((given) => variantsOf(given, cell.problem))
-      .filter((variant) => isAccepted(variant, cell.problem, refused))
+      .flatMap((given) => variantsOf(given, cell.problem).map((variant) => ({ variant, repeats: given.repeats })))
+      .filter(({ variant }) => isAccepted(variant, cell.problem, refused))
       .filter(isFirstOfItsName);
+    const inRepeat = (repeat: number) => entries.filter(({ repeats: own = repeats }) => repeat < own);
     const trials = Array.from({ length: repeats }, (_, repeat) =>
-      rotated(variants, repeat).map((variant) => {
+      rotated(inRepeat(repeat), repeat).map(({ variant }) => {
         const inputs = trialInputsOf(experiment, cell, variant, repeat);
         return { variant, inputs, key: trialKey(inputs) };
       }),
@@ -53,11 +54,15 @@ export function plannedCells(
   });
 }
 
+interface Entry {
+  readonly variant: Variant;
+}
+
 const isListed = (list: readonly string[] | undefined, name: string): boolean => list?.includes(name) ?? true;
 
 /** Degrees that are given may be those that a strategy chooses itself. */
-function isFirstOfItsName(variant: Variant, index: number, all: readonly Variant[]): boolean {
-  return all.findIndex((other) => nameOf(other) === nameOf(variant)) === index;
+function isFirstOfItsName({ variant }: Entry, index: number, all: readonly Entry[]): boolean {
+  return all.findIndex((other) => nameOf(other.variant) === nameOf(variant)) === index;
 }
 
 const nameOf = ({ strategy, degrees, options }: Variant): string =>
