@@ -1,5 +1,5 @@
-// hsap_bench_products: the matrix products of a layer, by the engine's own kernels and by a BLAS if the build found one, one
-// thread each.
+// hsap_bench_products: the matrix products of a layer, by the engine's own kernels in fp32 and in bf16, and by a BLAS if the
+// build found one, one thread each.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -79,8 +79,15 @@ std::vector<float> filled(std::int64_t count, std::uint32_t seed) {
   return values;
 }
 
-Matrix matrix(std::vector<float>& values, std::int64_t rows, std::int64_t columns) {
-  return matrixOf({values.data(), rows * columns, columns}, rows, 1, columns);
+template <class Element>
+Matrix matrix(std::vector<Element>& values, std::int64_t rows, std::int64_t columns) {
+  return matrixOf(BasicView<Element>{values.data(), rows * columns, columns}, rows, 1, columns);
+}
+
+std::vector<Bf16> rounded(const std::vector<float>& values) {
+  std::vector<Bf16> halves(values.size());
+  std::transform(values.begin(), values.end(), halves.begin(), toBf16);
+  return halves;
 }
 
 double median(std::vector<double> values) {
@@ -97,13 +104,17 @@ class Bench {
         product_(productOf(op, shape, tokens)),
         a_(filled(product_.rows * product_.depth, 1)),
         b_(filled(product_.depth * product_.columns, 2)),
-        c_(static_cast<std::size_t>(product_.rows * product_.columns)) {}
+        c_(static_cast<std::size_t>(product_.rows * product_.columns)),
+        halfA_(rounded(a_)),
+        halfB_(rounded(b_)),
+        halfC_(c_.size()) {}
 
-  void sample(const LayerKernels& kernels, Scratch& scratch) {
+  void sample(const LayerKernels& kernels, const LayerKernels& bf16Kernels, Scratch& scratch) {
     const double before = bench::peakGflops(kernels.isa, bench::DType::fp32, peakSampleMs);
     const double own = rate([&] { multiply(kernels, scratch); });
     const double after = bench::peakGflops(kernels.isa, bench::DType::fp32, peakSampleMs);
     own_.push_back(own), shares_.push_back(2 * own / (before + after));
+    bf16_.push_back(rate([&] { multiplyBf16(bf16Kernels, scratch); }));
 #ifdef HSAP_BLAS
     blas_.push_back(rate([&] { multiplyByBlas(); }));
 #endif
@@ -130,22 +141,41 @@ class Bench {
     std::printf("%-6s %-6s %-21s %7lld x %6lld x %6lld %8.1f %6.1f%%", shape_.model, shape_.name, opNames[static_cast<int>(op_)],
                 static_cast<long long>(product_.rows), static_cast<long long>(product_.depth),
                 static_cast<long long>(product_.columns), median(own_), 100 * median(shares_));
+    std::printf(" %8.1f %6.2f", median(bf16_), bf16Ratio());
     if (blas_.empty()) {
       std::printf(" %8s %6s\n", "-", "-");
       return;
     }
-    std::vector<double> ratios;
-    for (std::size_t i = 0; i < own_.size(); ++i) ratios.push_back(own_[i] / blas_[i]);
-    std::printf(" %8.1f %6.2f %9.1e\n", median(blas_), median(ratios), difference);
+    std::printf(" %8.1f %6.2f %9.1e\n", median(blas_), medianRatio(own_, blas_), difference);
   }
 
+  // Of the rate in bf16 to that in fp32, pair by pair.
+  double bf16Ratio() const { return medianRatio(bf16_, own_); }
+  const char* model() const { return shape_.model; }
+
  private:
+  static double medianRatio(const std::vector<double>& a, const std::vector<double>& b) {
+    std::vector<double> ratios;
+    for (std::size_t i = 0; i < a.size(); ++i) ratios.push_back(a[i] / b[i]);
+    return median(ratios);
+  }
+
   void multiply(const LayerKernels& kernels, Scratch& scratch) {
     const Checkpoint never{[](const void*) {}, nullptr};
     const auto [rows, columns, depth, transposedA, transposedB] = product_;
     const Matrix a = transposedA ? matrix(a_, depth, rows).transposed() : matrix(a_, rows, depth);
     const Matrix b = transposedB ? matrix(b_, columns, depth).transposed() : matrix(b_, depth, columns);
     kernels.multiplyAdd(matrix(c_, rows, columns), a, b, scratch, never);
+  }
+
+  // As a step in bf16 has it: activations and their gradients are stored as bf16, gradients of weights are fp32.
+  void multiplyBf16(const LayerKernels& kernels, Scratch& scratch) {
+    const Checkpoint never{[](const void*) {}, nullptr};
+    const auto [rows, columns, depth, transposedA, transposedB] = product_;
+    const Matrix a = transposedA ? matrix(halfA_, depth, rows).transposed() : matrix(halfA_, rows, depth);
+    const Matrix b = transposedB ? matrix(halfB_, columns, depth).transposed() : matrix(halfB_, depth, columns);
+    const Matrix c = op_ == Op::weightGradient ? matrix(c_, rows, columns) : matrix(halfC_, rows, columns);
+    kernels.multiplyAdd(c, a, b, scratch, never);
   }
 
 #ifdef HSAP_BLAS
@@ -176,7 +206,8 @@ class Bench {
   Shape shape_;
   Product product_;
   std::vector<float> a_, b_, c_;
-  std::vector<double> own_, shares_, blas_;
+  std::vector<Bf16> halfA_, halfB_, halfC_;
+  std::vector<double> own_, shares_, bf16_, blas_;
 };
 
 struct Arguments {
@@ -225,7 +256,7 @@ void printBlas() {
 }
 
 void measure(const Arguments& arguments) {
-  const LayerKernels& kernels = *layerKernelsFor(bestIsa());
+  const LayerKernels &kernels = *layerKernelsFor(bestIsa()), &bf16Kernels = *layerKernelsFor(bestIsaForBf16());
   Scratch scratch;
   std::vector<Bench> benches;
   for (const Shape& shape : shapes) {
@@ -233,13 +264,21 @@ void measure(const Arguments& arguments) {
     for (const Op op : {Op::linear, Op::inputGradient, Op::weightGradient}) benches.emplace_back(op, shape, arguments.tokens);
   }
   for (int round = 0; round < arguments.repeats; ++round) {
-    for (Bench& each : benches) each.sample(kernels, scratch);
+    for (Bench& each : benches) each.sample(kernels, bf16Kernels, scratch);
   }
-  std::printf("# own kernels: %s fp32; medians of %d interleaved rounds, CPU time of one thread\n", isaName(kernels.isa),
-              arguments.repeats);
-  std::printf("%-6s %-6s %-21s %25s %8s %7s %8s %6s %9s\n", "model", "weight", "op", "rows x depth x columns", "GFLOP/s",
-              "of peak", "BLAS", "/BLAS", "differ");
+  std::printf("# own kernels: %s fp32, %s bf16; medians of %d interleaved rounds, CPU time of one thread\n", isaName(kernels.isa),
+              isaName(bf16Kernels.isa), arguments.repeats);
+  std::printf("%-6s %-6s %-21s %25s %8s %7s %8s %6s %8s %6s %9s\n", "model", "weight", "op", "rows x depth x columns", "GFLOP/s",
+              "of peak", "bf16", "/fp32", "BLAS", "/BLAS", "differ");
   for (Bench& each : benches) each.print(each.difference(kernels, scratch));
+  for (const char* model : {"160m", "7b"}) {
+    double logs = 0;
+    int count = 0;
+    for (const Bench& each : benches)
+      if (std::string(model) == each.model()) logs += std::log(each.bf16Ratio()), ++count;
+    if (count > 0)
+      std::printf("# %s: bf16 %.2f times as fast as fp32, geometric mean of its products\n", model, std::exp(logs / count));
+  }
 }
 
 }  // namespace

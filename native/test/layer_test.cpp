@@ -56,65 +56,140 @@ Reals differences(const std::function<Reals(const Reals&)>& forward, const Reals
 }
 
 void eachIsa(const std::function<void(const LayerKernels&)>& body) {
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
     if (const LayerKernels* kernels = layerKernelsFor(isa)) body(*kernels);
   }
 }
 
 const Checkpoint never{[](const void*) {}, nullptr};
 
+float rounded(float value) { return toFloat(toBf16(value)); }
+
 // A matrix of rows x (groups * width) with groups that lie apart, as the blocks of the engine.
 struct Stored {
   std::int64_t rows, groups, width;
+  ElementType type;
   Floats values;
+  std::vector<Bf16> halves;  // what bf16 elements are stored as
 
-  Stored(std::int64_t r, std::int64_t g, std::int64_t w, unsigned seed)
-      : rows(r), groups(g), width(w), values(randomFloats(std::size_t(r * g * w), seed)) {}
-  Matrix matrix() { return matrixOf({values.data(), rows * width, width}, rows, groups, width); }
-  double at(std::int64_t i, std::int64_t j) const {
-    return values[std::size_t((j / width) * rows * width + i * width + j % width)];
+  Stored(std::int64_t r, std::int64_t g, std::int64_t w, unsigned seed, ElementType t = ElementType::fp32)
+      : rows(r), groups(g), width(w), type(t), values(randomFloats(std::size_t(r * g * w), seed)) {
+    if (type == ElementType::fp32) return;
+    for (const float value : values) halves.push_back(toBf16(value));
+    widen();
+  }
+  Matrix matrix() {
+    if (type == ElementType::fp32) return matrixOf(View{values.data(), rows * width, width}, rows, groups, width);
+    return matrixOf(Bf16View{halves.data(), rows * width, width}, rows, groups, width);
+  }
+  // Reads again what is stored.
+  void widen() {
+    for (std::size_t i = 0; i < halves.size(); ++i) values[i] = toFloat(halves[i]);
+  }
+  std::size_t place(std::int64_t i, std::int64_t j) const {
+    return std::size_t((j / width) * rows * width + i * width + j % width);
   }
   std::int64_t columns() const { return groups * width; }
 };
 
+// What a product is of: the types of its factors and of its result.
+struct Types {
+  ElementType a, b, c;
+  bool isBf16() const { return a == ElementType::bf16 || b == ElementType::bf16; }
+};
+
 }  // namespace
 
-TEST("products of blocks with column groups agree with float64, whichever factor is transposed") {
-  eachIsa([](const LayerKernels& kernels) {
-    struct Shape {
-      std::int64_t tokens, inGroups, inWidth, outGroups, outWidth;
-    };
-    for (const Shape& s : {Shape{1, 1, 1, 1, 1}, Shape{13, 1, 96, 4, 24}, Shape{70, 3, 20, 2, 33}, Shape{257, 8, 64, 1, 300},
-                           Shape{33, 1, 515, 12, 64}, Shape{200, 2, 31, 1, 900}}) {
-      Scratch scratch;
-      Stored x(s.tokens, s.inGroups, s.inWidth, 1), w(s.inGroups * s.inWidth, s.outGroups, s.outWidth, 2);
-      Stored y(s.tokens, s.outGroups, s.outWidth, 3), dx(s.tokens, s.inGroups, s.inWidth, 4);
-      Stored dw(w.rows, s.outGroups, s.outWidth, 5), dy(s.tokens, s.outGroups, s.outWidth, 6);
-      const auto expect = [&](const char* what, Stored& c, std::int64_t depth, const auto& a, const auto& b, Matrix left,
-                              Matrix right) {
-        Stored expected = c;
-        Reals sums(c.values.size());
-        for (std::int64_t i = 0; i < c.rows; ++i) {
-          for (std::int64_t j = 0; j < c.columns(); ++j) {
-            double sum = c.at(i, j);
-            for (std::int64_t l = 0; l < depth; ++l) sum += a(i, l) * b(l, j);
-            sums[std::size_t((j / c.width) * c.rows * c.width + i * c.width + j % c.width)] = sum;
+TEST("products of blocks with column groups agree with float64, whichever factor is transposed and whichever is bf16") {
+  constexpr ElementType fp32 = ElementType::fp32, bf16 = ElementType::bf16;
+  struct Shape {
+    std::int64_t tokens, inGroups, inWidth, outGroups, outWidth;
+  };
+  const std::vector<Shape> shapes{{1, 1, 1, 1, 1},      {13, 1, 96, 4, 24},   {70, 3, 20, 2, 33},   {257, 8, 64, 1, 300},
+                                  {33, 1, 515, 12, 64}, {200, 2, 31, 1, 900}, {600, 1, 1100, 3, 21}};
+  for (const Types types : {Types{fp32, fp32, fp32}, Types{bf16, bf16, fp32}, Types{bf16, bf16, bf16}, Types{fp32, bf16, fp32},
+                            Types{bf16, fp32, bf16}}) {
+    for (const Shape& s : shapes) {
+      // The numbers of a factor in rows, as the product takes them.
+      const auto numbers = [&](const Stored& of, bool transposed) {
+        const std::int64_t rows = transposed ? of.columns() : of.rows, columns = transposed ? of.rows : of.columns();
+        Reals found(of.values.size());
+        for (std::int64_t i = 0; i < rows; ++i) {
+          for (std::int64_t j = 0; j < columns; ++j) {
+            const float value = of.values[transposed ? of.place(j, i) : of.place(i, j)];
+            found[std::size_t(i * columns + j)] = types.isBf16() ? rounded(value) : value;
           }
         }
-        kernels.multiplyAdd(c.matrix(), left, right, scratch, never);
-        CHECK(relativeError(c.values, sums) < 1e-6, isaName(kernels.isa), " ", what, " ", s.tokens, " ",
-              relativeError(c.values, sums));
+        return found;
       };
-      expect(
-          "x w", y, x.columns(), [&](auto i, auto l) { return x.at(i, l); }, [&](auto l, auto j) { return w.at(l, j); },
-          x.matrix(), w.matrix());
-      expect(
-          "dy w'", dx, dy.columns(), [&](auto i, auto l) { return dy.at(i, l); }, [&](auto l, auto j) { return w.at(j, l); },
-          dy.matrix(), w.matrix().transposed());
-      expect(
-          "x' dy", dw, s.tokens, [&](auto i, auto l) { return x.at(l, i); }, [&](auto l, auto j) { return dy.at(l, j); },
-          x.matrix().transposed(), dy.matrix());
+      // c += a b or c = a b, where a or b may be stored transposed.
+      const auto agrees = [&](const char* what, Stored a, bool transposedA, Stored b, bool transposedB, const Stored& start) {
+        const std::int64_t depth = transposedA ? a.rows : a.columns(), columns = start.columns();
+        const Reals left = numbers(a, transposedA), right = numbers(b, transposedB);
+        Reals sums(start.values.size()), expected(sums.size());
+        for (std::int64_t i = 0; i < start.rows; ++i) {
+          for (std::int64_t l = 0; l < depth; ++l) {
+            for (std::int64_t j = 0; j < columns; ++j)
+              sums[std::size_t(i * columns + j)] += left[std::size_t(i * depth + l)] * right[std::size_t(l * columns + j)];
+          }
+          for (std::int64_t j = 0; j < columns; ++j) {
+            const std::size_t place = start.place(i, j);
+            expected[place] = sums[std::size_t(i * columns + j)] + (start.type == fp32 ? start.values[place] : 0);
+          }
+        }
+        eachIsa([&](const LayerKernels& kernels) {
+          Scratch scratch;
+          Stored c = start;
+          kernels.multiplyAdd(c.matrix(), transposedA ? a.matrix().transposed() : a.matrix(),
+                              transposedB ? b.matrix().transposed() : b.matrix(), scratch, never);
+          c.widen();
+          // An element of bf16 is off by half of its last place at most.
+          const double error = relativeError(c.values, expected), allowed = c.type == fp32 ? 1e-6 : 0x1p-9;
+          CHECK(error < allowed, isaName(kernels.isa), " ", what, " ", s.tokens, " ", error);
+          CHECK(scratch.capacityBytes() <= Scratch::maxBytes);
+        });
+      };
+      const std::int64_t in = s.inGroups * s.inWidth;
+      const auto x = [&](ElementType type) { return Stored(s.tokens, s.inGroups, s.inWidth, 1, type); };
+      const auto w = [&](ElementType type) { return Stored(in, s.outGroups, s.outWidth, 2, type); };
+      const auto y = [&](ElementType type) { return Stored(s.tokens, s.outGroups, s.outWidth, 3, type); };
+      agrees("x w", x(types.a), false, w(types.b), false, y(types.c));
+      agrees("dy w'", y(types.a), false, w(types.b), true, x(types.c));
+      agrees("x' dy", x(types.a), true, y(types.b), false, w(types.c));
     }
+  }
+}
+
+TEST("parts of a product have the bits of the whole, bf16 too") {
+  eachIsa([](const LayerKernels& kernels) {
+    for (const ElementType type : {ElementType::fp32, ElementType::bf16}) {
+      Scratch scratch;
+      Stored x(230, 2, 300, 1, type), w(600, 3, 150, 2, type), whole(230, 3, 150, 3, type), parts = whole;
+      const auto multiply = [&](Stored& y, std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
+        kernels.multiplyAdd(y.matrix().someRows(row, rows).someColumns(column, columns), x.matrix().someRows(row, rows),
+                            w.matrix().someColumns(column, columns), scratch, never);
+      };
+      multiply(whole, 0, 230, 0, 450);
+      for (const std::int64_t row : {0, 115}) multiply(parts, row, 115, 0, 288), multiply(parts, row, 115, 288, 162);
+      whole.widen(), parts.widen();
+      CHECK(whole.values == parts.values, isaName(kernels.isa));
+    }
+  });
+}
+
+TEST("rows become bf16 by rounding to the nearest, ties to even, and come back unchanged") {
+  const std::size_t count = 131;
+  Floats values = randomFloats(count, 4);
+  values[0] = 1 + 0x1p-8f, values[1] = 1 + 0x3p-8f, values[2] = -INFINITY, values[3] = 3.4e38f, values[4] = 0x1p-130f;
+  eachIsa([&](const LayerKernels& kernels) {
+    std::vector<Bf16> halves(count);
+    Floats back(count), kept(count);
+    kernels.round(values.data(), halves.data(), std::int64_t(count));
+    kernels.widen(halves.data(), back.data(), std::int64_t(count));
+    kernels.roundAsFp32(values.data(), kept.data(), std::int64_t(count));
+    for (std::size_t i = 0; i < count; ++i)
+      CHECK(back[i] == rounded(values[i]) && kept[i] == back[i], isaName(kernels.isa), " ", values[i], " ", back[i]);
+    CHECK(back[0] == 1 && back[1] == 1 + 0x1p-6f && back[2] == -INFINITY && back[3] == INFINITY);
   });
 }
 

@@ -1,11 +1,14 @@
 // Kernels of a transformer layer around attention: matrix products, norms, rotary positions, activation, loss, optimiser.
 //
 // As the attention kernels they know pointers and strides only, exist once for each instruction set, accumulate in fp32 (long
-// sums of rows in fp64) in an order that depends on the shapes alone, and add to their targets.
+// sums of rows in fp64) in an order that depends on the shapes alone, and add to their targets. Products take bf16 as it is
+// stored; all else works on fp32, to and from which rows are converted.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
+#include "hsap/block_view.h"
 #include "hsap/kernels.h"
 
 namespace hsap {
@@ -27,23 +30,30 @@ struct Axis {
   }
 };
 
-// A matrix as it lies in memory. One of its axes has stride 1.
+// A matrix as it lies in memory, of elements of a type that is known when a program runs. One of its axes has stride 1.
 struct Matrix {
-  float* data = nullptr;
+  std::byte* data = nullptr;
+  ElementType type = ElementType::fp32;
   Axis rows, columns;
+  bool readsAsBf16 = false;  // fp32 elements that are bf16 numbers, rounded, to whoever reads them
 
-  [[gnu::always_inline]] Matrix transposed() const { return {data, columns, rows}; }
+  [[gnu::always_inline]] Matrix transposed() const { return {data, type, columns, rows, readsAsBf16}; }
   [[gnu::always_inline]] Matrix someRows(std::int64_t first, std::int64_t count) const {
-    return {data, rows.part(first, count), columns};
+    return {data, type, rows.part(first, count), columns, readsAsBf16};
   }
   [[gnu::always_inline]] Matrix someColumns(std::int64_t first, std::int64_t count) const {
-    return {data, rows, columns.part(first, count)};
+    return {data, type, rows, columns.part(first, count), readsAsBf16};
+  }
+  // Element (row, column); Element must be what the type says.
+  template <class Element>
+  [[gnu::always_inline]] Element* at(std::int64_t row, std::int64_t column) const {
+    return reinterpret_cast<Element*>(data) + rows.offset(row) + columns.offset(column);
   }
 };
 
 // A block of rows x column groups of `width` columns.
-[[gnu::always_inline]] inline Matrix matrixOf(const View& view, std::int64_t rows, std::int64_t groups, std::int64_t width) {
-  return {view.data, {rows, rows, view.tokenStride, 0}, {groups * width, width, 1, view.headStride}};
+[[gnu::always_inline]] inline Matrix matrixOf(const BlockView& view, std::int64_t rows, std::int64_t groups, std::int64_t width) {
+  return {view.data, view.type, {rows, rows, view.tokenStride, 0}, {groups * width, width, 1, view.headStride}};
 }
 
 // One step of AdamW (Loshchilov, Hutter, arXiv 1711.05101), bias corrected. `step` counts from 1.
@@ -60,8 +70,10 @@ struct Checkpoint {
 
 struct LayerKernels {
   Isa isa;
-  // c += a b. The columns of c have stride 1. Each element's sum has an order of its own that depends on the depth alone, so
-  // parts of c may be computed by themselves. `checkpoint` is called after every few million multiply-adds; it may throw.
+  // c += a b for c of fp32, c = a b for c of bf16. Where a or b is bf16, or reads as that, so is the product: a factor of fp32 is
+  // rounded to bf16; sums are fp32 always. The columns of c have stride 1. Each element's sum has an order of its own that
+  // depends on the depth alone, so parts of c may be computed by themselves. `checkpoint` is called after every few million
+  // multiply-adds; it may throw.
   void (*multiplyAdd)(const Matrix& c, const Matrix& a, const Matrix& b, Scratch& scratch, const Checkpoint& checkpoint);
   // One row each. n += x * r * g with r = 1 / sqrt(mean(x^2) + epsilon).
   void (*rmsNorm)(const float* x, const float* g, float* n, std::int64_t columns, float epsilon);
@@ -85,6 +97,10 @@ struct LayerKernels {
   // returns what these columns take from that, -weight * logits[label]; label is -1 if another column is meant.
   float (*crossEntropyShare)(const float* logits, float* dlogits, std::int64_t count, double logSumExp, std::int64_t label,
                              float weight);
+  // bf16 as fp32; fp32 rounded to the nearest bf16, ties to even; and the same kept as fp32.
+  void (*widen)(const Bf16* from, float* to, std::int64_t count);
+  void (*round)(const float* from, Bf16* to, std::int64_t count);
+  void (*roundAsFp32)(const float* from, float* to, std::int64_t count);
   void (*adamW)(float* w, const float* g, float* m, float* v, std::int64_t count, const AdamW& step);
 };
 

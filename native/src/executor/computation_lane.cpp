@@ -205,8 +205,10 @@ void ComputationLane::runLayer(std::int32_t row) {
   const Program& program = context_.program;
   std::vector<LayerBlock> blocks;
   for (std::int32_t i = program.op.operandBegin[row]; i < program.op.operandBegin[row + 1]; ++i) {
-    const bool accumulates = program.tensor.accumulates[program.tensorOf(i)] != 0;
-    blocks.push_back({context_.memory.view(i).as<float>(), program.operandBox(i), program.widthOf(i), accumulates});
+    const std::int32_t tensor = program.tensorOf(i);
+    const bool accumulates = program.tensor.accumulates[tensor] != 0;
+    const bool isSumOfBf16 = accumulates && program.wireTypeOf(tensor) == ElementType::bf16;
+    blocks.push_back({context_.memory.view(i), program.operandBox(i), program.widthOf(i), accumulates, isSumOfBf16});
   }
   TeamOfLane threads(context_, team_);
   runLayerOp(program.kindOf(row), *layerKernelsFor(kernels_.isa), program.problem, blocks, threads);

@@ -1,12 +1,15 @@
 #include "layer_ops.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <initializer_list>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "fp32_rows.h"
 
 namespace hsap {
 
@@ -50,17 +53,16 @@ class LayerOp {
       case OpKind::rotaryGradient:
         return turn(-1);
       case OpKind::swiglu:
-        return eachRow(0, {2},
-                       [&](std::int32_t i, std::int32_t h) { kernels_.swiglu(at(0, i, h), at(1, i, h), at(2, i, h), width(0)); });
+        return eachRow({0, 1}, {2}, [&](const Sources& x, const Targets& y) { kernels_.swiglu(x[0], x[1], y[0], width(0)); });
       case OpKind::swigluGradient:
-        return eachRow(0, {3, 4}, [&](std::int32_t i, std::int32_t h) {
-          kernels_.swigluGradient(at(0, i, h), at(1, i, h), at(2, i, h), at(3, i, h), at(4, i, h), width(0));
+        return eachRow({0, 1, 2}, {3, 4}, [&](const Sources& x, const Targets& y) {
+          kernels_.swigluGradient(x[0], x[1], x[2], y[0], y[1], width(0));
         });
       case OpKind::add:
-        return eachRow(0, {1}, [&](std::int32_t i, std::int32_t h) { kernels_.add(at(0, i, h), at(1, i, h), width(0)); });
+        return eachRow({0}, {1}, [&](const Sources& x, const Targets& y) { kernels_.add(x[0], y[0], width(0)); });
       case OpKind::rowDot:
-        return eachRow(0, {2}, [&](std::int32_t i, std::int32_t h) {
-          *at(2, i, h) += static_cast<float>(kernels_.dot(at(0, i, h), at(1, i, h), width(0)));
+        return eachRow({0, 1}, {2}, [&](const Sources& x, const Targets& y) {
+          *y[0] += static_cast<float>(kernels_.dot(x[0], x[1], width(0)));
         });
       case OpKind::embed:
         return embed();
@@ -69,8 +71,8 @@ class LayerOp {
       case OpKind::crossEntropy:
         return crossEntropy();
       case OpKind::rowLogSumExp:
-        return eachRow(0, {1}, [&](std::int32_t i, std::int32_t h) {
-          *at(1, i, h) += static_cast<float>(kernels_.logSumExp(at(0, i, h), width(0)));
+        return eachRow({0}, {1}, [&](const Sources& x, const Targets& y) {
+          *y[0] += static_cast<float>(kernels_.logSumExp(x[0], width(0)));
         });
       case OpKind::splitCrossEntropy:
         return splitCrossEntropy();
@@ -80,11 +82,16 @@ class LayerOp {
   }
 
  private:
-  float* at(std::int32_t block, std::int64_t row, std::int64_t group) const { return blocks_[block].row(row, group); }
+  // Rows of an op's sources and of its targets, as fp32.
+  using Sources = std::array<const float*, 3>;
+  using Targets = std::array<float*, 2>;
+
+  // For operands that must be fp32.
+  float* at(std::int32_t block, std::int64_t row, std::int64_t group) const { return blocks_[block].row<float>(row, group); }
   std::int64_t width(std::int32_t block) const { return blocks_[block].width; }
   const Box& box(std::int32_t block) const { return blocks_[block].box; }
 
-  // What an op sets is emptied first, as kernels only add.
+  // What an op sets is emptied first where it adds to it from several places.
   void clear(std::int32_t block, std::int32_t group, std::int64_t begin, std::int64_t end, std::int64_t columnBegin,
              std::int64_t columnEnd) const {
     if (blocks_[block].accumulates) return;
@@ -103,16 +110,22 @@ class LayerOp {
   // The rows of a piece, if each has so many elements.
   static std::int64_t rowsOfPiece(std::int64_t elements) { return std::max<std::int64_t>(1, pieceElements / elements); }
 
-  // Calls body(row, group) for all rows of a block, with the same rows of `targets` emptied if the op sets them.
+  // Calls body(rows of the sources, rows of the targets) for all rows and groups of blocks that have the same ones.
   template <typename Body>
-  void eachRow(std::int32_t block, std::initializer_list<std::int32_t> targets, Body body) const {
-    const std::int32_t groups = box(block).heads();
-    eachRange(box(block).tokens(), rowsOfPiece(groups * width(block)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
+  void eachRow(std::initializer_list<std::int32_t> sources, std::initializer_list<std::int32_t> targets, Body body) const {
+    const std::int32_t groups = box(0).heads();
+    eachRange(box(0).tokens(), rowsOfPiece(groups * width(0)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      Fp32Rows rows(kernels_, blocks_);
+      Sources from{};
+      Targets to{};
       for (std::int32_t h = 0; h < groups; ++h) {
-        for (const std::int32_t target : targets) clear(target, h, begin, end, 0, width(target));
-        for (auto i = static_cast<std::int32_t>(begin); i < end; ++i) {
+        for (std::int64_t i = begin; i < end; ++i) {
           if (i % 64 == 0) threads_.checkpoint();
-          body(i, h);
+          std::transform(sources.begin(), sources.end(), from.begin(),
+                         [&](std::int32_t each) { return rows.source(each, i, h); });
+          std::transform(targets.begin(), targets.end(), to.begin(), [&](std::int32_t each) { return rows.target(each, i, h); });
+          body(from, to);
+          for (const std::int32_t target : targets) rows.store(target, i, h);
         }
       }
     });
@@ -137,7 +150,8 @@ class LayerOp {
       const std::int64_t row = piece / across * height, column = piece % across * width;
       const std::int64_t rows = std::min(height, c.rows.count - row), columns = std::min(width, c.columns.count - column);
       const Matrix part = c.someRows(row, rows).someColumns(column, columns);
-      if (!blocks_[target].accumulates) empty(part);
+      // The product sets what is bf16.
+      if (!blocks_[target].accumulates && !blocks_[target].isBf16()) empty(part);
       const Checkpoint checkpoint{
           [](const void* threads) { static_cast<LayerThreads*>(const_cast<void*>(threads))->checkpoint(); }, &threads_};
       kernels_.multiplyAdd(part, a.someRows(row, rows), b.someColumns(column, columns), scratch, checkpoint);
@@ -148,29 +162,39 @@ class LayerOp {
     for (std::int64_t i = 0; i < c.rows.count; ++i) {
       for (std::int64_t j = 0; j < c.columns.count;) {
         const std::int64_t run = std::min(c.columns.count - j, c.columns.group - (c.columns.begin + j) % c.columns.group);
-        std::fill_n(c.data + c.rows.offset(i) + c.columns.offset(j), run, 0.0f);
+        std::fill_n(c.at<float>(i, j), run, 0.0f);
         j += run;
       }
     }
   }
 
+  // A gain for each column of a row, as fp32.
+  std::vector<float> gains() const {
+    std::vector<float> gains(static_cast<std::size_t>(width(0)));
+    Fp32Rows rows(kernels_, blocks_);
+    for (std::size_t column = 0; column < gains.size(); ++column)
+      gains[column] = *rows.source(1, static_cast<std::int64_t>(column), 0);
+    return gains;
+  }
+
   void norm() const {
-    const float* gains = at(1, 0, 0);
-    eachRow(0, {2},
-            [&](std::int32_t i, std::int32_t h) { kernels_.rmsNorm(at(0, i, h), gains, at(2, i, h), width(0), normEpsilon); });
+    const std::vector<float> g = gains();
+    eachRow({0}, {2}, [&](const Sources& x, const Targets& n) { kernels_.rmsNorm(x[0], g.data(), n[0], width(0), normEpsilon); });
   }
 
   void normGradient() const {
-    const float* gains = at(1, 0, 0);
-    const std::int64_t rows = box(0).tokens();
-    std::vector<std::vector<double>> sums(static_cast<std::size_t>(piecesOf(rows, gainRows)));
-    eachRange(rows, gainRows, [&](std::int64_t begin, std::int64_t end, Scratch&) {
-      clear(3, 0, begin, end, 0, width(3));
+    const std::vector<float> g = gains();
+    const std::int64_t count = box(0).tokens();
+    std::vector<std::vector<double>> sums(static_cast<std::size_t>(piecesOf(count, gainRows)));
+    eachRange(count, gainRows, [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      Fp32Rows rows(kernels_, blocks_);
       std::vector<double>& own = sums[static_cast<std::size_t>(begin / gainRows)];
       own.resize(static_cast<std::size_t>(width(0)));
       for (std::int64_t i = begin; i < end; ++i) {
         if (i % 64 == 0) threads_.checkpoint();
-        kernels_.rmsNormGradient(at(0, i, 0), gains, at(2, i, 0), at(3, i, 0), own.data(), width(0), normEpsilon);
+        kernels_.rmsNormGradient(rows.source(0, i, 0), g.data(), rows.source(2, i, 0), rows.target(3, i, 0), own.data(), width(0),
+                                 normEpsilon);
+        rows.store(3, i, 0);
       }
     });
     clear(4, 0, 0, width(0), 0, 1);
@@ -190,7 +214,7 @@ class LayerOp {
     const std::int32_t heads = box(0).heads();
     eachRange(box(0).tokens(), rowsOfPiece(heads * width(0)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
       std::vector<float> cosines(half), sines(half);
-      for (std::int32_t h = 0; h < heads; ++h) clear(1, h, begin, end, 0, width(1));
+      Fp32Rows rows(kernels_, blocks_);
       const auto& cuSeqlens = problem_.cuSeqlens;
       for (auto i = static_cast<std::int32_t>(begin); i < end; ++i) {
         if (i % 64 == 0) threads_.checkpoint();
@@ -200,8 +224,10 @@ class LayerOp {
           cosines[c] = static_cast<float>(std::cos(position * frequencies[c]));
           sines[c] = direction * static_cast<float>(std::sin(position * frequencies[c]));
         }
-        for (std::int32_t h = 0; h < heads; ++h)
-          kernels_.turn(at(0, i, h), at(1, i, h), cosines.data(), sines.data(), width(0) / 2);
+        for (std::int32_t h = 0; h < heads; ++h) {
+          kernels_.turn(rows.source(0, i, h), rows.target(1, i, h), cosines.data(), sines.data(), width(0) / 2);
+          rows.store(1, i, h);
+        }
       }
     });
   }
@@ -216,12 +242,15 @@ class LayerOp {
   void embed() const {
     const Box& table = box(1);
     eachRange(box(0).tokens(), rowsOfPiece(table.heads() * width(1)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
-      for (std::int32_t h = 0; h < table.heads(); ++h) clear(2, h, begin, end, 0, width(2));
+      Fp32Rows rows(kernels_, blocks_);
       for (std::int64_t i = begin; i < end; ++i) {
         if (i % 64 == 0) threads_.checkpoint();
         const auto entry = entryOf(i, table);
-        if (!entry) continue;
-        for (std::int32_t h = 0; h < table.heads(); ++h) kernels_.add(blocks_[1].row(*entry, h), at(2, i, h), width(1));
+        for (std::int32_t h = 0; h < table.heads(); ++h) {
+          float* to = rows.target(2, i, h);
+          if (entry) kernels_.add(rows.source(1, *entry, h), to, width(1));
+          rows.store(2, i, h);
+        }
       }
     });
   }
@@ -230,25 +259,28 @@ class LayerOp {
   void embedGradient() const {
     const Box& table = box(2);
     eachRange(width(1), tableColumns, [&](std::int64_t begin, std::int64_t end, Scratch&) {
+      Fp32Rows rows(kernels_, blocks_);
       for (std::int32_t h = 0; h < table.heads(); ++h) clear(2, h, 0, table.tokens(), begin, end);
       for (std::int64_t i = 0; i < box(0).tokens(); ++i) {
         if (i % 64 == 0) threads_.checkpoint();
         const auto entry = entryOf(i, table);
         if (!entry) continue;
         for (std::int32_t h = 0; h < table.heads(); ++h)
-          kernels_.add(at(1, i, h) + begin, blocks_[2].row(*entry, h) + begin, end - begin);
+          kernels_.add(rows.source(1, i, h) + begin, at(2, *entry, h) + begin, end - begin);
       }
     });
   }
 
   void crossEntropy() const {
     eachRange(box(0).tokens(), rowsOfPiece(width(0)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
-      clear(2, 0, begin, end, 0, width(2)), clear(3, 0, begin, end, 0, width(3));
+      clear(2, 0, begin, end, 0, width(2));
+      Fp32Rows rows(kernels_, blocks_);
       std::vector<float> room(static_cast<std::size_t>(width(0)));
       for (std::int64_t i = begin; i < end; ++i) {
         threads_.checkpoint();
         const auto [label, weight] = labelOf(i, width(0));
-        *at(2, i, 0) += kernels_.crossEntropy(at(0, i, 0), at(3, i, 0), room.data(), width(0), label, weight);
+        *at(2, i, 0) += kernels_.crossEntropy(rows.source(0, i, 0), rows.target(3, i, 0), room.data(), width(0), label, weight);
+        rows.store(3, i, 0);
       }
     });
   }
@@ -268,17 +300,21 @@ class LayerOp {
     const std::int32_t groups = box(0).heads(), firstGroup = box(0).headBegin;
     eachRange(box(0).tokens(), rowsOfPiece(groups * width(0)), [&](std::int64_t begin, std::int64_t end, Scratch&) {
       clear(3, 0, begin, end, 0, width(3));
-      for (std::int32_t h = 0; h < groups; ++h) clear(4, h, begin, end, 0, width(4));
+      Fp32Rows rows(kernels_, blocks_);
       for (std::int64_t i = begin; i < end; ++i) {
         threads_.checkpoint();
         const auto [label, weight] = labelOf(i, box(2).heads() * width(0));
-        if (weight == 0) continue;
-        const double whole = logSumExpOf(i);
-        if (firstGroup == 0) *at(3, i, 0) += static_cast<float>(weight * whole);
+        const double whole = weight == 0 ? 0 : logSumExpOf(i);
+        if (weight != 0 && firstGroup == 0) *at(3, i, 0) += static_cast<float>(weight * whole);
         for (std::int32_t h = 0; h < groups; ++h) {
-          const std::int64_t column = label - (firstGroup + h) * width(0);
-          const bool isHere = column >= 0 && column < width(0);
-          *at(3, i, 0) += kernels_.crossEntropyShare(at(0, i, h), at(4, i, h), width(0), whole, isHere ? column : -1, weight);
+          float* dlogits = rows.target(4, i, h);
+          if (weight != 0) {
+            const std::int64_t column = label - (firstGroup + h) * width(0);
+            const bool isHere = column >= 0 && column < width(0);
+            *at(3, i, 0) +=
+                kernels_.crossEntropyShare(rows.source(0, i, h), dlogits, width(0), whole, isHere ? column : -1, weight);
+          }
+          rows.store(4, i, h);
         }
       }
     });

@@ -8,20 +8,9 @@
 #include "hsap/layer.h"
 #include "hsap/program.h"
 #include "hsap/scratch.h"
+#include "layer_block.h"
 
 namespace hsap {
-
-// A block with its place in global coordinates.
-struct LayerBlock {
-  View view;
-  Box box;
-  std::int32_t width = 0;
-  bool accumulates = true;  // otherwise the op sets it
-
-  float* row(std::int64_t row, std::int64_t group) const { return view.data + group * view.headStride + row * view.tokenStride; }
-  std::int64_t columns() const { return std::int64_t{box.heads()} * width; }
-  Matrix matrix() const { return matrixOf(view, box.tokens(), box.heads(), width); }
-};
 
 // The threads that share an op.
 class LayerThreads {

@@ -10,11 +10,6 @@ class LayerOpCheck {
   LayerOpCheck(const Program& program, std::int32_t row) : program_(program), row_(row), first_(program.op.operandBegin[row]) {}
 
   void run() const {
-    for (std::int32_t i = 0; i < program_.operandsOf(row_); ++i) {
-      const std::int32_t tensor = program_.tensorOf(first_ + i);
-      if (program_.tensor.dtype[tensor] != 0 && program_.tensor.accumulates[tensor] == 0)
-        refuseOp("has operand ", i, " stored as bf16 (must be fp32)");
-    }
     switch (program_.kindOf(row_)) {
       case OpKind::linear:
         exactly(3), written(2);
@@ -31,7 +26,7 @@ class LayerOpCheck {
         return gain(1);
       case OpKind::rmsNormGradient:
         exactly(5), written(3), written(4);
-        like(2, 0), like(3, 0);
+        like(2, 0), like(3, 0), isFp32(4);
         return gain(1), gain(4);
       case OpKind::rotary:
       case OpKind::rotaryGradient:
@@ -51,27 +46,27 @@ class LayerOpCheck {
       case OpKind::rowDot:
         exactly(3), written(2);
         like(1, 0);
-        return sameBox(2, 0), hasWidth(2, 1);
+        return sameBox(2, 0), hasWidth(2, 1), isFp32(2);
       case OpKind::embed:
         exactly(3), written(2);
         return lookup(0, 1, 2);
       case OpKind::embedGradient:
-        exactly(3), written(2);
+        exactly(3), written(2), isFp32(2);
         return lookup(0, 2, 1);
       case OpKind::crossEntropy:
         exactly(4), written(2), written(3);
         like(3, 0);
-        sameRows(1, 0), hasWidth(1, 2), oneGroup(1);
-        return sameRows(2, 0), hasWidth(2, 1), oneGroup(2);
+        sameRows(1, 0), hasWidth(1, 2), oneGroup(1), isFp32(1);
+        return sameRows(2, 0), hasWidth(2, 1), oneGroup(2), isFp32(2);
       case OpKind::rowLogSumExp:
         exactly(2), written(1);
-        return sameBox(1, 0), hasWidth(1, 1);
+        return sameBox(1, 0), hasWidth(1, 1), isFp32(1);
       case OpKind::splitCrossEntropy:
         exactly(5), written(3), written(4);
         like(4, 0);
-        sameRows(1, 0), hasWidth(1, 2), oneGroup(1);
-        sameRows(2, 0), hasWidth(2, 1), allGroups(2, 0);
-        return sameRows(3, 0), hasWidth(3, 1), oneGroup(3);
+        sameRows(1, 0), hasWidth(1, 2), oneGroup(1), isFp32(1);
+        sameRows(2, 0), hasWidth(2, 1), allGroups(2, 0), isFp32(2);
+        return sameRows(3, 0), hasWidth(3, 1), oneGroup(3), isFp32(3);
       default:
         return;
     }
@@ -95,6 +90,11 @@ class LayerOpCheck {
   }
   void hasWidth(std::int32_t i, std::int32_t expected) const {
     if (width(i) != expected) refuseOp("has operand ", i, " of width ", width(i), " (must be ", expected, ")");
+  }
+  // Ids, losses, sums over rows, and what is one number for each row are fp32 in memory; rows and factors may be either.
+  void isFp32(std::int32_t i) const {
+    if (program_.storedTypeOf(program_.tensorOf(first_ + i)) != ElementType::fp32)
+      refuseOp("has operand ", i, " stored as bf16 (must be fp32)");
   }
   void sameBox(std::int32_t i, std::int32_t j) const {
     if (box(i) != box(j)) refuseOp("has operand ", i, " ", boxText(box(i)), " beside ", boxText(box(j)));
@@ -132,7 +132,7 @@ class LayerOpCheck {
       refuseOp("has gains ", boxText(g), " for rows of ", width(0), " columns");
   }
   void lookup(std::int32_t ids, std::int32_t e, std::int32_t y) const {
-    hasWidth(ids, 1), oneGroup(ids), sameRows(y, ids), hasWidth(y, width(e));
+    hasWidth(ids, 1), oneGroup(ids), isFp32(ids), sameRows(y, ids), hasWidth(y, width(e));
     if (box(y).headBegin != box(e).headBegin || box(y).headEnd != box(e).headEnd)
       refuseOp("has column groups ", boxText(box(y)), " beside those of ", boxText(box(e)));
   }

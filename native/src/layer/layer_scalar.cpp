@@ -6,9 +6,21 @@
 namespace hsap {
 
 const LayerKernels scalarLayerKernels{
-    Isa::scalar,     multiplyAdd<Portable>,  rmsNorm<Portable>,        rmsNormGradient<Portable>,
-    turn<Portable>,  swiglu<Portable>,       swigluGradient<Portable>, add<Portable>,
-    dot<Portable>,   crossEntropy<Portable>, logSumExp<Portable>,      crossEntropyShare<Portable>,
+    Isa::scalar,
+    multiplyAdd<Portable, WidenedFactors<Portable>>,
+    rmsNorm<Portable>,
+    rmsNormGradient<Portable>,
+    turn<Portable>,
+    swiglu<Portable>,
+    swigluGradient<Portable>,
+    add<Portable>,
+    dot<Portable>,
+    crossEntropy<Portable>,
+    logSumExp<Portable>,
+    crossEntropyShare<Portable>,
+    convert,
+    convert,
+    convert,
     adamW<Portable>,
 };
 

@@ -1,4 +1,4 @@
-// c += a b for matrices of any strides, on the register tiles of the attention kernels.
+// Matrix products for matrices of any strides, on the register tiles of the attention kernels.
 //
 // b is cut into blocks of `blockDepth` x `blockColumns`, packed into panels that stay in the second-level cache while all rows of
 // a pass over them, `blockRows` at a time. Sums over one block's depth are made in registers and then added to c, block after
@@ -7,85 +7,22 @@
 
 #include <cstdint>
 
+#include "factors.h"
 #include "hsap/layer.h"
 #include "hsap/scratch.h"
-#include "kernels/panels.h"
 #include "kernels/register_tile.h"
 
 namespace hsap {
 
 namespace {  // Each instruction set's file gets copies compiled with its own flags.
 
-template <class T>
-constexpr T lesser(T a, T b) {
-  return b < a ? b : a;
-}
-
+// In places of a panel: twice as many elements where factors are pairs.
 constexpr std::int64_t blockDepth = 256, blockColumns = 768;
+// What is summed in fp32 at once of a product that is stored as bf16.
+constexpr std::int64_t sumRows = 576, sumColumns = 384;
 
-// How many elements from i on lie one after another in steps of the axis' stride.
-std::int64_t runLength(const Axis& axis, std::int64_t i, std::int64_t atMost) {
-  return lesser(atMost, axis.group - (axis.begin + i) % axis.group);
-}
-
-// Packs rows whose columns lie side by side.
 template <class Simd>
-void packByRows(const Matrix& m, std::int64_t row, int rows, std::int64_t column, int columns, float* panels) {
-  constexpr int stride = panelWidth<Simd>;
-  for (int r = 0; r < rows; ++r) {
-    const float* from = m.data + m.rows.offset(row + r);
-    float* to = panels + r * stride;
-    for (int c = 0; c < columns; c += stride, to += std::ptrdiff_t{rows} * stride) {
-      const int width = lesser(stride, columns - c);
-      if (width == stride && runLength(m.columns, column + c, stride) == stride) {
-        const float* source = from + m.columns.offset(column + c);
-        Simd::store(to, Simd::load(source));
-        Simd::store(to + Simd::width, Simd::load(source + Simd::width));
-        continue;
-      }
-      for (int i = 0; i < width; ++i) to[i] = from[m.columns.offset(column + c + i)];
-      for (int i = width; i < stride; ++i) to[i] = 0;
-    }
-  }
-}
-
-// Packs rows that lie side by side, so that columns have the long strides.
-template <class Simd>
-void packByColumns(const Matrix& m, std::int64_t row, int rows, std::int64_t column, int columns, float* panels) {
-  constexpr int stride = panelWidth<Simd>, width = Simd::width;
-  for (int c = 0; c < columns; c += stride, panels += std::ptrdiff_t{rows} * stride) {
-    for (int half = 0; half < stride; half += width) {
-      const int known = columns - c - half < 0 ? 0 : lesser(columns - c - half, width);
-      for (int r = 0; r < rows;) {
-        const bool whole = rows - r >= width && runLength(m.rows, row + r, width) == width;
-        float* to = panels + r * stride + half;
-        if (whole && known == width) {
-          typename Simd::F x[width];
-          for (int i = 0; i < width; ++i)
-            x[i] = Simd::load(m.data + m.rows.offset(row + r) + m.columns.offset(column + c + half + i));
-          Simd::transpose(x);
-          for (int i = 0; i < width; ++i) Simd::store(to + i * stride, x[i]);
-          r += width;
-          continue;
-        }
-        const int step = static_cast<int>(runLength(m.rows, row + r, lesser(width, rows - r)));
-        const float* from = m.data + m.rows.offset(row + r);
-        for (int i = 0; i < width; ++i) {
-          const float* source = i < known ? from + m.columns.offset(column + c + half + i) : nullptr;
-          for (int k = 0; k < step; ++k) to[k * stride + i] = source == nullptr ? 0 : source[k * m.rows.stride];
-        }
-        r += step;
-      }
-    }
-  }
-}
-
-// Element (r, c) of the block goes to panel[c / panelWidth][r][c % panelWidth]; columns beyond the last are zero.
-template <class Simd>
-void packBlock(const Matrix& m, std::int64_t row, int rows, std::int64_t column, int columns, float* panels) {
-  if (m.columns.stride == 1) return packByRows<Simd>(m, row, rows, column, columns, panels);
-  packByColumns<Simd>(m, row, rows, column, columns, panels);
-}
+constexpr std::int64_t blockRows = Simd::tileRows * 16;
 
 // One register tile: `rows` rows of a against one panel of b.
 template <class Simd, int rows>
@@ -98,7 +35,7 @@ template <class Simd, int rows>
   if (whole) {
     // What the sums are added to is on its way while they are made.
     for (int r = 0; r < rows; ++r) {
-      to[r] = c.data + c.rows.offset(row + r) + c.columns.offset(column);
+      to[r] = c.at<float>(row + r, column);
       __builtin_prefetch(to[r], 1);
       __builtin_prefetch(to[r] + Simd::width, 1);
     }
@@ -116,7 +53,7 @@ template <class Simd, int rows>
   tile.forEach([&](int r, int n, typename Simd::F sum)
                    __attribute__((always_inline)) { Simd::store(sums + r * stride + n * width, sum); });
   for (int r = 0; r < rows; ++r) {
-    for (int i = 0; i < columns; ++i) c.data[c.rows.offset(row + r) + c.columns.offset(column + i)] += sums[r * stride + i];
+    for (int i = 0; i < columns; ++i) *c.at<float>(row + r, column + i) += sums[r * stride + i];
   }
 }
 
@@ -138,27 +75,85 @@ void multiplyPanels(const Matrix& c, std::int64_t row, int rows, std::int64_t co
 }
 
 template <class Simd>
-void multiplyAdd(const Matrix& c, const Matrix& a, const Matrix& b, Scratch& scratch, const Checkpoint& checkpoint) {
-  constexpr int stride = panelWidth<Simd>;
-  constexpr std::int64_t blockRows = Simd::tileRows * 16;
+constexpr std::int64_t wholePanels(std::int64_t count) {
+  return (count + panelWidth<Simd> - 1) / panelWidth<Simd> * panelWidth<Simd>;
+}
+
+// Floats that addProduct takes of working memory.
+template <class Factors>
+std::int64_t roomFor(std::int64_t columns, std::int64_t depth) {
+  using Simd = typename Factors::Simd;
+  const std::int64_t deepest = wholePanels<Simd>(lesser(blockDepth, depth)),
+                     widest = wholePanels<Simd>(lesser(blockColumns, columns));
+  constexpr std::int64_t tallest = blockRows<Simd> < blockDepth ? blockDepth : blockRows<Simd>;
+  return (widest + blockRows<Simd>)*deepest + convertedColumns * tallest;
+}
+
+// c += a b for c of fp32.
+template <class Factors>
+void addProduct(const Matrix& c, const Matrix& a, const Matrix& b, float* room, const Checkpoint& checkpoint) {
+  using Simd = typename Factors::Simd;
+  constexpr std::int64_t depthOfBlock = blockDepth * Factors::packed;
   const std::int64_t depth = a.columns.count, columns = c.columns.count, rows = c.rows.count;
-  const std::int64_t deepest = (lesser(blockDepth, depth) + stride - 1) / stride * stride;
-  const std::int64_t widest = (lesser(blockColumns, columns) + stride - 1) / stride * stride;
-  auto* panelsB = static_cast<float*>(scratch.reserve((widest * deepest + blockRows * deepest) * sizeof(float)));
-  float* panelsA = panelsB + widest * deepest;
+  const std::int64_t deepest = wholePanels<Simd>(lesser(blockDepth, depth));
+  float* panelsB = room;
+  float* panelsA = panelsB + wholePanels<Simd>(lesser(blockColumns, columns)) * deepest;
+  float* roomToConvert = panelsA + blockRows<Simd> * deepest;
   for (std::int64_t j = 0; j < columns; j += blockColumns) {
-    const int width = static_cast<int>(lesser(blockColumns, columns - j));
-    for (std::int64_t l = 0; l < depth; l += blockDepth) {
-      const int inner = static_cast<int>(lesser(blockDepth, depth - l));
-      packBlock<Simd>(b, l, inner, j, width, panelsB);
-      for (std::int64_t i = 0; i < rows; i += blockRows) {
-        const int height = static_cast<int>(lesser(blockRows, rows - i));
-        packBlock<Simd>(a, i, height, l, inner, panelsA);
-        multiplyPanels<Simd>(c, i, height, j, width, panelsA, panelsB, inner);
+    const std::int64_t width = lesser(blockColumns, columns - j);
+    for (std::int64_t l = 0; l < depth; l += depthOfBlock) {
+      const std::int64_t inner = lesser(depthOfBlock, depth - l);
+      Factors::packRight(b.someRows(l, inner).someColumns(j, width), panelsB, roomToConvert);
+      for (std::int64_t i = 0; i < rows; i += blockRows<Simd>) {
+        const std::int64_t height = lesser(blockRows<Simd>, rows - i);
+        Factors::packLeft(a.someRows(i, height).someColumns(l, inner), panelsA, roomToConvert);
+        multiplyPanels<Simd>(c, i, static_cast<int>(height), j, static_cast<int>(width), panelsA, panelsB,
+                             static_cast<int>((inner + Factors::packed - 1) / Factors::packed));
         checkpoint.call(checkpoint.context);
       }
     }
   }
+}
+
+// c = a b for c of bf16, each element rounded once.
+template <class Factors>
+void setProduct(const Matrix& c, const Matrix& a, const Matrix& b, float* room, const Checkpoint& checkpoint) {
+  float* sums = room + roomFor<Factors>(lesser(sumColumns, c.columns.count), a.columns.count);
+  for (std::int64_t i = 0; i < c.rows.count; i += sumRows) {
+    const std::int64_t rows = lesser(sumRows, c.rows.count - i);
+    for (std::int64_t j = 0; j < c.columns.count; j += sumColumns) {
+      const std::int64_t columns = lesser(sumColumns, c.columns.count - j);
+      const Matrix part{
+          reinterpret_cast<std::byte*>(sums), ElementType::fp32, {rows, rows, columns, 0}, {columns, columns, 1, 0}};
+      for (std::int64_t k = 0; k < rows * columns; ++k) sums[k] = 0;
+      addProduct<Factors>(part, a.someRows(i, rows), b.someColumns(j, columns), room, checkpoint);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t k = 0; k < columns;) {
+          const std::int64_t run = runLength(c.columns, j + k, columns - k);
+          convert(sums + r * columns + k, c.at<Bf16>(i + r, j + k), run);
+          k += run;
+        }
+      }
+    }
+  }
+}
+
+template <class Factors>
+void multiply(const Matrix& c, const Matrix& a, const Matrix& b, Scratch& scratch, const Checkpoint& checkpoint) {
+  const bool adds = c.type == ElementType::fp32;
+  const std::int64_t columns = c.columns.count, rows = c.rows.count;
+  const std::int64_t room = roomFor<Factors>(adds ? columns : lesser(sumColumns, columns), a.columns.count);
+  const std::int64_t sums = adds ? 0 : lesser(sumRows, rows) * lesser(sumColumns, columns);
+  auto* memory = static_cast<float*>(scratch.reserve(static_cast<std::size_t>(room + sums) * sizeof(float)));
+  adds ? addProduct<Factors>(c, a, b, memory, checkpoint) : setProduct<Factors>(c, a, b, memory, checkpoint);
+}
+
+// Bf16Factors is how this instruction set multiplies bf16.
+template <class Simd, class Bf16Factors>
+void multiplyAdd(const Matrix& c, const Matrix& a, const Matrix& b, Scratch& scratch, const Checkpoint& checkpoint) {
+  const auto isBf16 = [](const Matrix& m) { return m.type == ElementType::bf16 || m.readsAsBf16; };
+  !isBf16(a) && !isBf16(b) ? multiply<PlainFactors<Simd>>(c, a, b, scratch, checkpoint)
+                           : multiply<Bf16Factors>(c, a, b, scratch, checkpoint);
 }
 
 }  // namespace
