@@ -102,6 +102,24 @@ describe("the file of a model sweep", () => {
   });
 });
 
+describe("the experiment by lengths", () => {
+  test.each(["smoke", "short", "one-sequence", "full"])(
+    "has a step of each strategy for every length of its profile %s, whose groups each have a document",
+    (profile) => {
+      const { sweep } = readModelSweep("lengths", profile);
+      for (const mix of sweep.mixes) {
+        if (typeof mix === "string") throw new Error(`${mix} has no length`);
+        const possible = sweep.strategies.filter(
+          ({ degrees }) => typeof degrees === "object" && (degrees.data ?? 1) <= mix.documents,
+        );
+        expect(new Set(possible.map(({ strategy }) => strategy))).toEqual(
+          new Set(["megatron", "ulysses", "colai-sp", "hsap"]),
+        );
+      }
+    },
+  );
+});
+
 describe("the plan of a model sweep", () => {
   test("has a step for every cluster, model, batch and variant, each with a key of its own", () => {
     const steps = plannedSteps(parse(text.replace("{ ring: 3 }", "fastest"), "other"));
@@ -110,6 +128,14 @@ describe("the plan of a model sweep", () => {
     expect(new Set(steps.map(({ inputs }) => `${inputs.strategy} ${inputs.weights}`))).toEqual(
       new Set(["megatron own", "ulysses sharded", "ring sharded"]),
     );
+  });
+
+  test("has documents of one length where a sweep names them instead of a mix, and then needs no tokens of a rank", () => {
+    const equal = text.replace(/mixes: \[.*\]/, "mixes: [{ documents: 3, length: 50 }]");
+    const [{ problem, inputs }] = plannedSteps(parse(equal.replace(/ +tokensPerRank: .*\n/, "")));
+    expect([...problem.batch.cuSeqlens]).toEqual([0, 50, 100, 150]);
+    expect(inputs.batch).toMatchObject({ mix: "3 x 50", documents: 3, tokens: 150 });
+    expect(() => plannedSteps(parse(text.replace(/ +tokensPerRank: .*\n/, "")))).toThrow(/^missing tokensPerRank: /);
   });
 
   test("refuses degrees that a strategy does not have", () => {

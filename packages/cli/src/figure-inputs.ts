@@ -3,6 +3,7 @@ import { join } from "node:path";
 import {
   type Environment,
   lossRunVersion,
+  type ModelTrial,
   modelTrialVersion,
   readEnvironments,
   readLossRuns,
@@ -12,9 +13,10 @@ import {
   readTrials,
   strategyNamed,
   type Trial,
+  workspacePath,
 } from "@hsap/bench";
 import { clusterOf, namedCluster } from "@hsap/cluster";
-import type { FigureInputs } from "@hsap/figures";
+import type { FigureInputs, PublishedRate } from "@hsap/figures";
 import type { Problem } from "@hsap/schedule";
 import { InputError, mixes, mixPack, packedBatch } from "@hsap/workload";
 
@@ -59,8 +61,21 @@ function evaluationInputs({ folder, cluster, ranks }: FigureSources): FigureInpu
 
 /** The trials that were predicted by the same code as the last one. */
 function modelSweepInputs(folder: string): FigureInputs {
-  const { trials } = readModelTrials(join(folder, "trials.jsonl"));
-  return { modelSweep: { trials: trials.filter(({ environment }) => environment === trials.at(-1)?.environment) } };
+  const all = readModelTrials(join(folder, "trials.jsonl")).trials;
+  const trials = all.filter(({ environment }) => environment === all.at(-1)?.environment);
+  const isOfMixes = trials.some(({ batch }) => Object.hasOwn(mixes, batch.mix));
+  return isOfMixes ? { modelSweep: { trials } } : { modelLengths: { trials, published: publishedRates(trials) } };
+}
+
+/** The rates that lie beside an experiment's file as `published.csv`, if any do: strategy, length, model TFLOP/s of a device. */
+function publishedRates([first]: readonly ModelTrial[]): PublishedRate[] | undefined {
+  const file = workspacePath(`experiments/${first?.experiment}/published.csv`);
+  if (!existsSync(file)) return undefined;
+  const [, ...lines] = readFileSync(file, "utf8").trim().split("\n");
+  return lines.map((line) => {
+    const [strategy, length, rate] = line.split(",");
+    return { strategy, tokens: Number(length), ...(rate !== "" && { tflopsPerDevice: Number(rate) }) };
+  });
 }
 
 /** The runs that were trained on the same machine with the same code as the last one. */

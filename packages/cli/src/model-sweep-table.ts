@@ -15,7 +15,7 @@ export function formatSweep(result: ModelSweepResult, steps: readonly BestStep[]
     `hsap ${version}, node ${environment.node}, code ${environment.code}`,
     `arguments: ${environment.arguments.join(" ") || "none"}`,
     `${experiment.title}: profile ${experiment.profile}, origin simulated; memory: counted, of the rank that needs most`,
-    `${sweep.tokensPerRank} tokens a rank, ${sweep.dtype}; the backward pass computes again: the first of ${sweep.recompute.join(", ")} that fits`,
+    `${sweep.tokensPerRank === undefined ? "" : `${sweep.tokensPerRank} tokens a rank, `}${sweep.dtype}; the backward pass computes again: the first of ${sweep.recompute.join(", ")} that fits`,
   ];
   const footer = [
     "Each row is the fastest of the degrees and weight placements that were tried and fit; where none fits, the one that needs least.",

@@ -4,6 +4,7 @@ import { type CompilationInput, drawCompilation } from "./compilation/figure.ts"
 import { pngOf } from "./drawing/png.ts";
 import { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 import type { Figure } from "./figure.ts";
+import { drawModelLengths, type ModelLengthsInput } from "./model-lengths/figure.ts";
 import { drawModelSweep, type ModelSweepInput } from "./model-sweep/figure.ts";
 import { drawPacking, type PackingInput } from "./packing.ts";
 import { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";
@@ -19,6 +20,7 @@ export interface FigureInputs {
   readonly topology?: TopologyInput | undefined;
   readonly evaluation?: EvaluationInput | undefined;
   readonly modelSweep?: ModelSweepInput | undefined;
+  readonly modelLengths?: ModelLengthsInput | undefined;
   readonly steps?: StepsInput | undefined;
   readonly trainingLosses?: TrainingLossesInput | undefined;
 }
@@ -34,7 +36,8 @@ export interface DrawFiguresOptions {
 
 /** Draws the figures that `inputs` has data for, in the paper's order. Pure: equal inputs give equal files. */
 export function figuresOf(inputs: FigureInputs): Figure[] {
-  const { packing, pipeline, steps, compilation, topology, evaluation, modelSweep, trainingLosses } = inputs;
+  const { packing, pipeline, steps, compilation, topology, evaluation, modelSweep, modelLengths, trainingLosses } =
+    inputs;
   return [
     packing && drawPacking(packing),
     pipeline && drawPipeline(pipeline),
@@ -44,6 +47,7 @@ export function figuresOf(inputs: FigureInputs): Figure[] {
     ...(modelSweep ? drawModelSweep(modelSweep) : []),
     steps && drawSteps(steps),
     trainingLosses && drawTrainingLosses(trainingLosses),
+    modelLengths && drawModelLengths(modelLengths),
   ].filter((figure) => figure !== undefined);
 }
 

@@ -6,7 +6,14 @@ export { pngOf } from "./drawing/png.ts";
 export { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 export type { Figure } from "./figure.ts";
 export { drawLongestSteps, type LongestStepsInput, type LongestStepsRow } from "./longest-steps/figure.ts";
-export { drawModelSteps, type ModelStepsInput, type ModelStepsRow } from "./model-steps/figure.ts";
+export { drawModelLengths, type ModelLengthsInput } from "./model-lengths/figure.ts";
+export {
+  type DrawnStep,
+  drawModelSteps,
+  type ModelStepsInput,
+  type ModelStepsRow,
+  type PublishedRate,
+} from "./model-steps/figure.ts";
 export { drawModelSweep, type ModelSweepInput } from "./model-sweep/figure.ts";
 export { drawPacking, type PackingInput } from "./packing.ts";
 export { drawPipeline, type PipelineInput } from "./pipeline/figure.ts";

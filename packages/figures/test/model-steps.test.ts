@@ -1,13 +1,9 @@
-import type { SimulatedStep } from "@hsap/bench";
 import { describe, expect, it } from "vitest";
-import { drawModelSteps, type ModelStepsInput } from "../src/index.ts";
+import { type DrawnStep, drawModelSteps, type ModelStepsInput } from "../src/index.ts";
 import { overlappingTexts, parseSvg, textBoxes } from "./drawn.ts";
 
-const stepOf = (tflops: number, gib: number): SimulatedStep => ({
-  ...{ strategy: "s", degrees: {}, optimiserMs: 1, stepMs: 10, tokensPerSecond: 5, tflopsPerDevice: tflops, mfu: 0.3 },
-  stageMs: { embedding: 1, layerForward: 1, loss: 1, layerBackward: 1, embeddingBackward: 1 },
-  memory: { weights: 0, gradients: 0, optimiser: 0, activations: 0, working: 0, total: gib * 2 ** 30 },
-  fits: gib <= 80,
+const stepOf = (tflops: number, gib: number): DrawnStep => ({
+  ...{ tflopsPerDevice: tflops, memoryBytes: gib * 2 ** 30, fits: gib <= 80 },
 });
 
 const input: ModelStepsInput = {
@@ -38,6 +34,17 @@ describe("the figure of a model's steps", () => {
     expect(parseSvg(svg).querySelector("desc")?.textContent).toMatch(
       /^Simulated times, counted memory\..*80 GiB; more than twice that is cut off\.$/,
     );
+  });
+
+  it("has published rates as dashed lines beside the rates, as high as they are", () => {
+    const published = [8192, 65536].map((tokens, i) => ({ tokens, strategy: "ulysses", tflopsPerDevice: 400 + i }));
+    const outOfMemory = { tokens: 262144, strategy: "ulysses" };
+    const svg = drawModelSteps({ ...input, published: [...published, outOfMemory] });
+    const dashed = parseSvg(svg).querySelectorAll('g[aria-label="line"][stroke-dasharray] path');
+    expect([...dashed].map((path) => path.getAttribute("d")?.split(/[ML]/).length)).toEqual([3]);
+    expect(svg).toContain("Dashed: published.");
+    expect(svg).not.toMatch(/NaN|undefined|Infinity/);
+    expect(drawModelSteps(input)).not.toContain("published");
   });
 
   it("is not drawn of nothing", () => {

@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import { type Cluster, presetCluster, readCluster } from "@hsap/cluster";
 import { modelPresets, recomputations, weightPlacements } from "@hsap/model";
-import { InputError } from "@hsap/workload";
+import { InputError, mixNames } from "@hsap/workload";
 import { z } from "zod";
 import {
   count,
@@ -29,14 +29,22 @@ const layerVariantSchema = z.strictObject({
 
 const modelNames = modelPresets.map(({ name }) => name);
 
+/** Documents of one length, where no mix is drawn. */
+const equalDocumentsSchema = z.strictObject({ documents: count, length: count });
+
 const modelSweepSchema = z.strictObject({
   /** Presets, or files beside the experiment's. */
   clusters: list(z.string()),
   models: list(z.enum(modelNames, `must be one of ${modelNames.join(", ")}`)),
   ranks: list(count),
-  mixes: list(mixSchema),
-  /** Tokens of a step for each rank. */
-  tokensPerRank: count,
+  mixes: list(
+    z.union(
+      [mixSchema, equalDocumentsSchema],
+      `must be one of ${mixNames.join(", ")}, or { documents: COUNT, length: TOKENS }`,
+    ),
+  ),
+  /** Tokens of a step for each rank, of drawn mixes. */
+  tokensPerRank: count.optional(),
   /** One batch is drawn for each seed. */
   seeds: list(z.int().min(0)),
   dtype: z.enum(["bf16", "fp32"]),
@@ -53,6 +61,7 @@ const modelSweepFileSchema = titleSchema.extend({
   profiles: z.record(z.string(), modelSweepSchema.partial()),
 });
 
+export type EqualDocuments = Readonly<z.infer<typeof equalDocumentsSchema>>;
 export type LayerVariant = Readonly<z.infer<typeof layerVariantSchema>>;
 
 /** A sweep over whole training steps under one profile; times are simulated. */

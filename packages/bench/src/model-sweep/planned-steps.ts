@@ -1,9 +1,18 @@
 import { clusterOf } from "@hsap/cluster";
 import { type LayerStrategy, type ModelProblem, modelNamed } from "@hsap/model";
 import { layerStrategyNamed } from "@hsap/training";
-import { documentsOf, InputError, lengthsOf, mixPack, tokensOf } from "@hsap/workload";
+import {
+  documentsOf,
+  InputError,
+  lengthsOf,
+  type MixName,
+  mixPack,
+  type PackedBatch,
+  packedBatch,
+  tokensOf,
+} from "@hsap/workload";
 import { clusterDigest, keyOf, lengthsDigest } from "../trial.ts";
-import type { LayerVariant, ModelSweep } from "./model-sweep-file.ts";
+import type { EqualDocuments, LayerVariant, ModelSweep } from "./model-sweep-file.ts";
 import type { ModelTrialInputs } from "./model-trial.ts";
 
 /** A step to predict: with which strategy, and all that decides it. */
@@ -37,16 +46,29 @@ function cellsOf({ sweep }: ModelSweep): SweepCell[] {
     ranks.flatMap((count) =>
       mixes.flatMap((mix) =>
         seeds.flatMap((seed) => {
-          const batch = mixPack(mix, { tokens: tokensPerRank * count, seed });
+          const batch = batchOf(mix, { tokensPerRank, ranks: count, seed });
           const cluster = clusterOf({ ranks: count, from });
           return models.map((name) => ({
-            ...{ mix, seed },
+            ...{ mix: mixLabel(mix), seed },
             problem: { model: modelNamed(name), batch, cluster, dtype, lossChunk },
           }));
         }),
       ),
     ),
   );
+}
+
+/** What a trial says of its documents: the name of a mix, or `16 x 8192`. */
+const mixLabel = (mix: MixName | EqualDocuments): string =>
+  typeof mix === "string" ? mix : `${mix.documents} x ${mix.length}`;
+
+function batchOf(
+  mix: MixName | EqualDocuments,
+  { tokensPerRank, ranks, seed }: { tokensPerRank: number | undefined; ranks: number; seed: number },
+): PackedBatch {
+  if (typeof mix !== "string") return packedBatch(new Array<number>(mix.documents).fill(mix.length));
+  if (tokensPerRank === undefined) throw new InputError(`missing tokensPerRank: the mix ${mix} is drawn to that`);
+  return mixPack(mix, { tokens: tokensPerRank * ranks, seed });
 }
 
 function stepOf(

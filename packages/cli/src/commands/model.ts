@@ -66,7 +66,13 @@ function figureOf(
     deviceGiB: device.memoryGiB,
     rows: rows.flatMap((row) =>
       "step" in row
-        ? [{ tokens: byLength ? row.tokens / row.documents : row.tokens, strategy: row.strategy, step: row.step }]
+        ? [
+            {
+              tokens: byLength ? row.tokens / row.documents : row.tokens,
+              strategy: row.strategy,
+              step: { ...row.step, memoryBytes: row.step.memory.total },
+            },
+          ]
         : [],
     ),
   };

@@ -18,13 +18,28 @@ export interface ModelStepsInput {
   /** Memory of a device, where it is known. */
   readonly deviceGiB?: number | undefined;
   readonly rows: readonly ModelStepsRow[];
+  /** Rates that others published for the same, drawn as dashed lines. */
+  readonly published?: readonly PublishedRate[] | undefined;
+}
+
+/** What is published of one strategy at one place of the horizontal axis; no rate where it was out of memory. */
+export interface PublishedRate {
+  readonly tokens: number;
+  readonly strategy: string;
+  readonly tflopsPerDevice?: number | undefined;
 }
 
 /** One step of one strategy; rows of a strategy that cannot run there are left out. */
 export interface ModelStepsRow {
   readonly tokens: number;
   readonly strategy: string;
-  readonly step: SimulatedStep;
+  readonly step: DrawnStep;
+}
+
+/** What is drawn of a step. */
+export interface DrawnStep extends Pick<SimulatedStep, "tflopsPerDevice" | "fits"> {
+  /** Of the rank that needs most. */
+  readonly memoryBytes: number;
 }
 
 const gibibyte = 2 ** 30;
@@ -38,7 +53,7 @@ const axisHeight = 28;
  *
  * @throws InputError if there are no steps.
  */
-export function drawModelSteps({ title, documents, axis, deviceGiB, rows }: ModelStepsInput): string {
+export function drawModelSteps({ title, documents, axis, deviceGiB, rows, published = [] }: ModelStepsInput): string {
   if (rows.length === 0) throw new InputError("invalid steps: there are none to draw");
   const width = columnWidth.double;
   const room = width / 2;
@@ -52,7 +67,7 @@ export function drawModelSteps({ title, documents, axis, deviceGiB, rows }: Mode
     width,
     bodyHeight: top + plotHeight + axisHeight,
     title: `A training step of ${title}`,
-    caption: `Simulated times, counted memory. ${documents}${deviceGiB === undefined ? "" : ` Hollow: needs more than the device's ${deviceGiB} GiB; more than twice that is cut off.`}`,
+    caption: `Simulated times, counted memory. ${documents}${deviceGiB === undefined ? "" : ` Hollow: needs more than the device's ${deviceGiB} GiB; more than twice that is cut off.`}${published.length === 0 ? "" : " Dashed: published."}`,
     legend: legend(
       strategies.map((label, i): LegendEntry => ({ label, colour: layerStrategyColour(label, i), shape: "dot" })),
       { width },
@@ -62,11 +77,12 @@ export function drawModelSteps({ title, documents, axis, deviceGiB, rows }: Mode
         heading: "rate",
         unit: "model TFLOP/s of each device",
         of: ({ tflopsPerDevice }) => tflopsPerDevice,
+        published,
       }),
       ...panel(1, {
         heading: "memory",
         unit: "GiB of the rank that needs most",
-        of: ({ memory }) => memory.total / gibibyte,
+        of: ({ memoryBytes }) => memoryBytes / gibibyte,
         limit: deviceGiB,
       }),
     ],
@@ -76,8 +92,9 @@ export function drawModelSteps({ title, documents, axis, deviceGiB, rows }: Mode
 interface PanelValues {
   readonly heading: string;
   readonly unit: string;
-  readonly of: (step: SimulatedStep) => number;
+  readonly of: (step: DrawnStep) => number;
   readonly limit?: number | undefined;
+  readonly published?: readonly PublishedRate[];
 }
 
 function stepsPanel(
@@ -85,10 +102,11 @@ function stepsPanel(
   axis: string,
   rows: readonly ModelStepsRow[],
   strategies: readonly string[],
-  { of, limit }: PanelValues,
+  { of, limit, published = [] }: PanelValues,
 ): Panel {
   const counts = [...new Set(rows.map(({ tokens }) => tokens))].sort((a, b) => a - b);
-  const highest = Math.max(...rows.map(({ step }) => of(step)), 1);
+  const known = published.filter(({ tflopsPerDevice }) => tflopsPerDevice !== undefined);
+  const highest = Math.max(...rows.map(({ step }) => of(step)), ...known.map((rate) => rate.tflopsPerDevice ?? 0), 1);
   // What is far beyond the device is cut off above: how far does not matter.
   const ceiling = limit === undefined ? highest : Math.min(highest, 2 * limit);
   const box = { ...place, marginLeft: 30, marginRight: 12, marginTop: 4, marginBottom: axisHeight };
@@ -98,6 +116,15 @@ function stepsPanel(
     marks: [
       ruleY([0], { stroke: ink.rule, strokeWidth: 0.6 }),
       ...(limit === undefined ? [] : [ruleY([limit], { stroke: ink.quiet, strokeDasharray: "2,1.5" })]),
+      ...strategies.map((strategy, i) =>
+        line(
+          known.filter((rate) => rate.strategy === strategy),
+          {
+            ...{ x: "tokens", y: "tflopsPerDevice", stroke: layerStrategyColour(strategy, i) },
+            ...{ strokeWidth: 0.8, strokeDasharray: "2,1.5" },
+          },
+        ),
+      ),
       ...strategies.flatMap((strategy, i) =>
         strategyMarks(
           rows.filter((row) => row.strategy === strategy),
@@ -111,7 +138,7 @@ function stepsPanel(
   });
 }
 
-function strategyMarks(rows: readonly ModelStepsRow[], colour: string, of: (step: SimulatedStep) => number): Markish[] {
+function strategyMarks(rows: readonly ModelStepsRow[], colour: string, of: (step: DrawnStep) => number): Markish[] {
   const points = [...rows]
     .sort((a, b) => a.tokens - b.tokens)
     .map(({ tokens, step }) => ({ tokens, value: of(step), step }));
@@ -119,7 +146,7 @@ function strategyMarks(rows: readonly ModelStepsRow[], colour: string, of: (step
     line(points, { x: "tokens", y: "value", stroke: colour, strokeWidth: 1 }),
     dot(points, {
       ...{ x: "tokens", y: "value", r: 2.4, stroke: colour },
-      fill: ({ step }: { step: SimulatedStep }) => (step.fits === false ? ink.paper : colour),
+      fill: ({ step }: { step: DrawnStep }) => (step.fits === false ? ink.paper : colour),
     }),
   ];
 }
