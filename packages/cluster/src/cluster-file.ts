@@ -42,6 +42,8 @@ const levelSchema = z.strictObject({
   size: count,
   bandwidthGBps: positive,
   latencyUs: z.number("must be a number of at least 0").min(0, "must be a number of at least 0"),
+  ranksPerLink: count.optional(),
+  pairGBps: positive.optional(),
   sources,
 });
 

@@ -22,6 +22,10 @@ export interface Level {
   readonly bandwidthGBps: number;
   /** From the start of a send until its first byte is there, in microseconds. */
   readonly latencyUs: number;
+  /** How many ranks share a link of this level, such as their node's network card: together they get as many times `bandwidthGBps`. 1 if left out. */
+  readonly ranksPerLink?: number;
+  /** What one pair of ranks reaches while all others are silent, 1e9 bytes a second; as usual for the device if left out. */
+  readonly pairGBps?: number;
   /** Where each number above comes from, by field name. */
   readonly sources?: Readonly<Record<string, string>>;
 }

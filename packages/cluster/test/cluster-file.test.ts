@@ -32,6 +32,13 @@ describe("a cluster file", () => {
     });
   });
 
+  it("may say how many ranks share a link, and what one pair of them gets of it alone", () => {
+    const shared = changed("latencyUs: 22.4", "latencyUs: 22.4, ranksPerLink: 8, pairGBps: 200");
+    expect(parseCluster(shared, "x.yaml").levels[1]).toMatchObject({ ranksPerLink: 8, pairGBps: 200 });
+    const none = changed("latencyUs: 22.4", "latencyUs: 22.4, ranksPerLink: 0");
+    expect(() => parseCluster(none, "x.yaml")).toThrow("invalid levels[1].ranksPerLink: 0 in x.yaml");
+  });
+
   it("may leave the last node partly used", () => {
     expect(parseCluster(`${valid}ranks: 12\n`, "x.yaml").ranks).toBe(12);
   });

@@ -48,9 +48,7 @@ export function choosePlan(problem: Problem, degrees?: Degrees, place: Place = "
   const considered: Considered[] = [];
   const planned: Way[] = [];
   for (const way of waysOf(planner, degrees)) {
-    if (chosen !== undefined && !mayWin(problem, way, chosen)) continue;
-    // Times have one minimum, from none to all heads split: what lies beyond a worse way is worse still.
-    if (chosen !== undefined && planned.some((other) => isBetween(other, way, chosen?.way ?? way))) continue;
+    if (chosen !== undefined && !isWorthALook(problem, way, chosen, planned)) continue;
     planned.push(way);
     for (const weighed of weigh(planner, way, place)) {
       considered.push(weighed.of);
@@ -88,15 +86,35 @@ function weigh(planner: Planner, way: Way, place: Place): Weighed[] {
   return [given, { of: { ...given.of, place: "grid", prediction: placed.prediction }, way, plan: placed.plan }];
 }
 
-/** Whether a way may be better than the best one so far by as much as is worth making its plan. */
-function mayWin(problem: Problem, way: Way, { of, way: best, plan }: Weighed): boolean {
-  const { us, slowest, computing } = of.prediction;
+/**
+ * Whether a way may be so much better than the best one so far that it is worth making its plan. Where the bound leaves room for
+ * far more than a plan takes, as on slow devices, it always is; otherwise what is known of better and worse ways decides, which
+ * is mostly right and much cheaper.
+ */
+function isWorthALook(problem: Problem, way: Way, chosen: Weighed, planned: readonly Way[]): boolean {
+  const { us, slowest } = chosen.of.prediction;
+  // The slowest rank would have the same to do.
+  if (isDividedAlike(way, chosen.way, nodeOf(problem.cluster, slowest))) return false;
+  const planningUs = planningUsPerRank * ranksOf(problem) + planningUsPerDocument * problem.batch.cuSeqlens.length;
+  if (us - way.boundUs > savedForPlanning * planningUs) return true;
   if (way.atLeastUs >= (hasFewKvHeads(problem.shape) ? 1 : leastGain) * us) return false;
+  // Times have one minimum, from none to all heads split: what lies beyond a worse way is worse still.
+  return isPromising(problem, way, chosen) && !planned.some((other) => isBetween(other, way, chosen.way));
+}
+
+/** About what one plan takes. */
+const planningUsPerRank = 15;
+const planningUsPerDocument = 1.5;
+
+/** Most plans save much less than their bounds leave room for. */
+const savedForPlanning = 10;
+
+/** Whether the best plan so far leaves something to win for a way, by what holds it up. */
+function isPromising(problem: Problem, way: Way, { of, way: best, plan }: Weighed): boolean {
+  const { us, computing } = of.prediction;
   // Without a split, documents are in more pieces, and in a backward pass that is felt.
   const isNearFloor = us < nearEnough * computing.mean;
   if (isNearFloor && (problem.pass === "forward" || best.hierarchy.ulysses > 1)) return false;
-  // The slowest rank would have the same to do.
-  if (isDividedAlike(way, best, nodeOf(problem.cluster, slowest))) return false;
   if (us > waitsForTransfers * computing.mean) return true;
   if (way.hierarchy.ulysses > ranksPerNode(problem.cluster))
     return hasManyKvHeads(problem) && us > held * computing.mean;

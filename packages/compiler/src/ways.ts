@@ -10,7 +10,9 @@ export interface Way {
   readonly hierarchy: Hierarchy;
   /** Whose heads are split if units have several ranks, see `HeadSplitter`. */
   readonly splitAbove: number;
-  /** Hardly any plan of this way is predicted to take less, in microseconds. */
+  /** No plan of this way takes less, in microseconds, but for keys that travel inside nodes. */
+  readonly boundUs: number;
+  /** Hardly any plan of this way is predicted to take less. */
   readonly atLeastUs: number;
   /** What of each node is split; undefined where nothing is. */
   readonly split: Sharding | undefined;
@@ -37,7 +39,8 @@ export function isBetween(way: Way, one: Way, other: Way): boolean {
  * none is, ways are one.
  *
  * - Heads of no document are split: sequence parallelism alone.
- * - As many ranks as can inside a node split heads of some documents, or of all, as USP does.
+ * - As many ranks as can inside a node split heads of some documents, or of all, as USP does. Where these are more than kv heads, also
+ *   fewer ranks, as each lane that has a copy of a kv head sends it over the node's link.
  * - All ranks split heads, over all nodes: of all documents, that is DeepSpeed-Ulysses. With many kv heads, keys that cross to
  *   other nodes cost more than all-to-alls over them do.
  *
@@ -62,6 +65,7 @@ export function waysOf(planner: Planner, degrees: Degrees | undefined): Way[] {
         hierarchy: isSplit || degrees !== undefined ? hierarchy : ranks,
         splitAbove,
         split: isSplit ? split.split : undefined,
+        boundUs,
         atLeastUs: least * boundUs,
         expectedUs: expected * boundUs,
       });
@@ -86,12 +90,14 @@ function slackOf(isSplit: boolean, { ulysses }: Hierarchy, splitAbove: number, {
 /** With few kv heads, keys are so small that a plan without a split comes near its bound. */
 export const hasFewKvHeads = ({ heads, kvHeads }: Problem["shape"]): boolean => heads >= 32 * kvHeads;
 
-/** By how many ranks heads may be split. As many inside a node as can do so do it best. */
+/** By how many ranks heads may be split. As many inside a node as can do so do it best if there are kv heads for all of them. */
 function splitDegrees(problem: Problem, degrees: Degrees | undefined): number[] {
   if (degrees !== undefined) return [hierarchyOf(problem, degrees).ulysses];
-  const { cluster } = problem;
+  const { cluster, shape } = problem;
   const possible = ulyssesDegrees(problem);
   const inside = possible.filter((ulysses) => ulysses <= ranksPerNode(cluster));
+  const most = inside[inside.length - 1];
+  const fewer = inside.filter((ulysses) => ulysses >= shape.kvHeads);
   const overNodes = nodesOf(cluster) > 1 && possible.includes(cluster.ranks) ? [cluster.ranks] : [];
-  return [...new Set([1, inside[inside.length - 1], ...overNodes])];
+  return [...new Set([1, ...fewer, most, ...overNodes])];
 }

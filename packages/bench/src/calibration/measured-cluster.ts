@@ -112,12 +112,16 @@ export function clusterFileOf({
   node,
   network,
   teraflops,
+  slowdown,
 }: ClusterProfile): string {
   const local = presetCluster("local");
   const { entry: kernel } = namedEntry("kernel", hardwareOf(local).kernels);
   const peak = teraflops.forward / kernel.forward.shareOfPeak;
+  const sharing = sharingOf(network, ranksPerNode);
+  const memoryGBps = (local.device.memoryBandwidthGBps ?? 10) / slowdown.forward;
   const level = (name: string, size: number, link: MeasuredLink | undefined, other: MeasuredLink | undefined) => {
     const { bandwidthGBps, latencyUs } = link ?? other ?? local.levels[0];
+    const pairGBps = link === undefined ? bandwidthGBps : Math.max(link.aloneGBps, bandwidthGBps);
     const sizes = link?.messages.map(({ bytes, us }) => `${bytes} B in ${short(us)} us`).join(", ");
     const source =
       sizes === undefined
@@ -126,7 +130,9 @@ export function clusterFileOf({
     return `  - name: ${name}
     size: ${size}
     bandwidthGBps: { value: ${short(bandwidthGBps)}, source: ${JSON.stringify(source)} }
-    latencyUs: { value: ${short(latencyUs)}, source: "as bandwidthGBps" }`;
+    latencyUs: { value: ${short(latencyUs)}, source: "as bandwidthGBps" }
+    ranksPerLink: { value: ${link !== undefined && link === network ? sharing : 1}, source: "by what one rank of a node gets of the link alone" }
+    pairGBps: { value: ${short(pairGBps)}, source: "measured: one rank of each node sends" }`;
   };
   return `# Measured by hsap calibrate on ${nodes} x ${ranksPerNode} ranks.
 name: measured
@@ -137,7 +143,7 @@ device:
   name: ${JSON.stringify(deviceNameOf(device, ranksPerNode))}
   dtype: fp32
   peakTflops: { value: ${short(peak)}, source: "measured: ${short(1e3 * teraflops.forward)} Gflop/s forward (${short(1e3 * teraflops.backward)} backward) on tiles of 1536 tokens, all ranks at once, over the kernel's share of its peak" }
-  memoryBandwidthGBps: { value: ${short(local.device.memoryBandwidthGBps ?? 10)}, source: "not measured: that of the preset local" }
+  memoryBandwidthGBps: { value: ${short(memoryGBps)}, source: "not measured: that of the preset local, over how much slower the device is" }
 `;
 }
 
@@ -146,11 +152,10 @@ device:
  * machine's own file.
  */
 export function clusterHardwareOf({ device, library, ranksPerNode, node, network, slowdown }: ClusterProfile): string {
-  const share = (link: MeasuredLink | undefined) => (link === undefined ? 1 : link.aloneGBps / link.bandwidthGBps);
-  const sharing = network === undefined || share(network) < 1.5 ? 1 : ranksPerNode;
+  const sharing = sharingOf(network, ranksPerNode);
   const alone = (link: MeasuredLink | undefined) =>
     link === undefined ? "no such link" : `${short(link.aloneGBps)} GB/s where one rank of a node sends`;
-  const pairShare = [node, network].map((link) => short(Math.max(1, share(link)))).join(", ");
+  const pairShare = [node, network].map((link) => short(Math.max(1, shareAlone(link)))).join(", ");
   const none = 'source: "an op is a function call"';
   return `# Measured by hsap calibrate: hsap simulate --cluster CLUSTER --hardware THIS, hsap experiment --hardware THIS.
 base: local
@@ -172,6 +177,14 @@ libraries:
     collectives: {}
 `;
 }
+
+/** What one rank gets of a link that its neighbours leave to it, over what it gets while they use it too. */
+const shareAlone = (link: MeasuredLink | undefined): number =>
+  link === undefined ? 1 : link.aloneGBps / link.bandwidthGBps;
+
+/** How many ranks share a link between nodes: all of a node, if one alone gets clearly more of it. */
+const sharingOf = (network: MeasuredLink | undefined, ranksPerNode: number): number =>
+  shareAlone(network) < 1.5 ? 1 : ranksPerNode;
 
 const deviceNameOf = (device: string, ranksPerNode: number): string =>
   `${device}, as one of ${ranksPerNode} ranks of a node`;

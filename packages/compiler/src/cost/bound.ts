@@ -4,7 +4,7 @@ import type { Hierarchy } from "../hierarchy.ts";
 import type { Sharding } from "../shard/shard.ts";
 import type { SplitNodes } from "../shard/split.ts";
 import { KernelClock } from "./kernel-time.ts";
-import { HeadClock, laneTokenBytes } from "./transfer-time.ts";
+import { HeadClock, laneTokenBytes, pairShareOf } from "./transfer-time.ts";
 
 /**
  * Times that no plan of a problem stays below, from what nodes have: known before anything is dealt to ranks or routed, so a way
@@ -126,7 +126,7 @@ export class Bounds {
     const nodes = unitBegin.length - 1;
     const level = cluster.levels[1];
     // Each lane receives from the same lane of other units; one of these reaches only a part of the link.
-    const share = units === 1 ? Math.min(1, (nodes - 1) * deviceTiming(cluster.device).pairShare[1]) : 1;
+    const share = units === 1 ? Math.min(1, (nodes - 1) * pairShareOf(cluster, 1)) : 1;
     const us = ((tokens / units) * laneTokenBytes(this.problem, { ulysses })) / (1e3 * level.bandwidthGBps * share);
     return pass === "forward" ? us : 2 * us;
   }

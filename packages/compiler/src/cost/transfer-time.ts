@@ -47,13 +47,13 @@ class PairClock {
   readonly #share: number;
   readonly #mutualShare: number;
 
-  constructor({ device, levels }: Cluster, level: number) {
-    const { transferLaunchUs, pairShare, mutualShare } = deviceTiming(device);
-    const side = Math.min(1, level);
-    this.#fixedUs = transferLaunchUs + levels[level].latencyUs;
-    this.#bytesPerUs = 1e3 * levels[level].bandwidthGBps;
-    this.#share = pairShare[side];
-    this.#mutualShare = pairShare[side] * mutualShare[side];
+  constructor(cluster: Cluster, level: number) {
+    const { transferLaunchUs, mutualShare } = deviceTiming(cluster.device);
+    const { latencyUs, bandwidthGBps } = cluster.levels[level];
+    this.#fixedUs = transferLaunchUs + latencyUs;
+    this.#bytesPerUs = 1e3 * bandwidthGBps;
+    this.#share = pairShareOf(cluster, level);
+    this.#mutualShare = this.#share * mutualShare[Math.min(1, level)];
   }
 
   /** Microseconds until `bytes` are there, beside others: `ofEnds` is what the busier end carries until then. */
@@ -61,6 +61,12 @@ class PairClock {
     const alone = bytes / (isMutual ? this.#mutualShare : this.#share);
     return this.#fixedUs + Math.max(ofEnds, alone) / this.#bytesPerUs;
   }
+}
+
+/** What one pair of ranks reaches of a level's bandwidth for each rank: above 1 where ranks share a link that others leave to it. */
+export function pairShareOf({ device, levels }: Cluster, level: number): number {
+  const { bandwidthGBps, pairGBps } = levels[level];
+  return pairGBps === undefined ? deviceTiming(device).pairShare[Math.min(1, level)] : pairGBps / bandwidthGBps;
 }
 
 /** The all-to-alls in which the lanes of units gather and scatter heads. */
@@ -148,7 +154,7 @@ export interface RoundTimes {
 
 /**
  * What goes between one pair of ranks goes at a share of the link's bandwidth at most; what several messages of one end need of
- * it they share fairly, so that a small one is there before the large ones.
+ * it they share fairly, so that a small one is there before the large ones. Units whose ranks share a link are one end.
  */
 export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Messages, traffic: Traffic): RoundTimes {
   const { cluster } = problem;
@@ -163,6 +169,10 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
   const roundBegin = new Int32Array(rounds + 1);
   const levelOf = new Uint8Array(round.length);
   const isMutual = mutualMessages(messages, traffic);
+  const sharing = cluster.levels.map(({ ranksPerLink = 1 }) =>
+    Math.max(1, Math.floor(ranksPerLink / hierarchy.ulysses)),
+  );
+  const endOf = (unit: number, level: number) => Math.floor(unit / sharing[level]) * levels + level;
   const clocks = cluster.levels.map((_, level) => new PairClock(cluster, level));
   const spans = spansOf(cluster.levels);
   const sent = new Ends(units * levels);
@@ -179,8 +189,8 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
         bytes += (items.end[row] - items.begin[row]) * tokenBytes[items.cargo[row]];
       }
       const level = outermostLevel(spans, rankOf(hierarchy, from[past], 0), rankOf(hierarchy, to[past], 0));
-      sent.add(from[past] * levels + level, bytes);
-      received.add(to[past] * levels + level, bytes);
+      sent.add(endOf(from[past], level), bytes);
+      received.add(endOf(to[past], level), bytes);
       levelOf[past] = level;
       messageUs[past] = bytes;
       const place = at * units + to[past];
@@ -191,10 +201,10 @@ export function roundTimes(problem: Problem, hierarchy: Hierarchy, messages: Mes
       const level = levelOf[message];
       const { [message]: bytes } = messageUs;
       const ofEnds = Math.max(
-        sent.shared(from[message] * levels + level, bytes),
-        received.shared(to[message] * levels + level, bytes),
+        sent.shared(endOf(from[message], level), bytes),
+        received.shared(endOf(to[message], level), bytes),
       );
-      messageUs[message] = clocks[level].transferUs(bytes, ofEnds, isMutual[message] === 1);
+      messageUs[message] = clocks[level].transferUs(bytes, ofEnds / sharing[level], isMutual[message] === 1);
       us[at] = Math.max(us[at], messageUs[message]);
     }
     first = past;

@@ -19,8 +19,8 @@ export type Step =
  *
  * - whole documents are computed beside the all-to-alls of those that split their heads, some before and some after them;
  * - own keys come before those that have to arrive;
- * - all rounds of keys stand before tiles on any of them, so that receives need not wait for the memory of keys that are computed with;
- *   where memory is scarce and keys cross in several rounds, each round stands beside tiles on the one before it;
+ * - all rounds of keys stand before the tiles beside them, so that receives need not wait for memory that these use;
+ *   where memory is scarce and keys cross in several rounds, each round stands behind tiles on the last but one;
  * - in a backward pass a last portion of own keys is computed beside the gradients on their way back. All ranks begin with that
  *   at about the same time, as they have computed about the same amount by then; sums come last, so that nobody waits;
  * - in a forward pass results of queries that others have computed return in the same way.
@@ -35,10 +35,14 @@ export function orderOf(plan: Plan, pass: Pass): Step[] {
   if (split >= 0) steps.push({ kind: "gather", part: split });
   if (split >= 0) steps.push(...exchange(parts[split], split, 0));
   if (whole >= 0) steps.push(...exchange(parts[whole], whole, 0));
+  // Whole documents' keys come after those of the others, which take longer.
+  const first = split >= 0 ? split : whole;
+  steps.push(...laterRounds(parts[first], first));
   if (whole >= 0) steps.push({ kind: "own", part: whole, portion: 0 });
   if (split >= 0) steps.push({ kind: "own", part: split, portion: 0 }, ...arrivals(parts[split], split));
   if (pass === "backward") return [...steps, ...backwardEnd(parts, split, whole)];
   if (split >= 0) steps.push(...partialResults(parts[split], split), { kind: "scatter", part: split });
+  if (whole >= 0 && split >= 0) steps.push(...laterRounds(parts[whole], whole));
   if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
   const returned = whole >= 0 ? partialResults(parts[whole], whole) : [];
   if (split >= 0 && whole >= 0 && returned.length === 0) steps.push({ kind: "own", part: whole, portion: 1 });
@@ -59,6 +63,7 @@ function partialResults({ keyRounds, rounds }: Messages, part: number): Step[] {
 function backwardEnd(parts: readonly Exchanges[], split: number, whole: number): Step[] {
   const steps: Step[] = [];
   const isMixed = split >= 0 && whole >= 0;
+  if (whole >= 0 && split >= 0) steps.push(...laterRounds(parts[whole], whole));
   if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
   const first = split >= 0 ? split : whole;
   const { keyRounds, rounds } = parts[first];
@@ -86,17 +91,20 @@ interface Exchanges extends Messages {
   readonly isFrugal: boolean;
 }
 
+/** Rounds of keys after the first, unless each has to wait until there is memory for it. */
+function laterRounds(of: Exchanges, part: number): Step[] {
+  if (of.isFrugal) return [];
+  return Array.from({ length: of.keyRounds }, (_, round) => exchange(of, part, round + 1)).flat();
+}
+
 /** What each round brought is computed beside those after it. */
 function arrivals(of: Exchanges, part: number): Step[] {
-  const arrived: Step[] = [];
-  const later: Step[] = [];
+  const steps: Step[] = [];
   for (let round = 0; round < of.keyRounds; round++) {
-    const next = exchange(of, part, round + 1);
-    if (of.isFrugal) arrived.push(...next);
-    else later.push(...next);
-    arrived.push({ kind: "arrived", part, round });
+    if (of.isFrugal) steps.push(...exchange(of, part, round + 1));
+    steps.push({ kind: "arrived", part, round });
   }
-  return [...later, ...arrived];
+  return steps;
 }
 
 function gradients({ keyRounds, rounds }: Messages, part: number): Step[] {
