@@ -16,6 +16,7 @@ export interface TrainOptions extends GivenThreads {
   readonly tokens?: string;
   readonly seed?: string;
   readonly steps?: string;
+  readonly dtype?: string;
   readonly learningRate?: string;
   readonly recompute?: string;
   readonly receivedKv?: string;
@@ -49,6 +50,7 @@ export function addTrainOptions(command: Command): Command {
     .option("--tokens <n>", "tokens of each step (default: 1024)")
     .option("--seed <n>", "seed of weights, documents and their text (default: 1)")
     .option("--steps <n>", "train up to this step (default: 200)")
+    .option("--dtype <type>", "what activations, weights and messages are: fp32 or bf16 (default: fp32)")
     .option("--learning-rate <x>", "AdamW's, after a rise over 20 steps (default: 0.003)")
     .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
     .option("--prefetch", "gather sharded weights of the next layer while one is computed")

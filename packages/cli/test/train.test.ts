@@ -35,6 +35,35 @@ describe("hsap train", () => {
     ]);
   });
 
+  test("trains in bf16, says how matrices are multiplied, and goes on only in the dtype of the checkpoint", async () => {
+    const file = join(folder, "bf16.ckpt");
+    const { exitCode, out } = await hsap(
+      `train --dtype bf16 --tokens 128 --ranks 2 --steps 2 --json --checkpoint ${file}`,
+    );
+    expect(exitCode).toBe(0);
+    const fp32 = await hsap("train --tokens 128 --ranks 2 --steps 2 --json");
+    stepsOf(out).forEach(({ loss }, i) => {
+      expect(loss).not.toBe(stepsOf(fp32.out)[i].loss);
+      expect(Math.abs(loss - stepsOf(fp32.out)[i].loss) / loss).toBeLessThan(2 ** -9);
+    });
+    expect(JSON.parse(out.split("\n")[0]).products).toMatch(/^bf16 with fp32 sums \(/);
+    const table = await hsap(`train --dtype bf16 --tokens 128 --ranks 2 --steps 3 --checkpoint ${file} --resume`);
+    expect(table.out).toMatch(/# bf16: activations, weights and messages; fp32: sums, .*; matrix products: bf16 with/);
+    const other = await hsap(`train --tokens 128 --ranks 2 --steps 4 --checkpoint ${file} --resume`);
+    expect([other.exitCode, other.err]).toEqual([
+      2,
+      expect.stringContaining("invalid dtype: fp32 (the checkpoint was trained with bf16)"),
+    ]);
+  });
+
+  test("checks a step in bf16 against float64, with twice the error of one rank", async () => {
+    const { exitCode, out } = await hsap("train --check --dtype bf16 --strategy ring,megatron --ranks 2 --tokens 64");
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/# errors are relative to float64/);
+    expect(out).toMatch(/# bf16: allowed are 2.0e-3 of the loss, and [1-9].*e-[23] of gradients, twice what one rank/);
+    expect(out).toMatch(/# 2 strategies, 0 wrong/);
+  });
+
   test("trains with tensor ranks and data groups, given or chosen by predicted time", async () => {
     const losses: number[] = [];
     for (const more of ["", "--degrees tensor=2,data=2", "--degrees auto --weights grouped"]) {
@@ -102,6 +131,7 @@ describe("hsap train", () => {
     ["--learning-rate 2", /invalid learning-rate: 2/],
     ["--resume", /missing checkpoint/],
     ["--recompute some", /unknown recompute: some/],
+    ["--dtype fp16", /unknown dtype: fp16/],
   ])("refuses %s in one line", async (options, message) => {
     const { exitCode, out, err } = await hsap(`train ${options}`);
     expect([exitCode, out]).toEqual([2, ""]);

@@ -1,3 +1,4 @@
+import type { Dtype } from "@hsap/schedule";
 import { addon, type Isa } from "./addon.ts";
 
 export interface EngineInfo {
@@ -13,6 +14,19 @@ export interface EngineInfo {
 export function engineInfo(): EngineInfo {
   const { isa, compiler, buildType } = addon().info();
   return { isa, compiler, buildType };
+}
+
+/** The instruction set that `auto` chooses for a dtype. */
+export function chosenIsa(dtype: Dtype): Isa {
+  const { isas, isa } = addon().info();
+  return dtype === "bf16" && isas.includes("avx512bf16") ? "avx512bf16" : isa;
+}
+
+/** How the products of matrices of a layer are computed on an instruction set. */
+export function productsOf(dtype: Dtype, isa: Isa): string {
+  if (dtype === "fp32") return `fp32 (${isa === "avx512bf16" ? "avx512" : isa})`;
+  const how = isa === "avx512bf16" ? "dot products of pairs" : "factors widened";
+  return `bf16 with fp32 sums (${isa}, ${how})`;
 }
 
 /** Instruction sets whose kernels this build has and this processor runs, the plainest first. */

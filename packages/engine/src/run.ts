@@ -2,6 +2,7 @@ import { type Dtype, type LoweredSchedule, lower, type Problem, type Schedule, t
 import { tokensOf } from "@hsap/workload";
 import { addon, type Isa, type NativeRunOptions, type NativeRunResult, type Perturbation } from "./addon.ts";
 import { EngineError } from "./engine-error.ts";
+import { chosenIsa } from "./engine-info.ts";
 import { finished } from "./native-job.ts";
 import { nativeInputsOf, nativeProblemOf } from "./native-problem.ts";
 import { nativeThreadsOf, type RunThreads, type ThreadOptions } from "./thread-options.ts";
@@ -94,8 +95,8 @@ export function nativeOptionsOf(problem: Problem, options: RunOptions): NativeRu
 }
 
 function isaOf(isa: "auto" | Isa, dtype: Dtype): Isa {
-  const { isas, isa: best } = addon().info();
-  if (isa === "auto") return dtype === "bf16" && isas.includes("avx512bf16") ? "avx512bf16" : best;
+  if (isa === "auto") return chosenIsa(dtype);
+  const { isas } = addon().info();
   if (isas.includes(isa)) return isa;
   throw new EngineError(
     "unsupported-isa",

@@ -2,8 +2,8 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, unlinkSync, w
 import { parametersOf } from "@hsap/model";
 import { decodeTables, encodeTables } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
-import { elementsOf, type ModelTensors, weightsOf } from "./parameters.ts";
-import type { TrainingData, TrainingState } from "./training-run.ts";
+import { elementsOf, type ModelTensors, roundedTo, weightsOf } from "./parameters.ts";
+import { dtypeOf, type TrainingData, type TrainingState } from "./training-run.ts";
 
 /** What a checkpoint says besides its columns. */
 interface Metadata {
@@ -20,7 +20,9 @@ interface Metadata {
  */
 export function saveCheckpoint(file: string, state: TrainingState, data: TrainingData): void {
   const { model, mix, tokens, seed } = data;
-  const metadata: Metadata = { form: "checkpoint", step: state.step, data: { model, mix, tokens, seed } };
+  const metadata: Metadata = {
+    ...{ form: "checkpoint", step: state.step, data: { model, mix, tokens, seed, dtype: dtypeOf(data) } },
+  };
   const bytes = encodeTables(
     { weights: bitsOf(state.weights), first: bitsOf(state.first), second: bitsOf(state.second) },
     metadata,
@@ -71,13 +73,16 @@ export function readCheckpoint(file: string): { state: TrainingState; data: Trai
         return [key, new Float32Array(Int32Array.from(bits).buffer)];
       }),
     );
+  const weights = tensors("weights");
   const state = {
     step: step as number,
-    weights: tensors("weights"),
+    weights,
+    stored: roundedTo(dtypeOf(data), weights),
     first: tensors("first"),
     second: tensors("second"),
   };
-  return { state, data };
+  // One that was written before there was a choice does not say it.
+  return { state, data: { ...data, dtype: dtypeOf(data) } };
 }
 
 /** Bytes that a checkpoint of a model takes: three numbers for each weight, and a little. */

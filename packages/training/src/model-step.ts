@@ -1,4 +1,4 @@
-import { type NamedTensors, runStage, type StageOptions, type ThreadOptions } from "@hsap/engine";
+import { type Isa, type NamedTensors, runStage, type StageOptions, type ThreadOptions } from "@hsap/engine";
 import {
   endWeights,
   gradientOf,
@@ -32,6 +32,8 @@ export interface StepResult {
   readonly arenaBytes: Float64Array;
   /** The same as the system saw it: the most that was touched of each rank's arena in any stage, measured. */
   readonly residentBytes: Float64Array;
+  /** The instruction set of the kernels. */
+  readonly isa: Isa;
 }
 
 type Saved = Record<string, Float32Array>;
@@ -42,6 +44,7 @@ export class ModelStep {
   readonly #lowered: Readonly<Record<AnyStage, LoweredSchedule>>;
   readonly #stageMs: Record<AnyStage, number>;
   #residentBytes: Float64Array = new Float64Array(0);
+  #isa: Isa = "scalar";
 
   constructor(
     private readonly problem: ModelProblem,
@@ -84,10 +87,11 @@ export class ModelStep {
       stageMs: { ...this.#stageMs },
       arenaBytes: this.#arenaBytes(),
       residentBytes: this.#residentBytes,
+      isa: this.#isa,
     };
   }
 
-  /** Brings weights that the optimiser has updated to where they lie, and says how long that took: the same numbers, as fp32 is stored. */
+  /** Rounds weights that the optimiser has updated to the dtype in which they are stored, brings them to where they lie, and says how long that took. */
   async spread(updated: ModelTensors): Promise<{ weights: ModelTensors; stageMs: StepResult["stageMs"] }> {
     const weights = zerosLike(updated);
     for (const stage of updateStageNames) this.#stageMs[stage] = 0;
@@ -189,7 +193,8 @@ export class ModelStep {
       ...(pin && { pin }),
     };
     const options = { ...(isa && { isa }), ...(signal && { signal }), ...threads, lowered };
-    const { trace, residentBytes } = await runStage(schedule, tensors, options);
+    const { trace, residentBytes, isa: used } = await runStage(schedule, tensors, options);
+    this.#isa = used;
     this.#residentBytes = this.#residentBytes.map((most, rank) => Math.max(most, residentBytes[rank]));
     this.#stageMs[stage] += trace.durationUs / 1000;
   }

@@ -1,4 +1,5 @@
 import { endWeights, layerWeights, type ModelShape, type WeightName, weightShape } from "@hsap/model";
+import type { Dtype } from "@hsap/schedule";
 import { randomNormal, seededRandom } from "@hsap/workload";
 
 /** Tensors of a model by name (`e`, `3.wq`), [column group][row][column]. */
@@ -36,6 +37,18 @@ export function initialParameters(model: ModelShape, seed: number): ModelTensors
       const deviation = weight === "wo" || weight === "wd" ? 0.02 / Math.sqrt(2 * model.layers) : 0.02;
       for (let i = 0; i < values.length; i++) values[i] = deviation * randomNormal(random);
       return [key, values];
+    }),
+  );
+}
+
+/** The numbers that a dtype keeps of weights, ties to even as the engine rounds; the weights themselves for fp32. */
+export function roundedTo(dtype: Dtype, tensors: ModelTensors): ModelTensors {
+  if (dtype === "fp32") return tensors;
+  return new Map(
+    [...tensors].map(([key, values]) => {
+      const bits = new Uint32Array(Float32Array.from(values).buffer);
+      for (let i = 0; i < bits.length; i++) bits[i] = (bits[i] + 0x7fff + ((bits[i] >>> 16) & 1)) & 0xffff0000;
+      return [key, new Float32Array(bits.buffer)];
     }),
   );
 }

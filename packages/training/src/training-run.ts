@@ -1,9 +1,9 @@
-import { type AdamWOptions, adamW } from "@hsap/engine";
+import { type AdamWOptions, adamW, productsOf } from "@hsap/engine";
 import type { LayerStrategy, ModelProblem, ModelShape, StepSchedules } from "@hsap/model";
-import { type Degrees, type StrategyOptions, verify, verifyOrThrow } from "@hsap/schedule";
+import { type Degrees, type Dtype, type StrategyOptions, verify, verifyOrThrow } from "@hsap/schedule";
 import { lengthsOf, mixPack, type PackedBatch, tokensOf } from "@hsap/workload";
 import { ModelStep, type StepOptions, type StepResult } from "./model-step.ts";
-import { initialParameters, type ModelTensors, zerosLike } from "./parameters.ts";
+import { initialParameters, type ModelTensors, roundedTo, zerosLike } from "./parameters.ts";
 import { syntheticText } from "./synthetic-text.ts";
 
 /** Everything that decides which numbers a training run makes, but for how it is spread over ranks. */
@@ -13,6 +13,8 @@ export interface TrainingData {
   readonly mix: string;
   readonly tokens: number;
   readonly seed: number;
+  /** What activations, weights and messages are; sums, gradients, the optimiser's weights and moments are fp32. `fp32` where left out. */
+  readonly dtype?: Dtype;
 }
 
 export interface TrainingOptions
@@ -32,7 +34,10 @@ export interface TrainingOptions
 export interface TrainingState {
   /** Steps taken. */
   readonly step: number;
+  /** As the optimiser moves them, fp32. */
   readonly weights: ModelTensors;
+  /** As they lie with the ranks: rounded to the training's dtype; the same arrays where that is fp32. */
+  readonly stored: ModelTensors;
   /** First and second moments of the gradients. */
   readonly first: ModelTensors;
   readonly second: ModelTensors;
@@ -53,6 +58,8 @@ export interface StepRecord {
   /** The largest arena of any rank as counted from the schedules, and as the system saw it. */
   readonly arenaBytes: number;
   readonly residentBytes: number;
+  /** What the products of matrices were. */
+  readonly products: string;
 }
 
 export const defaultOptimiser: AdamWOptions = {
@@ -68,10 +75,13 @@ const warmUpSteps = 20;
 /** Gradients are scaled down to this L2 norm over all weights. */
 const largestNorm = 1;
 
-export function initialState({ model, seed }: TrainingData): TrainingState {
+export function initialState({ model, seed, dtype }: TrainingData): TrainingState {
   const weights = initialParameters(model, seed);
-  return { step: 0, weights, first: zerosLike(weights), second: zerosLike(weights) };
+  const stored = roundedTo(dtypeOf({ dtype }), weights);
+  return { step: 0, weights, stored, first: zerosLike(weights), second: zerosLike(weights) };
 }
+
+export const dtypeOf = ({ dtype }: { readonly dtype?: Dtype | undefined }): Dtype => dtype ?? "fp32";
 
 /** The documents of one step. The same for the same data and step, whatever was run before. */
 export function batchOf({ mix, tokens, seed }: TrainingData, step: number): PackedBatch {
@@ -92,7 +102,8 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
   const modelStep = preparedStep(batch, options);
   const compileMs = performance.now() - began;
   const ids = syntheticText(batch, model.vocabulary, seedOf(seed, step));
-  const { loss, gradients, stageMs: passMs, arenaBytes, residentBytes } = await modelStep.run(state.weights, ids);
+  const result = await modelStep.run(state.stored, ids);
+  const { loss, gradients, stageMs: passMs, arenaBytes, residentBytes, isa } = result;
   const gradientNorm = clip(gradients);
   const settings = { ...defaultOptimiser, ...optimiser };
   const learningRate = settings.learningRate * Math.min(1, step / warmUpSteps);
@@ -102,22 +113,24 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
       { ...settings, learningRate },
       step,
     );
-  const { weights, stageMs: updateMs } = await modelStep.spread(state.weights);
+  const { weights: stored, stageMs: updateMs } = await modelStep.spread(state.weights);
+  const dtype = dtypeOf(options);
   const stageMs = { ...passMs, layerUpdate: updateMs.layerUpdate, endUpdate: updateMs.endUpdate };
   const record = {
     ...{ step, loss, gradientNorm, documents: lengthsOf(batch).length, tokens: tokensOf(batch), compileMs, stageMs },
     runMs: Object.values(stageMs).reduce((sum, ms) => sum + ms, 0),
     arenaBytes: Math.max(...arenaBytes),
     residentBytes: Math.max(...residentBytes),
+    products: productsOf(dtype, isa),
   };
-  return [{ ...state, weights, step }, record];
+  return [{ ...state, weights: dtype === "fp32" ? stored : state.weights, stored, step }, record];
 }
 
 /** What a training step is to its strategy. */
 export function stepProblem(batch: PackedBatch, options: TrainingOptions): ModelProblem {
   const { model, cluster, recompute, receivedKv, prefetch } = options;
   const kept = { ...(recompute && { recompute }), ...(receivedKv && { receivedKv }), ...(prefetch && { prefetch }) };
-  return { model, batch, cluster, dtype: "fp32", lossChunk: 1024, ...kept };
+  return { model, batch, cluster, dtype: dtypeOf(options), lossChunk: 1024, ...kept };
 }
 
 /** The step of a batch: its schedules compiled, verified and lowered. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { clusterOf } from "@hsap/cluster";
 import { modelNamed } from "@hsap/model";
+import type { Dtype } from "@hsap/schedule";
 import { InputError, packedBatch } from "@hsap/workload";
 import { afterAll, describe, expect, it } from "vitest";
 import {
@@ -20,9 +21,9 @@ import {
 const folder = mkdtempSync(path.join(tmpdir(), "hsap-training-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function optionsOf(strategy: string, ranks: number): TrainingOptions {
+function optionsOf(strategy: string, ranks: number, dtype: Dtype = "fp32"): TrainingOptions {
   return {
-    ...{ model: modelNamed("tiny"), mix: "chat", tokens: 256, seed: 1 },
+    ...{ model: modelNamed("tiny"), mix: "chat", tokens: 256, seed: 1, dtype },
     strategy: layerStrategyNamed(strategy),
     cluster: clusterOf({ ranks, ranksPerNode: 4 }),
   };
@@ -56,19 +57,23 @@ describe("training the tiny model", () => {
     }
   });
 
-  it("goes on from a checkpoint with the same bits as without one", async () => {
-    const options = optionsOf("ring", 2);
-    const whole = await train(options, 4);
-    const half = await train(options, 2);
-    const file = path.join(folder, "run.ckpt");
-    saveCheckpoint(file, half.state, options);
-    const { state, data } = readCheckpoint(file);
-    expect(data).toEqual({ model: options.model, mix: "chat", tokens: 256, seed: 1 });
-    const rest = await train(options, 2, state);
-    expect([...half.losses, ...rest.losses]).toEqual(whole.losses);
-    for (const [key, values] of rest.state.weights) expect(values, key).toEqual(whole.state.weights.get(key));
-    expect(readdirSync(folder)).toEqual(["run.ckpt"]);
-  });
+  it.each(["fp32", "bf16"] as const)(
+    "goes on from a checkpoint in %s with the same bits as without one",
+    async (dtype) => {
+      const options = optionsOf("ring", 2, dtype);
+      const whole = await train(options, 4);
+      const half = await train(options, 2);
+      const file = path.join(folder, "run.ckpt");
+      saveCheckpoint(file, half.state, options);
+      const { state, data } = readCheckpoint(file);
+      expect(data).toEqual({ model: options.model, mix: "chat", tokens: 256, seed: 1, dtype });
+      const rest = await train(options, 2, state);
+      expect([...half.losses, ...rest.losses]).toEqual(whole.losses);
+      for (const name of ["weights", "stored", "first", "second"] as const)
+        for (const [key, values] of rest.state[name]) expect(values, key).toEqual(whole.state[name].get(key));
+      expect(readdirSync(folder)).toEqual(["run.ckpt"]);
+    },
+  );
 
   it("refuses a checkpoint that is damaged, or none, in one line", () => {
     const options = optionsOf("ring", 2);

@@ -46,8 +46,13 @@ export interface StepChecksResult {
 }
 
 /** Whether a step equals the expected one. */
-export const isEqualStep = ({ lossError, gradientError }: Pick<StepCheck, "lossError" | "gradientError">): boolean =>
-  (lossError ?? Number.NaN) < allowedErrors.loss && (gradientError ?? Number.NaN) < allowedErrors.gradient;
+export const isEqualStep = ({
+  lossError,
+  gradientError,
+  allowed = allowedErrors,
+}: Pick<StepCheck, "lossError" | "gradientError" | "allowed">): boolean =>
+  // A comparison with NaN is never true.
+  (lossError ?? Number.NaN) <= allowed.loss && (gradientError ?? Number.NaN) <= allowed.gradient;
 
 /**
  * Takes the first step of each training, all of the same data, and compares it with the step of one rank, which is taken once, and only if
@@ -176,6 +181,7 @@ async function checked(
     ...{ usedDegrees: { ...usedDegrees }, ...(refusal && { refusal }) },
     ...{ by: expected.by, expectedLoss: expected.loss, lossError: finite(errors.loss) },
     ...{ gradientError: finite(errors.gradient), worstGradient: errors.worst, runMs: errors.runMs },
+    ...(expected.allowed !== allowedErrors && { allowed: { ...expected.allowed } }),
   };
 }
 

@@ -50,6 +50,8 @@ export const stepCheckSchema = stepCheckInputs.extend({
   lossError: z.number().nullable(),
   gradientError: z.number().nullable(),
   worstGradient: z.string(),
+  /** The most that both may be where that is not what fp32 allows. */
+  allowed: z.strictObject({ loss: z.number(), gradient: z.number() }).optional(),
   /** All stages of forward and backward pass, milliseconds. */
   runMs: z.number(),
 });

@@ -76,11 +76,18 @@ const jsonOf = ({ checks, refused }: StepChecksResult) => ({
 
 function tableOf({ checks, refused, checkedNow }: StepChecksResult, first: TrainingOptions, version: string): string {
   const { model, cluster, tokens, mix } = first;
+  const allowedText = ({ dtype, allowed }: StepCheck): string[] =>
+    allowed === undefined
+      ? []
+      : [
+          `${dtype}: allowed are ${shortError(allowed.loss)} of the loss, and ${shortError(allowed.gradient)} of gradients, twice what one rank in ${dtype} has`,
+        ];
   const beside =
     checks.length === 0
       ? []
       : [
           `errors are relative to ${checks[0].by === "float64" ? "float64" : "the engine's fp32 step on one rank"}, of gradients in L2; loss ${checks[0].expectedLoss.toFixed(6)} nats`,
+          ...checks.slice(0, 1).flatMap(allowedText),
         ];
   const inGroups = checks.flatMap(({ strategy, refusal }) => (refusal === undefined ? [] : [{ strategy, refusal }]));
   return [

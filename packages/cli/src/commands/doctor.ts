@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
 import { probeMpi } from "@hsap/bench";
-import { engineInfo, kernelIsas } from "@hsap/engine";
+import { chosenIsa, engineInfo, kernelIsas, productsOf } from "@hsap/engine";
 import { exitCodes } from "../exit-codes.ts";
 import type { CommandContext } from "../program.ts";
 
@@ -57,9 +57,11 @@ function needs(): Finding[] {
 function engine(): Finding[] {
   try {
     const { compiler, isa } = engineInfo();
+    const products = (["fp32", "bf16"] as const).map((dtype) => productsOf(dtype, chosenIsa(dtype)));
     return [
       { name: "native engine", found: `built by ${compiler}`, needed: true, remedy: "" },
       { name: "kernels", found: `${kernelIsas().join(", ")} (chosen: ${isa})`, needed: true, remedy: "" },
+      { name: "matrix products", found: products.join("; "), needed: true, remedy: "" },
     ];
   } catch (error) {
     const reason = (error as Error).message.split("\n")[0];

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { chosenDegrees, formatDegrees, simulatedStep } from "@hsap/bench";
 import { clusterOf, presetCluster } from "@hsap/cluster";
+import { chosenIsa, productsOf } from "@hsap/engine";
 import {
   memoryKinds,
   memoryOf,
@@ -12,9 +13,10 @@ import {
   type WeightPlacement,
   weightPlacements,
 } from "@hsap/model";
-import { type Degrees, publishedOptions } from "@hsap/schedule";
+import { type Degrees, type Dtype, publishedOptions } from "@hsap/schedule";
 import {
   batchOf,
+  dtypeOf,
   initialState,
   layerStrategyNamed,
   readCheckpoint,
@@ -95,6 +97,7 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
     prefetch: options.prefetch ?? false,
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
+    dtype: oneOf("dtype", options.dtype ?? "fp32", ["fp32", "bf16"]),
     optimiser: { learningRate: rate },
     ...threadsOf(options),
   };
@@ -124,6 +127,8 @@ function startOf(training: TrainingData, checkpoint: string | undefined): Traini
     if (data[name] !== training[name])
       throw new InputError(`invalid ${name}: ${training[name]} (the checkpoint was trained with ${data[name]})`);
   }
+  if (data.dtype !== dtypeOf(training))
+    throw new InputError(`invalid dtype: ${dtypeOf(training)} (the checkpoint was trained with ${data.dtype})`);
   if (data.model.name !== training.model.name)
     throw new InputError(`invalid model: ${training.model.name} (the checkpoint is of ${data.model.name})`);
   return state;
@@ -141,6 +146,7 @@ function headerOf(training: TrainingOptions, state: TrainingState, version: stri
       version,
       `${model.name}: ${shortNumber(parametersOf(model) / 1e6)} million weights; mix ${mix}, ${tokens} tokens a step`,
       `${strategy.name} ${formatDegrees(schedules.loss.degrees)}, ${cluster.ranks} ranks`,
+      precisionText(problem.dtype),
       `memory of the largest rank (counted): ${memoryText(largest)}`,
       "loss, gradient and ms are means since the row before, arena is the most of any rank; origin: measured",
     ),
@@ -150,6 +156,9 @@ function headerOf(training: TrainingOptions, state: TrainingState, version: stri
     ),
   ].join("");
 }
+
+const precisionText = (dtype: Dtype): string =>
+  `${dtype === "bf16" ? "bf16: activations, weights and messages; fp32: sums, gradients, the optimiser's weights and moments" : "fp32: everything"}; matrix products: ${productsOf(dtype, chosenIsa(dtype))}`;
 
 const memoryText = (memory: RankMemory): string =>
   [...memoryKinds.map((kind) => `${kind} ${megabytes(memory[kind])}`), `together ${megabytes(memory.total)} MB`].join(
