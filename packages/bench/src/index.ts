@@ -38,6 +38,7 @@ export * from "./launch/rank-job.ts";
 export * from "./launch/rank-place.ts";
 export * from "./launch/sbatch-script.ts";
 export * from "./launch/usable-mpi.ts";
+export * from "./model/known-steps.ts";
 export * from "./model/lower-bound.ts";
 export * from "./model/model-flops.ts";
 export * from "./model/simulated-step.ts";

@@ -5,7 +5,15 @@ import { hardwareOf, matrixFlops, simulate } from "@hsap/simulator";
 import { layerStrategyNamed } from "@hsap/training";
 import { mixPack } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
-import { modelFlops, simulatedStep, stepLowerBoundMs } from "../src/index.ts";
+import {
+  fittingStep,
+  KnownSteps,
+  modelFlops,
+  type SimulatedStep,
+  simulatedStep,
+  stepLowerBoundBytes,
+  stepLowerBoundMs,
+} from "../src/index.ts";
 
 const problemOf = (ranks: number, tokens: number, name = "7b"): ModelProblem => ({
   model: modelNamed(name),
@@ -14,6 +22,19 @@ const problemOf = (ranks: number, tokens: number, name = "7b"): ModelProblem => 
   dtype: "bf16",
   lossChunk: 4096,
 });
+
+function withMemory(problem: ModelProblem, bytes: number): ModelProblem {
+  const { cluster } = problem;
+  return { ...problem, cluster: { ...cluster, device: { ...cluster.device, memoryGiB: bytes / 2 ** 30 } } };
+}
+
+/** The fastest that fits, or else what needs least. */
+function byTryingAll(steps: readonly SimulatedStep[], bytes: number): SimulatedStep {
+  const fitting = steps.filter(({ memory }) => memory.total <= bytes);
+  return fitting.length > 0
+    ? fitting.reduce((best, step) => (step.stepMs < best.stepMs ? step : best))
+    : steps.reduce((best, step) => (step.memory.total < best.memory.total ? step : best));
+}
 
 describe("a simulated training step", () => {
   it("has the matrix products of the model's FLOPs, whatever the strategy", () => {
@@ -62,27 +83,44 @@ describe("a simulated training step", () => {
     expect(stage("balanced")).toBeLessThan(1.25 * stage("contiguous"));
   });
 
-  it("is that of the fastest candidate that fits, of which none is faster than its lower bound", () => {
-    const problem: ModelProblem = {
-      ...problemOf(8, 16384, "1.3b"),
-      batch: mixPack("code", { tokens: 16384, seed: 2 }),
-    };
+  it("takes no less time and memory with any degrees than what bounds it from below", () => {
+    const code: ModelProblem = { ...problemOf(4, 4096, "1.3b"), batch: mixPack("code", { tokens: 4096, seed: 2 }) };
+    const problems = [code, { ...code, recompute: "full" as const }, { ...code, dtype: "fp32" as const }];
+    for (const problem of problems) {
+      for (const name of ["megatron", "colai-sp", "ulysses", "ring", "hsap"]) {
+        const strategy = layerStrategyNamed(name);
+        for (const degrees of strategy.candidateDegrees(problem)) {
+          const { stepMs, memory, degrees: taken } = simulatedStep(problem, strategy, { degrees });
+          expect(taken).toEqual(degrees);
+          const text = `${name} ${JSON.stringify(degrees)} ${problem.recompute} ${problem.dtype}`;
+          expect(stepMs, text).toBeGreaterThan(stepLowerBoundMs(problem, degrees, hardwareOf(problem.cluster)));
+          expect(memory.total, text).toBeGreaterThan(stepLowerBoundBytes(problem, degrees));
+        }
+      }
+    }
+  });
+
+  it("is the one that trying all candidates finds, whatever fits, and whatever is known already", () => {
+    const whole = { ...problemOf(4, 4096, "1.3b"), batch: mixPack("code", { tokens: 4096, seed: 2 }) };
     for (const name of ["megatron", "ulysses", "hsap"]) {
       const strategy = layerStrategyNamed(name);
-      const candidates = strategy.candidateDegrees(problem);
-      const steps = candidates.map((degrees) => simulatedStep(problem, strategy, { degrees }));
-      steps.forEach(({ stepMs, degrees }, i) => {
-        expect(degrees).toEqual(candidates[i]);
-        expect(stepMs).toBeGreaterThan(stepLowerBoundMs(problem, degrees, hardwareOf(problem.cluster)));
-      });
-      const fitting = steps.filter(({ fits }) => fits).map(({ stepMs }) => stepMs);
-      const fastest = simulatedStep(problem, strategy, { degrees: "fastest" });
-      expect(fastest.stepMs, name).toBe(Math.min(...fitting));
-      const auto = simulatedStep(problem, strategy, { degrees: "auto" });
-      expect(auto.fits).toBe(true);
-      expect(auto.stepMs, name).toBeGreaterThanOrEqual(fastest.stepMs);
-      // It tries the choice without tensor ranks and data groups as well, where the model can be split so.
-      expect(auto.stepMs, name).toBeLessThanOrEqual(simulatedStep(problem, strategy).stepMs);
+      const steps = strategy.candidateDegrees(whole).map((degrees) => simulatedStep(whole, strategy, { degrees }));
+      const needs = steps.map(({ memory }) => memory.total).sort((a, b) => a - b);
+      // None fits, one does, half of them do, all do.
+      for (const bytes of [needs[0] - 1, needs[0], needs[needs.length >> 1], needs[needs.length - 1]]) {
+        const problem = withMemory(whole, bytes);
+        const known = new KnownSteps();
+        const chosen = simulatedStep(problem, strategy, { degrees: "fastest", known });
+        expect(chosen, `${name} ${bytes}`).toEqual({ ...byTryingAll(steps, bytes), fits: bytes >= needs[0] });
+        const again = simulatedStep({ ...problem, recompute: "full" }, strategy, { degrees: "fastest", known });
+        expect(again).toEqual(simulatedStep({ ...problem, recompute: "full" }, strategy, { degrees: "fastest" }));
+        expect(fittingStep(problem, strategy, { degrees: "fastest", known })).toEqual(chosen.fits ? chosen : undefined);
+        const auto = simulatedStep(problem, strategy, { degrees: "auto", known });
+        if (auto.fits) expect(auto.stepMs, name).toBeGreaterThanOrEqual(chosen.stepMs);
+        // It tries the choice without tensor ranks and data groups as well, where the model can be split so.
+        const own = simulatedStep(problem, strategy, { known });
+        if (own.fits) expect(auto.stepMs, name).toBeLessThanOrEqual(own.stepMs);
+      }
     }
   });
 
@@ -91,13 +129,9 @@ describe("a simulated training step", () => {
     const strategy = layerStrategyNamed("ulysses", "replicated");
     const steps = strategy.candidateDegrees(problem).map((degrees) => simulatedStep(problem, strategy, { degrees }));
     const needs = steps.map(({ memory }) => memory.total).sort((a, b) => a - b);
-    const withMemory = (bytes: number): ModelProblem => {
-      const { cluster } = problem;
-      return { ...problem, cluster: { ...cluster, device: { ...cluster.device, memoryGiB: bytes / 2 ** 30 } } };
-    };
-    const tight = simulatedStep(withMemory(needs[0]), strategy, { degrees: "fastest" });
+    const tight = simulatedStep(withMemory(problem, needs[0]), strategy, { degrees: "fastest" });
     expect([tight.fits, tight.memory.total]).toEqual([true, needs[0]]);
-    const none = simulatedStep(withMemory(needs[0] - 1), strategy, { degrees: "fastest" });
+    const none = simulatedStep(withMemory(problem, needs[0] - 1), strategy, { degrees: "fastest" });
     expect([none.fits, none.memory.total]).toEqual([false, needs[0]]);
   });
 });

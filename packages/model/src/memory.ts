@@ -24,7 +24,28 @@ export interface RankMemory extends Readonly<Record<MemoryKind, number>> {
  * - activations: the input of every layer, and what each layer keeps for its backward pass (of one layer only if it is computed again).
  * - working: the largest arena of any stage, without what is counted above.
  */
-export function memoryOf(problem: ModelProblem, schedules: StepSchedules): RankMemory[] {
+export const memoryOf = (problem: ModelProblem, schedules: StepSchedules): RankMemory[] =>
+  memoryPartsOf(problem, schedules).map((parts) => memoryOfParts(problem, parts));
+
+/** Bytes of one rank from which its memory follows, whether layers are computed again as a whole or not. */
+export interface MemoryParts extends Readonly<Record<Exclude<MemoryKind, "activations">, number>> {
+  /** The input of one layer. */
+  readonly state: number;
+  /** What one layer keeps for its backward pass. */
+  readonly kept: number;
+}
+
+/** As `memoryOf`, of schedules that may serve problems with other recomputation too. */
+export function memoryOfParts(problem: ModelProblem, { state, kept, ...parts }: MemoryParts): RankMemory {
+  const { layers } = problem.model;
+  const { weights, gradients, optimiser, working } = parts;
+  const activations = (layers + 1) * state + (recomputationOf(problem) === "full" ? 1 : layers) * kept;
+  const total = weights + gradients + optimiser + activations + working;
+  return { weights, gradients, optimiser, activations, working, total };
+}
+
+/** Of every rank. */
+export function memoryPartsOf(problem: ModelProblem, schedules: StepSchedules): MemoryParts[] {
   const stages = [...stageNames, ...updateStageNames];
   const arenas = new Map(stages.map((stage) => [stage, peakBytesOf(schedules[stage])]));
   return Array.from({ length: worldSizeOf(schedules.loss) }, (_, rank) => {
@@ -46,13 +67,10 @@ export function memoryOf(problem: ModelProblem, schedules: StepSchedules): RankM
       ({ name, role, rows }) => role === "output" && rows === undefined && name !== "y",
     );
     const state = homes("layerForward", ({ name }) => name === "x");
-    const activations = (layers + 1) * state + (recomputationOf(problem) === "full" ? 1 : layers) * kept;
     const besides = stages.map(
       (stage) => (arenas.get(stage)?.[rank] ?? 0) - homes(stage, (spec) => !isGathered(spec) || isUpdate(stage)),
     );
-    const working = Math.max(0, ...besides);
-    const total = weights + gradients + optimiser + activations + working;
-    return { weights, gradients, optimiser, activations, working, total };
+    return { weights, gradients, optimiser, state, kept, working: Math.max(0, ...besides) };
   });
 }
 

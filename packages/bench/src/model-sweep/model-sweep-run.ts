@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { KnownSteps } from "../model/known-steps.ts";
 import { type Environment, recordEnvironment, simulationEnvironment } from "../results/environment.ts";
 import { finishedRecords } from "../results/finished-records.ts";
 import { lockFolder } from "../results/folder-lock.ts";
@@ -55,17 +56,20 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
     const before = finished.size;
     recordEnvironment(join(folder, "environment.json"), environment);
     const writer = new TrialWriter<ModelTrial>(file, lock);
-    const missing = planned.filter(({ key }) => !finished.has(key));
+    // What takes long comes last, so that a run that is cut short has all of the smaller ones.
+    const missing = planned.filter(({ key }) => !finished.has(key)).sort((a, b) => a.inputs.ranks - b.inputs.ranks);
     const allWork = missing.reduce((sum, step) => sum + weightOf(step), 0);
     let work = 0;
+    let [cell, known] = [missing[0]?.problem, new KnownSteps()];
     try {
       for (const step of missing) {
+        if (step.problem !== cell) [cell, known] = [step.problem, new KnownSteps()];
         const label = labelOf(step);
         onProgress?.({ done: work / allWork, trials: finished.size, allTrials: planned.length, label });
         // Lets an interruption and the progress bar in: predicting is one long computation.
         await new Promise(setImmediate);
         signal?.throwIfAborted();
-        const trial = predictedTrial(step, environment.id);
+        const trial = predictedTrial(step, environment.id, known);
         writer.append(trial);
         finished.set(trial.key, trial);
         work += weightOf(step);

@@ -31,13 +31,22 @@ interface SweepCell {
 }
 
 /**
- * All steps of a sweep, small ones first within each cluster, so that what takes long comes last.
+ * All steps of a sweep, small ones first within each cluster. Those of one cell have the same problem, and those of one strategy and placement
+ * of weights the same strategy, so that what is known of one serves the others.
  *
  * @throws InputError if there is no such strategy, or it takes no such degrees.
  */
 export function plannedSteps(experiment: ModelSweep): PlannedStep[] {
-  const { strategies } = experiment.sweep;
-  return cellsOf(experiment).flatMap((cell) => strategies.map((variant) => stepOf(experiment, cell, variant)));
+  const named = new Map<string, LayerStrategy>();
+  const variants = experiment.sweep.strategies.map((variant) => {
+    const { strategy: name, weights } = variant;
+    const strategy = named.get(`${name} ${weights}`) ?? layerStrategyNamed(name, weights);
+    named.set(`${name} ${weights}`, strategy);
+    return { variant, strategy };
+  });
+  return cellsOf(experiment).flatMap((cell) =>
+    variants.map(({ variant, strategy }) => stepOf(experiment, cell, variant, strategy)),
+  );
 }
 
 function cellsOf({ sweep }: ModelSweep): SweepCell[] {
@@ -75,8 +84,8 @@ function stepOf(
   experiment: ModelSweep,
   cell: SweepCell,
   { strategy: name, weights, degrees }: LayerVariant,
+  strategy: LayerStrategy,
 ): PlannedStep {
-  const strategy = layerStrategyNamed(name, weights);
   for (const degree of Object.keys(typeof degrees === "object" ? degrees : {}))
     if (!strategy.degreeNames.includes(degree))
       throw new InputError(`unknown degree: ${degree} (${name} takes ${strategy.degreeNames.join(", ")})`);
