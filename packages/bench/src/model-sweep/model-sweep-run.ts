@@ -56,8 +56,7 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
     const before = finished.size;
     recordEnvironment(join(folder, "environment.json"), environment);
     const writer = new TrialWriter<ModelTrial>(file, lock);
-    // What takes long comes last, so that a run that is cut short has all of the smaller ones.
-    const missing = planned.filter(({ key }) => !finished.has(key)).sort((a, b) => a.inputs.ranks - b.inputs.ranks);
+    const missing = inOrder(planned.filter(({ key }) => !finished.has(key)));
     const allWork = missing.reduce((sum, step) => sum + weightOf(step), 0);
     let work = 0;
     let [cell, known] = [missing[0]?.problem, new KnownSteps()];
@@ -83,6 +82,13 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
   } finally {
     lock.release();
   }
+}
+
+/** What takes long comes last, one mix after another, so that a run that is cut short has as many mixes as it can on all clusters. */
+function inOrder(steps: readonly PlannedStep[]): PlannedStep[] {
+  const mixes = [...new Set(steps.map(({ inputs }) => inputs.batch.mix))];
+  const rankOf = ({ inputs: { ranks, batch } }: PlannedStep) => ranks * mixes.length + mixes.indexOf(batch.mix);
+  return [...steps].sort((a, b) => rankOf(a) - rankOf(b));
 }
 
 /** Compiling takes about the square of the ranks, and a little for each document. */
