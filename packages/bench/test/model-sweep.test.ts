@@ -96,10 +96,13 @@ describe("the file of a model sweep", () => {
     expect(() => readExperiment("models", "short")).toThrow(/^invalid kind: /);
   });
 
-  test.each(["smoke", "short", "full", "wide"])("of this project has a valid profile %s, with its baseline", (profile) => {
-    const { sweep, baseline } = readModelSweep("models", profile);
-    expect(sweep.strategies.map(({ strategy }) => strategy)).toContain(baseline);
-  });
+  test.each(["smoke", "short", "full", "wide"])(
+    "of this project has a valid profile %s, with its baseline",
+    (profile) => {
+      const { sweep, baseline } = readModelSweep("models", profile);
+      expect(sweep.strategies.map(({ strategy }) => strategy)).toContain(baseline);
+    },
+  );
 });
 
 describe("the experiment by lengths", () => {
