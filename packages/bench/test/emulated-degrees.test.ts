@@ -56,17 +56,17 @@ function simulatedUs(schedule: Schedule, profile: ClusterProfile): number {
 }
 
 describe("on calibrated nodes of slow devices behind a slow link", () => {
-  it.each(cases)("the chosen way is simulated at most 6 % slower than any other: $mix $pass, $nodes nodes", (given) => {
+  it.each(cases)("the chosen way is simulated at most 3 % slower than any other: $mix $pass, $nodes nodes", (given) => {
     const { profile } = given;
     const problem = problemOf(given);
     const { best, plan } = choosePlan(problem);
     const chosenUs = simulatedUs(hsap.compile(problem, best.degrees), profile);
     for (const degrees of hsap.candidateDegrees(problem).slice(0, 4)) {
       const us = simulatedUs(hsap.compile(problem, degrees), profile);
-      expect(chosenUs / us, `ulysses=${degrees.ulysses}`).toBeLessThan(1.06);
+      expect(chosenUs / us, `ulysses=${degrees.ulysses}`).toBeLessThan(1.03);
     }
-    expect(predictPlan(problem, plan).us / chosenUs).toBeGreaterThan(0.9);
-    expect(predictPlan(problem, plan).us / chosenUs).toBeLessThan(1.2);
+    // The cost model knows no single ops, and the simulator none of their calls.
+    expect(Math.abs(predictPlan(problem, plan).us / chosenUs - 1)).toBeLessThan(0.08);
   });
 
   it.each(cases)("nothing waits only for memory that it takes over: $mix $pass, $nodes nodes", (given) => {

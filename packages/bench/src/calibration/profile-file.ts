@@ -48,7 +48,7 @@ function kernelLines({ registers, terms }: MachineProfile): string {
     const rate = ((name === "forward" ? 4 : 10) / pairNs) * 1e-3;
     return `    ${name}:
       shareOfPeak: { value: ${short(rate / device.peakTflops)}, source: "measured: pairs of endless tiles, ${short(1e3 * rate)} of ${short(1e3 * device.peakTflops)} Gflop/s" }
-      tileRows: { value: ${registers.vectorKeys}, source: "one vector" }
+      tileRows: { value: 1, source: "query heads of a kv head fill register tiles together" }
       tileColumns: { value: ${registers.vectorKeys}, source: "one vector" }
       overheadTokens: { value: ${short((ns.keyWidth + ns.rowWidth) / pairNs)}, source: "measured: packing keys and loading rows, in pairs" }
 ${["launchUs", "emptyBlockUs", "hostUs", "queryPasses", "keyPasses", "accumulatePasses"].map((key) => `      ${key}: ${zero}`).join("\n")}`;

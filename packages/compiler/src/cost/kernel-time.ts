@@ -72,7 +72,9 @@ export class KernelClock {
     const first = Math.max(0, lead) + tileRows;
     const inner = blocks - 1;
     const walked = inner * first + (tileRows * inner * (inner - 1)) / 2;
-    const rounded = inner * (roundUp(first, tileColumns) - first);
+    // Where blocks are finer than what they round to, they end anywhere in it.
+    const isAligned = tileRows % tileColumns === 0;
+    const rounded = inner * (isAligned ? roundUp(first, tileColumns) - first : (tileColumns - 1) / 2);
     const last = roundUp(Math.min(keys, Math.max(0, lead) + queries), tileColumns);
     return tileRows * (walked + rounded + last + blocks * overheadTokens);
   }
