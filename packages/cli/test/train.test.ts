@@ -44,7 +44,7 @@ describe("hsap train", () => {
     const fp32 = await hsap("train --tokens 128 --ranks 2 --steps 2 --json");
     stepsOf(out).forEach(({ loss }, i) => {
       expect(loss).not.toBe(stepsOf(fp32.out)[i].loss);
-      expect(Math.abs(loss - stepsOf(fp32.out)[i].loss) / loss).toBeLessThan(2 ** -9);
+      expect(Math.abs(loss - stepsOf(fp32.out)[i].loss) / loss).toBeLessThan(2 ** -8);
     });
     expect(JSON.parse(out.split("\n")[0]).products).toMatch(/^bf16 with fp32 sums \(/);
     const table = await hsap(`train --dtype bf16 --tokens 128 --ranks 2 --steps 3 --checkpoint ${file} --resume`);
@@ -60,7 +60,7 @@ describe("hsap train", () => {
     const { exitCode, out } = await hsap("train --check --dtype bf16 --strategy ring,megatron --ranks 2 --tokens 64");
     expect(exitCode).toBe(0);
     expect(out).toMatch(/# errors are relative to float64/);
-    expect(out).toMatch(/# bf16: allowed are 2.0e-3 of the loss, and [1-9].*e-[23] of gradients, twice what one rank/);
+    expect(out).toMatch(/# bf16: allowed are 3.9e-3 of the loss, and [1-9].*e-[23] of gradients, twice what one rank/);
     expect(out).toMatch(/# 2 strategies, 0 wrong/);
   });
 

@@ -1,5 +1,5 @@
 import { clusterOf } from "@hsap/cluster";
-import { relativeError } from "@hsap/engine";
+import { kernelIsas, relativeError } from "@hsap/engine";
 import { type ModelProblem, modelNamed, type Recomputation, recomputations, stageNames } from "@hsap/model";
 import { verify } from "@hsap/schedule";
 import { packedBatch, seededRandom, tokensOf } from "@hsap/workload";
@@ -68,8 +68,8 @@ describe("a training step in bf16", () => {
   });
 
   it("is as near the float64 step of the same weights as bf16's rounding lets it be on one rank", () => {
-    // Half of a last place is 2^-9 of a number. A gradient has passed some ten roundings, of which each adds about a third of that.
-    expect(alone.loss).toBeLessThan(2 ** -9);
+    // A rounding errs by some 2^-9 of a number in the mean, and by 2^-8 at most; a hundred independent ones by ten times as much.
+    expect(alone.loss).toBeLessThan(2 ** -8);
     expect(alone.gradient).toBeLessThan(10 * 2 ** -9);
     expect(alone.gradient).toBeGreaterThan(2 ** -11);
   });
@@ -80,11 +80,17 @@ describe("a training step in bf16", () => {
     it(`has at most twice the error of one rank with ${name} on ${ranks} ranks`, async () => {
       for (const placement of placements) {
         const errors = errorsOf(await stepOf(name, ranks, { placement }).run(stored, ids));
-        expect(errors.loss, placement ?? "").toBeLessThan(2 ** -9);
+        expect(errors.loss, placement ?? "").toBeLessThan(2 ** -8);
         expect(errors.gradient, placement ?? "").toBeLessThan(2 * alone.gradient);
       }
     });
   }
+
+  it.each(kernelIsas())("is as near with the kernels of %s", async (isa) => {
+    const errors = errorsOf(await stepOf("ring", 4, { options: { isa } }).run(stored, ids));
+    expect(errors.loss).toBeLessThan(2 ** -8);
+    expect(errors.gradient).toBeLessThan(2 * alone.gradient);
+  });
 
   it("has the same numbers of the optimiser's weights as of those that are stored", async () => {
     const step = stepOf("ring", 4, { placement: "sharded" });
