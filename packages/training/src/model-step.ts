@@ -30,7 +30,7 @@ export interface StepResult {
   readonly stageMs: Readonly<Record<AnyStage, number>>;
   /** The largest arena of each rank over all stages, as the schedules count them. */
   readonly arenaBytes: Float64Array;
-  /** The same as the system saw it: the most that was touched of each rank's arena in any stage, measured. */
+  /** The same as the system saw it: the most that was touched of each rank's arena in any stage that ran, measured. */
   readonly residentBytes: Float64Array;
   /** The instruction set of the kernels. */
   readonly isa: Isa;
@@ -92,13 +92,16 @@ export class ModelStep {
   }
 
   /** Rounds weights that the optimiser has updated to the dtype in which they are stored, brings them to where they lie, and says how long that took. */
-  async spread(updated: ModelTensors): Promise<{ weights: ModelTensors; stageMs: StepResult["stageMs"] }> {
+  async spread(
+    updated: ModelTensors,
+  ): Promise<{ weights: ModelTensors } & Pick<StepResult, "stageMs" | "residentBytes">> {
     const weights = zerosLike(updated);
     for (const stage of updateStageNames) this.#stageMs[stage] = 0;
+    this.#residentBytes = this.#arenaBytes().fill(0);
     for (let layer = 0; layer < this.problem.model.layers; layer++)
       await this.#run("layerUpdate", { ...layerTensors(weights, layer), ...masters(layerTensors(updated, layer)) });
     await this.#run("endUpdate", { ...endTensors(weights, endWeights), ...masters(endTensors(updated, endWeights)) });
-    return { weights, stageMs: { ...this.#stageMs } };
+    return { weights, stageMs: { ...this.#stageMs }, residentBytes: this.#residentBytes };
   }
 
   async #forward(parameters: ModelTensors, ids: Float32Array) {

@@ -113,14 +113,14 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
       { ...settings, learningRate },
       step,
     );
-  const { weights: stored, stageMs: updateMs } = await modelStep.spread(state.weights);
+  const { weights: stored, stageMs: updateMs, residentBytes: updateBytes } = await modelStep.spread(state.weights);
   const dtype = dtypeOf(options);
   const stageMs = { ...passMs, layerUpdate: updateMs.layerUpdate, endUpdate: updateMs.endUpdate };
   const record = {
     ...{ step, loss, gradientNorm, documents: lengthsOf(batch).length, tokens: tokensOf(batch), compileMs, stageMs },
     runMs: Object.values(stageMs).reduce((sum, ms) => sum + ms, 0),
     arenaBytes: Math.max(...arenaBytes),
-    residentBytes: Math.max(...residentBytes),
+    residentBytes: Math.max(...residentBytes, ...updateBytes),
     products: productsOf(dtype, isa),
   };
   return [{ ...state, weights: dtype === "fp32" ? stored : state.weights, stored, step }, record];

@@ -75,6 +75,21 @@ describe("training the tiny model", () => {
     },
   );
 
+  it.each(["fp32", "bf16"] as const)(
+    "touches the memory that is counted in %s, where storing weights takes most too",
+    async (dtype) => {
+      for (const [vocabulary, tokens] of [
+        [256, 1024],
+        [8192, 32],
+      ]) {
+        const options = { ...optionsOf("ring", 1, dtype), model: { ...modelNamed("tiny"), vocabulary }, tokens };
+        const [, { arenaBytes, residentBytes }] = await trainStep(initialState(options), options);
+        expect(residentBytes / arenaBytes, `${tokens} tokens`).toBeGreaterThan(0.95);
+        expect(residentBytes / arenaBytes, `${tokens} tokens`).toBeLessThan(1.05);
+      }
+    },
+  );
+
   it("refuses a checkpoint that is damaged, or none, in one line", () => {
     const options = optionsOf("ring", 2);
     const file = path.join(folder, "damaged.ckpt");
