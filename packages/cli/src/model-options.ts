@@ -16,6 +16,7 @@ export interface ModelOptions {
   readonly recompute?: string;
   readonly receivedKv?: string;
   readonly prefetch?: boolean;
+  readonly overlap?: boolean;
   readonly lossChunk?: string;
   readonly maxTokens?: boolean;
   readonly figure?: string;
@@ -44,6 +45,7 @@ export function addModelOptions(command: Command): Command {
     .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
     .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
     .option("--prefetch", "gather sharded weights of the next layer while one is computed")
+    .option("--overlap", "let tensor ranks gather and scatter rows in pieces, beside products")
     .option(
       "--received-kv <what>",
       "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",

@@ -20,6 +20,8 @@ export interface ModelProblem {
   readonly receivedKv?: ReceivedKv;
   /** Sharded weights of the next layer are gathered while this one is computed; otherwise when they are needed. */
   readonly prefetch?: boolean;
+  /** What tensor ranks gather and scatter travels in pieces beside the products of other pieces; otherwise before and after them. */
+  readonly overlap?: boolean;
 }
 
 export const attentionShapeOf = ({ model, dtype }: Pick<ModelProblem, "model" | "dtype">): AttentionShape => ({

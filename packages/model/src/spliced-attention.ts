@@ -185,7 +185,7 @@ export class SplicedAttention {
 }
 
 /** The parts of sorted ranges that lie inside of others, sorted and disjoint. */
-const within = (ranges: readonly TokenRange[], others: readonly TokenRange[]): TokenRange[] =>
+export const within = (ranges: readonly TokenRange[], others: readonly TokenRange[]): TokenRange[] =>
   ranges.flatMap(({ begin, end }) =>
     others
       .filter((other) => other.end > begin && other.begin < end)

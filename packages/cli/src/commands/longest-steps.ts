@@ -136,6 +136,7 @@ function problemOf(model: ModelShape, cluster: Cluster, tokens: number, options:
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
     prefetch: options.prefetch ?? false,
+    overlap: options.overlap ?? false,
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
   };
 }

@@ -92,6 +92,7 @@ function problemOf(options: ModelOptions, tokens: number, length: number | undef
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
     prefetch: options.prefetch ?? false,
+    overlap: options.overlap ?? false,
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
   };
 }

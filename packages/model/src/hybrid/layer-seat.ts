@@ -1,5 +1,5 @@
-import type { Block, LayerOpKind, ScheduleBuilder } from "@hsap/schedule";
-import type { HeadRange, SplicedAttention } from "../spliced-attention.ts";
+import type { Block, LayerOpKind, ScheduleBuilder, TokenRange } from "@hsap/schedule";
+import { type HeadRange, type Piece, type SplicedAttention, within } from "../spliced-attention.ts";
 import type { WeightShards } from "../weight-shards.ts";
 import type { RankGrid } from "./rank-grid.ts";
 import { type At, TensorSeat } from "./tensor-seat.ts";
@@ -12,20 +12,23 @@ export class LayerSeat extends TensorSeat {
     readonly attention: SplicedAttention,
     grid: RankGrid,
     rank: number,
+    overlap = false,
   ) {
-    super(builder, shards, grid, rank);
+    super(builder, shards, grid, rank, overlap);
   }
 
   /**
-   * Appends an op for each piece of the lane's tokens in which attention has `tensors`: `at(name)` is all of its rows there, with `heads`
-   * some column groups of them.
+   * Appends an op for each piece of the lane's tokens, or some of them, in which attention has `tensors`: `at(name)` is all of its rows there,
+   * with `heads` some column groups of them.
    */
   computePieces(
     kind: LayerOpKind,
     tensors: readonly string[],
     blocksOf: (at: At, heads: HeadRange, sum: At) => readonly Block[],
+    lane: readonly TokenRange[] = this.laneTokens,
   ): void {
-    for (const { tokens, heads } of this.attention.pieces(this.rank, tensors, this.heads(tensors[0])))
+    const pieces = this.attention.pieces(this.rank, tensors, this.heads(tensors[0]));
+    for (const { tokens, heads } of lane === this.laneTokens ? pieces : piecesWithin(pieces, lane))
       this.program.compute(
         kind,
         blocksOf(
@@ -45,3 +48,7 @@ export class LayerSeat extends TensorSeat {
     }
   }
 }
+
+/** The parts of some pieces whose tokens are among others. */
+const piecesWithin = (pieces: readonly Piece[], lane: readonly TokenRange[]): Piece[] =>
+  pieces.flatMap(({ tokens, heads }) => within([tokens], lane).map((part) => ({ tokens: part, heads })));

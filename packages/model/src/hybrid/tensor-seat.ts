@@ -11,6 +11,12 @@ import type { WeightName } from "../stage.ts";
 import type { WeightShards } from "../weight-shards.ts";
 import { columnsBeside, pointOf, type RankGrid } from "./rank-grid.ts";
 
+/** What products of a lane's tokens need and leave: rows that tensor ranks gather before them, and a sum that they scatter after them. */
+interface LaneRows {
+  readonly gather?: string;
+  readonly scatter?: string;
+}
+
 /** Names a block of some tokens: all columns of a tensor, or those given. */
 export type At = (name: string, heads?: HeadRange) => Block;
 
@@ -31,6 +37,7 @@ export class TensorSeat {
     readonly shards: WeightShards,
     readonly grid: RankGrid,
     readonly rank: number,
+    private readonly overlap = false,
   ) {
     this.program = builder.rank(rank);
     this.part = grid.tensor === 1 ? 0 : 1 + rank;
@@ -76,6 +83,38 @@ export class TensorSeat {
       );
   }
 
+  /**
+   * Does `products` of the lane's tokens, between the gather of what they need and the scatter of their sum. Where a problem overlaps these,
+   * each tensor rank's tokens are a piece, the rank's own the first: rows of one arrive and sums of another leave while a third is computed,
+   * as with the user buffers of TransformerEngine (Chang et al., Flux, arXiv 2406.06858, tell of it and of finer pieces).
+   */
+  aroundLane({ gather, scatter }: LaneRows, products: (tokens: readonly TokenRange[]) => void): void {
+    if (!this.overlap || !this.isSplit) {
+      if (gather !== undefined) this.gatherRows(gather);
+      products(this.laneTokens);
+      if (scatter !== undefined) this.scatterSum(scatter);
+      return;
+    }
+    const columns = columnsBeside(this.grid, this.rank);
+    const at = columns.indexOf(this.rank);
+    const beside = (step: number) => columns[(at + step + columns.length) % columns.length];
+    if (gather !== undefined)
+      for (let step = 1; step < columns.length; step++)
+        this.program.exchange("p2p", [
+          { to: beside(-step), blocks: this.#rows(gather, this.rank) },
+          { from: beside(step), blocks: this.#rows(gather, beside(step)) },
+        ]);
+    for (let step = 0; step < columns.length; step++) {
+      products(this.builder.layout[beside(step)]);
+      if (scatter === undefined || step === 0) continue;
+      this.program.exchange("p2p", [
+        { to: beside(step), blocks: this.#rows(scatter, beside(step), 1 + this.rank) },
+        { from: beside(-step), blocks: this.#rows(scatter, this.rank, 1 + beside(-step)) },
+      ]);
+    }
+    if (scatter !== undefined) this.#addShares(scatter);
+  }
+
   /** What the rank has of a weight, or some column groups or rows of that. */
   weight(name: WeightName, of: WeightPart = {}): Block {
     return partOf(this.shards.of(this.rank, name), of);
@@ -88,8 +127,7 @@ export class TensorSeat {
 
   /** Brings the rows of the lane's tokens, which the tensor ranks own in pieces, to all of them. */
   gatherRows(name: string): void {
-    const own = (owner: number) => this.builder.layout[owner].map((tokens) => this.builder.block(name, tokens));
-    this.#exchangeBeside("allGather", (giver) => own(giver));
+    this.#exchangeBeside("allGather", (giver) => this.#rows(name, giver));
   }
 
   /** Brings every tensor rank's columns of the lane's tokens, or of some of them, to all of them. */
@@ -102,9 +140,11 @@ export class TensorSeat {
   /** Adds up the tensor ranks' shares of a sum over columns where the rows are owned. */
   scatterSum(name: string): void {
     if (!this.isSplit) return;
-    this.#exchangeBeside("reduceScatter", (giver, taker) =>
-      this.builder.layout[taker].map((tokens) => this.builder.block(name, tokens, undefined, 1 + giver)),
-    );
+    this.#exchangeBeside("reduceScatter", (giver, taker) => this.#rows(name, taker, 1 + giver));
+    this.#addShares(name);
+  }
+
+  #addShares(name: string): void {
     const givers = [this.rank, ...this.#beside].sort((a, b) => a - b);
     for (const tokens of this.ownTokens)
       this.program.reduce(
@@ -124,6 +164,11 @@ export class TensorSeat {
 
   protected heads(name: string): number {
     return this.builder.tensors.find((spec) => spec.name === name)?.heads ?? 1;
+  }
+
+  /** All columns of what a rank owns. */
+  #rows(name: string, owner: number, part = 0): Block[] {
+    return this.builder.layout[owner].map((tokens) => this.builder.block(name, tokens, undefined, part));
   }
 
   #exchangeBeside(kind: "allGather" | "reduceScatter", blocks: (giver: number, taker: number) => Block[]): void {
