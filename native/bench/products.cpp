@@ -32,6 +32,7 @@ using namespace hsap;
 constexpr const char* usage =
     "usage: hsap_bench_products [options]\n"
     "  --model NAME       160m or 7b: the shapes of its layers (default: both)\n"
+    "  --isa NAME         scalar, avx2, avx512 or avx512bf16 (default: the best for each type)\n"
     "  --tokens N         rows of the activations (default 512)\n"
     "  --repeats N        interleaved rounds (default 7)\n";
 
@@ -212,6 +213,8 @@ class Bench {
 
 struct Arguments {
   std::string model;
+  const LayerKernels* fp32 = layerKernelsFor(bestIsa());
+  const LayerKernels* bf16 = layerKernelsFor(bestIsaForBf16());
   std::int64_t tokens = 512;
   int repeats = 7;
 };
@@ -223,6 +226,12 @@ long countOf(const std::string& option, const char* text) {
     throw std::invalid_argument("invalid " + option + ": " + (text == nullptr ? "" : text) +
                                 " (must be a whole number from 1 to 1048576)");
   return value;
+}
+
+const LayerKernels* kernelsNamed(const std::string& name) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16})
+    if (name == isaName(isa) && layerKernelsFor(isa) != nullptr) return layerKernelsFor(isa);
+  throw std::invalid_argument("unsupported --isa: " + name + " (must be a set of this processor)");
 }
 
 Arguments parse(int argc, char** argv) {
@@ -238,6 +247,8 @@ Arguments parse(int argc, char** argv) {
       arguments.model = value;
       if (arguments.model != "160m" && arguments.model != "7b")
         throw std::invalid_argument("unknown --model: " + arguments.model + " (must be 160m or 7b)");
+    } else if (option == "--isa" && value != nullptr) {
+      arguments.fp32 = arguments.bf16 = kernelsNamed(value);
     } else {
       throw std::invalid_argument("unknown option: " + option);
     }
@@ -256,7 +267,7 @@ void printBlas() {
 }
 
 void measure(const Arguments& arguments) {
-  const LayerKernels &kernels = *layerKernelsFor(bestIsa()), &bf16Kernels = *layerKernelsFor(bestIsaForBf16());
+  const LayerKernels &kernels = *arguments.fp32, &bf16Kernels = *arguments.bf16;
   Scratch scratch;
   std::vector<Bench> benches;
   for (const Shape& shape : shapes) {
