@@ -1,5 +1,5 @@
 import { clusterOf, presetCluster } from "@hsap/cluster";
-import { lengthsOf, packedBatch, tokensOf } from "@hsap/workload";
+import { lengthsOf, mixPack, packedBatch, tokensOf } from "@hsap/workload";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { dataGroups, dividedRanges, laneCluster, layerParameters, modelNamed, tokenOrder } from "../src/index.ts";
@@ -50,6 +50,19 @@ describe("documents of a batch over data-parallel groups", () => {
     const { imbalance } = dataGroups({ batch: packedBatch([131072, 1, 1, 1]), model }, 4);
     expect(imbalance).toBeGreaterThan(3.99);
     expect(() => dataGroups({ batch: packedBatch([5, 5]), model }, 3)).toThrow("data=3 (each group needs a document");
+  });
+
+  it("of real mixes are balanced to 0.2 % of what their longest document allows", () => {
+    for (const mix of ["hybrid", "code", "instruct"] as const)
+      for (const ranks of [8, 32, 64]) {
+        const batch = mixPack(mix, { tokens: 8192 * ranks, seed: 1 });
+        const costs = Array.from(lengthsOf(batch), costOf);
+        const total = costs.reduce((sum, cost) => sum + cost, 0);
+        for (const data of [2, 4, 8, 16, 32].filter((count) => count <= Math.min(ranks, costs.length))) {
+          const least = Math.max(1, (data * Math.max(...costs)) / total);
+          expect(dataGroups({ batch, model }, data).imbalance / least, `${mix} ${ranks} ${data}`).toBeLessThan(1.002);
+        }
+      }
   });
 
   it("are found again token by token", () => {
