@@ -34,7 +34,7 @@ export function addModelOptions(command: Command): Command {
     )
     .option(
       "--degrees <list>",
-      "how many ranks each mechanism spans, for one strategy: tensor=2,ulysses=4,data=2; or auto, which tries its choice with every tensor and data, or fastest, which tries all (default: its choice without those)",
+      "how many ranks each mechanism spans, for one strategy: tensor=2,ulysses=4,data=2; or auto, which tries its choice with every tensor and data, or fastest, which tries all; with --max-tokens, most: those that fit most (default: its choice without those)",
     )
     .option("--cluster <name>", "links and devices: a preset or a .yaml file (default: h100-400g)")
     .option("--ranks <n>", "how many ranks share a sequence (default: 8)")

@@ -67,6 +67,24 @@ describe("hsap model", () => {
     expect(tokensOf({ ...one, model: "7b" })).toBeLessThan(tokensOf(one));
   });
 
+  test("finds the degrees that fit most tokens", async () => {
+    const rowsOf = async (degrees: string) => {
+      const { out } = await hsap(
+        `model --max-tokens --model 1.3b --ranks 4 --strategy hsap,megatron --recompute full ${degrees} --json`,
+      );
+      return JSON.parse(out);
+    };
+    const [own, most] = [await rowsOf(""), await rowsOf("--degrees most")];
+    for (const i of [0, 1]) expect(most[i].tokens).toBeGreaterThanOrEqual(own[i].tokens);
+    expect(most[0].next.total).toBeGreaterThan(80 * 2 ** 30);
+    const { degrees, tokens } = most[0];
+    const list = Object.entries(degrees).map(([name, value]) => `${name}=${value}`);
+    const { out } = await hsap(
+      `model --max-tokens --model 1.3b --ranks 4 --strategy hsap --recompute full --degrees ${list.join(",")} --json`,
+    );
+    expect(JSON.parse(out)[0].tokens).toBe(tokens);
+  });
+
   test("says beside the longest steps why a strategy has none", async () => {
     const { exitCode, out } = await hsap("model --max-tokens --model 160m --ranks 8 --strategy ulysses,ring");
     expect(exitCode).toBe(0);

@@ -21,18 +21,20 @@ export interface LongestStepOptions {
   readonly grain: number;
   /** The search ends here even if more would fit; 2^28 tokens where left out. */
   readonly atMost?: number;
+  /** Tokens at which the search begins, one grain where left out: a guess, which if it is wrong costs nothing but time. */
+  readonly about?: number;
 }
 
 /**
- * Looks for the most tokens whose memory fits: steps of a factor of eight until one does not fit, then bisection, guided by a straight line
- * between the two ends, as memory is nearly linear in the tokens. What is found fits and one grain more does not, whatever the
+ * Looks for the most tokens whose memory fits: steps of a factor of eight, smaller at first beside a guess, until one fits and one does not, then
+ * bisection, guided by a straight line between the two ends, as memory is nearly linear in the tokens. What is found fits and one grain more does not, whatever the
  * function; where memory does not grow with every grain there may be a longer step that fits too.
  *
  * @throws InputError if the grain is not a whole number of at least 1, or more than `atMost`; and as `memoryAt` does.
  */
 export function longestStep(
   memoryAt: (tokens: number) => RankMemory,
-  { limitBytes, grain, atMost = 2 ** 28 }: LongestStepOptions,
+  { limitBytes, grain, atMost = 2 ** 28, about = grain }: LongestStepOptions,
 ): LongestStep {
   if (!Number.isInteger(grain) || grain < 1 || grain > atMost)
     throw new InputError(`invalid grain: ${grain} (must be a whole number from 1 to ${atMost})`);
@@ -40,13 +42,16 @@ export function longestStep(
   const at = (grains: number): End => ({ grains, memory: memoryAt(grains * grain) });
   const fits = ({ memory }: End) => memory.total <= limitBytes;
 
-  let [low, high] = [undefined as End | undefined, at(1)];
-  while (fits(high)) {
-    if (high.grains === most) return { tokens: most * grain, memory: high.memory };
-    low = high;
-    high = at(Math.min(8 * high.grains, most));
+  const first = Math.min(most, Math.max(1, Math.floor(about / grain)));
+  let [low, high] = [undefined as End | undefined, undefined as End | undefined];
+  for (let [next, reach] = [first, first === 1 ? 8 : 1.125]; low === undefined || high === undefined; reach = 8) {
+    const end = at(next);
+    if (fits(end)) low = end;
+    else high = end;
+    if (low?.grains === most) return { tokens: most * grain, memory: low.memory };
+    if (high?.grains === 1) return { tokens: 0, next: high.memory };
+    next = fits(end) ? Math.min(most, Math.ceil(reach * next)) : Math.max(1, Math.floor(next / reach));
   }
-  if (low === undefined) return { tokens: 0, next: high.memory };
   for (let halve = false; high.grains - low.grains > 1; ) {
     const width = high.grains - low.grains;
     const guess = at(between(low, high, halve ? low.grains + width / 2 : lineCrosses(low, high, limitBytes)));
@@ -68,6 +73,34 @@ const between = (low: End, high: End, guess: number): number =>
 
 const lineCrosses = (low: End, high: End, limitBytes: number): number =>
   low.grains + ((limitBytes - low.memory.total) / (high.memory.total - low.memory.total)) * (high.grains - low.grains);
+
+/** Degrees, and the longest step with them. */
+export interface LongestDegrees extends LongestStep {
+  readonly degrees: Degrees;
+}
+
+/**
+ * The degrees, of some, with which the longest step has the most tokens; the first of equals. Degrees that do not fit one grain more than the
+ * best so far are not looked at further.
+ *
+ * @throws InputError if there are no degrees; and as `longestStep` does.
+ */
+export function longestDegrees(
+  candidates: readonly Degrees[],
+  memoryAt: (tokens: number, degrees: Degrees) => RankMemory,
+  options: LongestStepOptions,
+): LongestDegrees {
+  let best: LongestDegrees | undefined;
+  for (const degrees of candidates) {
+    const further = best === undefined ? 0 : best.tokens + options.grain;
+    if (best !== undefined && memoryAt(further, degrees).total > options.limitBytes) continue;
+    const about = best === undefined ? options.about : further;
+    const found = longestStep((tokens) => memoryAt(tokens, degrees), { ...options, ...(about && { about }) });
+    if (best === undefined || found.tokens > best.tokens) best = { degrees, ...found };
+  }
+  if (best === undefined) throw new InputError("invalid degrees: none are given");
+  return best;
+}
 
 /** What a step of one batch needs. */
 export interface StepMemory {

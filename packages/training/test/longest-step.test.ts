@@ -1,5 +1,6 @@
 import { clusterOf, presetCluster } from "@hsap/cluster";
 import {
+  longestDegrees,
   longestStep,
   type ModelProblem,
   modelNamed,
@@ -47,9 +48,10 @@ describe("the search for the longest step", () => {
       bend: fc.constantFrom(0, 0.01, 1, 20),
       grain: fc.integer({ min: 1, max: 9 }),
       limitBytes: fc.nat(20_000),
+      about: fc.option(fc.nat(30_000), { nil: undefined }),
     });
     fc.assert(
-      fc.property(curve, ({ base, slope, bend, grain, limitBytes }) => {
+      fc.property(curve, ({ base, slope, bend, grain, limitBytes, about }) => {
         const bytes = (tokens: number) => base + slope * tokens + bend * tokens ** 2;
         let looks = 0;
         const found = longestStep(
@@ -57,7 +59,7 @@ describe("the search for the longest step", () => {
             looks++;
             return filled(bytes(tokens));
           },
-          { limitBytes, grain },
+          { limitBytes, grain, ...(about !== undefined && { about }) },
         );
         let tokens = 0;
         while (bytes(tokens + grain) <= limitBytes) tokens += grain;
@@ -67,6 +69,31 @@ describe("the search for the longest step", () => {
         expect(looks).toBeLessThan(40);
       }),
     );
+  });
+
+  it("needs few looks beside a good guess", () => {
+    let looks = 0;
+    const bytes = (tokens: number) => {
+      looks++;
+      return filled(1000 + 3 * tokens);
+    };
+    const found = longestStep(bytes, { limitBytes: 100_000, grain: 10, about: 34_000 });
+    expect(found.tokens).toBe(33_000);
+    expect(looks).toBeLessThan(6);
+  });
+
+  it("finds the degrees that fit most, and looks once only at those that do not fit more", () => {
+    const slopes = [7, 3, 5, 3, 2];
+    const looks = slopes.map(() => 0);
+    const memoryAt = (tokens: number, { ring }: Record<string, number>) => {
+      looks[ring]++;
+      return filled(slopes[ring] * tokens);
+    };
+    const candidates = slopes.map((_, ring) => ({ ring }));
+    const found = longestDegrees(candidates, memoryAt, { limitBytes: 6000, grain: 10 });
+    expect(found).toEqual({ degrees: { ring: 4 }, tokens: 3000, memory: filled(6000), next: filled(6020) });
+    expect([looks[2], looks[3]]).toEqual([1, 1]);
+    expect(() => longestDegrees([], memoryAt, { limitBytes: 6000, grain: 10 })).toThrow(/^invalid degrees: /);
   });
 
   it("ends at the most tokens it was asked to look at", () => {

@@ -1,10 +1,12 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { formatDegrees } from "@hsap/bench";
+import { formatDegrees, stepLowerBoundBytes } from "@hsap/bench";
 import { type Cluster, clusterOf, namedCluster } from "@hsap/cluster";
 import { drawLongestSteps } from "@hsap/figures";
 import {
+  type LayerStrategy,
   type LongestStep,
+  longestDegrees,
   longestStep,
   type ModelProblem,
   type ModelShape,
@@ -78,50 +80,62 @@ function rowsOf(cluster: Cluster, shape: ModelShape, options: ModelOptions): Row
     (strategy === "megatron" ? (["own"] as const) : placements).flatMap((weights): Row[] => {
       const row = { ...of, ranks: cluster.ranks, strategy, weights };
       const layers = layerStrategyNamed(strategy, weights === "own" ? undefined : weights);
-      const step = (recompute: Recomputation) =>
-        memoised((tokens) => stepMemory({ ...problemOf(shape, cluster, tokens, options), recompute }, layers, given));
       try {
-        return searches(step, cluster, device.memoryGiB ?? 0, options).map((found) => ({ ...row, ...found }));
+        return recomputationsOf(options).map((recompute) => {
+          const problem = (tokens: number) => ({ ...problemOf(shape, cluster, tokens, options), recompute });
+          return { ...row, recompute, ...longestOf(problem, layers, given) };
+        });
       } catch (error) {
         // One strategy that cannot split this model is a result; wrong degrees of the only one are a mistake.
-        if (!(error instanceof InputError && error.message.startsWith("invalid degree")) || given.degrees) throw error;
+        if (!(error instanceof InputError && error.message.startsWith("invalid degree")) || typeof given === "object")
+          throw error;
         return [{ ...row, refusal: error.message }];
       }
     }),
   );
 }
 
-/** One for each way to recompute. */
-function searches(
-  step: (recompute: Recomputation) => (tokens: number) => StepMemory,
-  { ranks }: Cluster,
-  memoryGiB: number,
-  options: ModelOptions,
-) {
-  const grain = grainOfRank * ranks;
-  return listOf(options.recompute ?? "selective").map((text) => {
-    const recompute = oneOf("recompute", text, recomputations);
-    const at = step(recompute);
-    const found = longestStep((tokens) => at(tokens).memory, { limitBytes: memoryGiB * 2 ** 30, grain });
-    return { recompute, degrees: at(Math.max(found.tokens, grain)).degrees, grain, ...found };
-  });
-}
+const recomputationsOf = ({ recompute = "selective" }: ModelOptions): Recomputation[] =>
+  listOf(recompute).map((text) => oneOf("recompute", text, recomputations));
 
-function memoised(make: (tokens: number) => StepMemory): (tokens: number) => StepMemory {
-  const made = new Map<number, StepMemory>();
-  return (tokens) => {
-    const step = made.get(tokens) ?? make(tokens);
-    made.set(tokens, step);
+/** The search of one row: with the strategy's choice of degrees, with those given, or with all of them. */
+function longestOf(problem: (tokens: number) => ModelProblem, strategy: LayerStrategy, given: GivenDegrees) {
+  const { cluster } = problem(1);
+  const grain = grainOfRank * cluster.ranks;
+  const limitBytes = (cluster.device.memoryGiB ?? 0) * 2 ** 30;
+  const made = new Map<string, StepMemory>();
+  const at = (tokens: number, degrees?: Degrees): StepMemory => {
+    const key = JSON.stringify([tokens, degrees]);
+    const step = made.get(key) ?? stepMemory(problem(tokens), strategy, degrees === undefined ? {} : { degrees });
+    made.set(key, step);
     return step;
   };
+  const options = { limitBytes, grain, about: mostByBound(problem, limitBytes, grain) };
+  if (given === "most") {
+    const candidates = strategy.candidateDegrees(problem(Math.max(grain, options.about)));
+    if (candidates.length === 0)
+      throw new InputError(`invalid degrees: most (${strategy.name} has none for this model and number of ranks)`);
+    return { grain, ...longestDegrees(candidates, (tokens, degrees) => at(tokens, degrees).memory, options) };
+  }
+  const found = longestStep((tokens) => at(tokens, given).memory, options);
+  return { grain, degrees: at(Math.max(found.tokens, grain), given).degrees, ...found };
 }
 
-function givenDegrees({ degrees }: ModelOptions, names: readonly string[]): { readonly degrees?: Degrees } {
-  if (degrees === undefined) return {};
+/** Tokens that cannot fit, as what they need at least does not: the end of a straight line. */
+function mostByBound(problem: (tokens: number) => ModelProblem, limitBytes: number, grain: number): number {
+  const [one, two] = [grain, 2 * grain].map((tokens) => stepLowerBoundBytes(problem(tokens), {}));
+  return Math.max(grain, Math.ceil(grain + ((limitBytes - one) * grain) / (two - one)));
+}
+
+/** `most` is whichever degrees fit most; the strategy's choice where undefined. */
+type GivenDegrees = Degrees | "most" | undefined;
+
+function givenDegrees({ degrees }: ModelOptions, names: readonly string[]): GivenDegrees {
+  if (degrees === undefined || degrees === "most") return degrees;
   if (degrees === "fastest" || degrees === "auto")
     throw new InputError(`invalid degrees: ${degrees} (--max-tokens predicts no times)`);
   if (names.length !== 1) throw new InputError("invalid degrees: more than one strategy (give one --strategy)");
-  return { degrees: parseDegrees(degrees) };
+  return parseDegrees(degrees);
 }
 
 function problemOf(model: ModelShape, cluster: Cluster, tokens: number, options: ModelOptions): ModelProblem {
