@@ -1,4 +1,4 @@
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { entering, temporaryFolder } from "./hosts.mjs";
 import { addressOf, folderOf, head, namespaceOf, nodeNames, subnet } from "./layout.mjs";
@@ -50,6 +50,27 @@ export function writeLaunchFiles(wish, holders, variables, cgroup) {
     `  --mca btl tcp,vader,self --mca pml ob1 --mca btl_tcp_if_include ${subnet} --mca oob_tcp_if_include ${subnet} \\`,
     `  ${Object.keys(variables)
       .map((variable) => `-x ${variable} `)
+      .join("")}"$@"`,
+  ]);
+  if (programPath(hydra) !== undefined) writeHydra(wish, hosts, variables);
+}
+
+/** The launcher of MPICH. */
+const hydra = "mpiexec.hydra";
+
+/** The same for MPICH, in a folder of its own: `mpich/mpirun`. */
+function writeHydra({ name, nodes }, hosts, variables) {
+  const folder = folderOf(name);
+  mkdirSync(path.join(folder, "mpich"), { recursive: true });
+  // Processes of all hosts see each other's ids, so that UCX would copy between nodes by the kernel, past the link.
+  const given = { ...variables, UCX_TLS: "tcp,self", UCX_NET_DEVICES: "eth0" };
+  writeProgram(path.join(folder, "mpich"), "mpirun", [
+    `# Runs a program on the ${nodes} nodes of the emulated cluster ${name} with MPICH: mpirun -n RANKS PROGRAM...`,
+    // Ranks are to have the folder for temporary files of their own host.
+    `exec ${path.join(folder, "enter")} ${head} env -u TMPDIR ${programPath(hydra)} \\`,
+    `  -launcher rsh -launcher-exec ${path.join(folder, "agent")} -hosts ${hosts} \\`,
+    `  ${Object.entries(given)
+      .map(([variable, value]) => `-genv ${variable} '${value}' `)
       .join("")}"$@"`,
   ]);
 }

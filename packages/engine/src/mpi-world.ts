@@ -38,7 +38,9 @@ export interface MpiWorld extends NativeMpiInfo {
   fail(line: string): never;
 }
 
-const path = fileURLToPath(new URL("../../../native/build/hsap_mpi.so", import.meta.url));
+/** One that is built for another MPI than the one set-up found may take its place. */
+const given = process.env.HSAP_MPI_LIBRARY;
+const path = given || fileURLToPath(new URL("../../../native/build/hsap_mpi.so", import.meta.url));
 
 /**
  * The MPI that the transport was built for.
@@ -73,6 +75,7 @@ export function joinMpi({ timeoutS = 12, pollUs = 500, collectives = true }: Mpi
 
 function checkBuilt(): void {
   if (existsSync(path)) return;
+  if (given) throw new EngineError("mpi-missing", `unknown HSAP_MPI_LIBRARY: ${given} (there is no such file)`);
   throw new EngineError(
     "mpi-missing",
     "the mpi transport is not built (apt-get install openmpi-bin libopenmpi-dev, then npm run setup)",

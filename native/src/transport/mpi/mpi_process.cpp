@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
 #include <regex>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 #include "heartbeat.h"
@@ -22,6 +24,21 @@ namespace {
 constexpr std::size_t largestPiece = std::size_t{1} << 30;
 // Communicators are a limited thing; more sets of members than this move as single transfers.
 constexpr std::size_t mostCollectives = 256;
+
+// MPICH over TCP often does not return from MPI_Finalize where ranks are on several hosts, even in a program that does nothing
+// but meet at a barrier (UCX may wait for ever for connections to close, openucx/ucx issue 8738; seen with MPICH 4.0.2 and
+// UCX 1.13). When all ranks have met nothing is left to be done but to tell the launcher that this one ends well, which has the
+// words of PMI 1 for it. Returns whether it has understood.
+bool takeLeaveOfHydra() {
+  const char* descriptor = std::getenv("PMI_FD");
+  if (descriptor == nullptr || std::getenv("MPI_LOCALRANKID") == nullptr) return false;  // another launcher
+  constexpr std::string_view leave = "cmd=finalize\n", understood = "cmd=finalize_ack";
+  const int hydra = std::atoi(descriptor);
+  char answer[64];
+  if (write(hydra, leave.data(), leave.size()) != static_cast<ssize_t>(leave.size())) return false;
+  const ssize_t length = read(hydra, answer, sizeof answer);
+  return length > 0 && std::string_view(answer, static_cast<std::size_t>(length)).starts_with(understood);
+}
 
 class Process final : public MpiProcess {
  public:
@@ -178,6 +195,8 @@ void Process::finish() {
   guarded("MPI_Ibarrier", [&] { return MPI_Ibarrier(control_, &request); });
   await(request, options_.pollUs, left_);
   heartbeat_->finish();
+  const bool oneHost = std::equal(info_.hosts.begin() + 1, info_.hosts.end(), info_.hosts.begin());
+  if (!oneHost && info_.library.starts_with("MPICH") && takeLeaveOfHydra()) return;
   guarded("MPI_Finalize", [] { return MPI_Finalize(); });
 }
 
