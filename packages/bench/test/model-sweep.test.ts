@@ -231,6 +231,28 @@ describe("a model sweep", () => {
   });
 });
 
+describe("variants of a strategy", () => {
+  test("may gather weights a layer ahead and keep received keys and values, and are trials of their own", async () => {
+    const variants = [
+      "{ strategy: hsap, degrees: { ulysses: 2, sap: 2 } }",
+      "{ strategy: hsap, degrees: { ulysses: 2, sap: 2 }, prefetch: true }",
+      "{ strategy: hsap, degrees: { ulysses: 2, sap: 2 }, receivedKv: keep }",
+    ];
+    const of = text
+      .replace("[none, selective, full]", "[selective]")
+      .replace(/(strategies:\n)[\s\S]*(profiles)/, `$1${variants.map((line) => `    - ${line}\n`).join("")}$2`);
+    const { trials } = await predict({}, of);
+    const [usual, ahead, kept] = trials.map(({ outcome }) => (outcome.kind === "refused" ? undefined : outcome));
+    expect(new Set(trials.map(({ key }) => key)).size).toBe(6);
+    expect(trials.map(({ prefetch, receivedKv }) => prefetch ?? receivedKv).slice(0, 3)).toEqual([
+      ...[undefined, true, "keep"],
+    ]);
+    // Fetched ahead, two layers' weights lie gathered; kept, activations are more.
+    expect(ahead?.memory.working).toBeGreaterThan(usual?.memory.working ?? 0);
+    expect(kept?.memory.activations).toBeGreaterThan(usual?.memory.activations ?? 0);
+  });
+});
+
 describe("the best steps", () => {
   test("are the fastest that fit, or else what needs least memory, or else a refusal", async () => {
     const variants = "{ strategy: ulysses }\n    - { strategy: ulysses, degrees: auto }";

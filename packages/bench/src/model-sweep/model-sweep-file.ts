@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { type Cluster, presetCluster, readCluster } from "@hsap/cluster";
-import { modelPresets, recomputations, weightPlacements } from "@hsap/model";
+import { modelPresets, receivedKvs, recomputations, weightPlacements } from "@hsap/model";
 import { InputError, mixNames } from "@hsap/workload";
 import { z } from "zod";
 import {
@@ -18,6 +18,10 @@ const layerVariantSchema = z.strictObject({
   strategy: z.string(),
   /** Of strategies that do not split weights themselves; sharded where left out. */
   weights: z.enum(weightPlacements).optional(),
+  /** Weights that are not replicated are gathered a layer ahead; only when they are needed where left out. */
+  prefetch: z.boolean().optional(),
+  /** Fetched again where left out. */
+  receivedKv: z.enum(receivedKvs).optional(),
   /** The strategy's own choice, without tensor ranks and data groups, where left out; `auto` and `fastest` as `simulatedStep` takes them. */
   degrees: z
     .union(

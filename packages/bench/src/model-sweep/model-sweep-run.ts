@@ -59,10 +59,11 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
     const missing = inOrder(planned.filter(({ key }) => !finished.has(key)));
     const allWork = missing.reduce((sum, step) => sum + weightOf(step), 0);
     let work = 0;
-    let [cell, known] = [missing[0]?.problem, new KnownSteps()];
+    let [last, known] = [missing[0], new KnownSteps()];
     try {
       for (const step of missing) {
-        if (step.problem !== cell) [cell, known] = [step.problem, new KnownSteps()];
+        if (!isSameCell(step, last)) known = new KnownSteps();
+        last = step;
         const label = labelOf(step);
         onProgress?.({ done: work / allWork, trials: finished.size, allTrials: planned.length, label });
         // Lets an interruption and the progress bar in: predicting is one long computation.
@@ -83,6 +84,10 @@ export async function runModelSweep(experiment: ModelSweep, options: ModelSweepO
     lock.release();
   }
 }
+
+/** Whether two steps are of one model on one batch and cluster: each cluster has batches of its own. */
+const isSameCell = ({ problem: a }: PlannedStep, { problem: b }: PlannedStep): boolean =>
+  a.batch === b.batch && a.model === b.model;
 
 /** What takes long comes last, one mix after another, so that a run that is cut short has as many mixes as it can on all clusters. */
 function inOrder(steps: readonly PlannedStep[]): PlannedStep[] {

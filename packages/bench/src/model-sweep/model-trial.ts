@@ -32,6 +32,9 @@ export const modelTrialInputs = z.strictObject({
   strategy: z.string(),
   /** `own` where the strategy splits them itself. */
   weights: z.enum([...weightPlacements, "own"]),
+  /** Left out where they are as usual: weights gathered when they are needed, and other ranks' keys and values fetched again. */
+  prefetch: z.literal(true).optional(),
+  receivedKv: z.literal("keep").optional(),
   /** Given ones; or how they are chosen: `own` is the strategy's choice without tensor ranks and data groups. */
   degrees: z.union([z.enum(["own", ...chosenDegrees]), degrees]),
 });

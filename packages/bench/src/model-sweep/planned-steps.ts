@@ -31,7 +31,7 @@ interface SweepCell {
 }
 
 /**
- * All steps of a sweep, small ones first within each cluster. Those of one cell have the same problem, and those of one strategy and placement
+ * All steps of a sweep, small ones first within each cluster. Those of one cell have the same batch, and those of one strategy and placement
  * of weights the same strategy, so that what is known of one serves the others.
  *
  * @throws InputError if there is no such strategy, or it takes no such degrees.
@@ -83,7 +83,7 @@ function batchOf(
 function stepOf(
   experiment: ModelSweep,
   cell: SweepCell,
-  { strategy: name, weights, degrees }: LayerVariant,
+  { strategy: name, weights, degrees, prefetch, receivedKv }: LayerVariant,
   strategy: LayerStrategy,
 ): PlannedStep {
   for (const degree of Object.keys(typeof degrees === "object" ? degrees : {}))
@@ -94,8 +94,11 @@ function stepOf(
     strategy: name,
     weights: weights ?? (placesWeights(name) ? "sharded" : "own"),
     degrees: degrees ?? "own",
+    ...(prefetch && { prefetch }),
+    ...(receivedKv === "keep" && { receivedKv }),
   };
-  return { problem: cell.problem, strategy, inputs, key: keyOf(inputs) };
+  const problem = { ...cell.problem, prefetch: prefetch ?? false, receivedKv: receivedKv ?? "fetch" };
+  return { problem, strategy, inputs, key: keyOf(inputs) };
 }
 
 /** Megatron splits its weights itself. */

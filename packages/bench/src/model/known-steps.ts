@@ -33,7 +33,7 @@ export interface StepTimes {
 const mostHeld = 32;
 
 /**
- * Steps of one model on one batch and cluster that were worked out before, by strategy and degrees: whoever asks again, as another choice of
+ * Steps of one model on one batch and cluster that were worked out before, by strategy, degrees and what else a problem may ask for: whoever asks again, as another choice of
  * degrees does that has them among its candidates, or with a backward pass that computes whole layers again, has them without compiling.
  */
 export class KnownSteps {
@@ -46,8 +46,9 @@ export class KnownSteps {
   step(problem: ModelProblem, strategy: LayerStrategy, degrees: Degrees): KnownStep {
     const ofStrategy = this.#steps.get(strategy) ?? new Map<string, KnownStep>();
     this.#steps.set(strategy, ofStrategy);
-    const again = problem.prefetch ? recomputationOf(problem) : madeAgain(problem);
-    const key = JSON.stringify([again, Object.entries(degrees).filter(isSplit).sort()]);
+    const { prefetch = false, receivedKv = "fetch" } = problem;
+    const again = prefetch ? recomputationOf(problem) : madeAgain(problem);
+    const key = JSON.stringify([again, prefetch, receivedKv, Object.entries(degrees).filter(isSplit).sort()]);
     const step = ofStrategy.get(key) ?? new KnownStep(problem, strategy, degrees, this.options);
     ofStrategy.set(key, step);
     this.#held.delete(step);

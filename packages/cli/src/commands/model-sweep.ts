@@ -120,6 +120,8 @@ function described({ experiment, environment, trials, predictedNow }: ModelSweep
 const reported = ({ best, own, ...step }: BestStep): object => ({
   ...step,
   weights: best.weights,
+  ...(best.prefetch && { prefetch: true }),
+  ...(best.receivedKv && { receivedKv: best.receivedKv }),
   outcome: best.outcome,
   ...(own && { own: { outcome: own.outcome } }),
 });
