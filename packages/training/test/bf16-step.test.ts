@@ -1,7 +1,14 @@
 import { clusterOf } from "@hsap/cluster";
-import { kernelIsas, relativeError } from "@hsap/engine";
-import { type ModelProblem, modelNamed, type Recomputation, recomputations, stageNames } from "@hsap/model";
-import { verify } from "@hsap/schedule";
+import { kernelIsas, relativeError, runStage } from "@hsap/engine";
+import {
+  type ModelProblem,
+  modelNamed,
+  type Recomputation,
+  recomputations,
+  stageNames,
+  type WeightPlacement,
+} from "@hsap/model";
+import { type Degrees, rowsOf, verify } from "@hsap/schedule";
 import { packedBatch, seededRandom, tokensOf } from "@hsap/workload";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
@@ -23,21 +30,29 @@ const random = seededRandom(11);
 const ids = Int32Array.from({ length: tokensOf(batch) }, () => Math.floor(random() * model.vocabulary));
 const expected = referenceStep(model, stored, ids, batch);
 
+const problemOn = (ranks: number): ModelProblem => ({
+  ...{ model, batch, cluster: clusterOf({ ranks, ranksPerNode: 4 }), dtype: "bf16", lossChunk: 24 },
+});
+
 interface Given {
-  readonly placement?: "replicated" | "sharded" | undefined;
+  readonly placement?: WeightPlacement | undefined;
+  readonly degrees?: Degrees;
+  readonly more?: Pick<ModelProblem, "receivedKv" | "prefetch">;
   readonly recompute?: Recomputation;
   readonly lengths?: readonly number[];
   readonly options?: StepOptions;
 }
 
-function stepOf(name: string, ranks: number, { placement, recompute, lengths, options }: Given = {}) {
+function stepOf(name: string, ranks: number, given: Given = {}) {
+  const { placement, degrees, more, recompute, lengths, options } = given;
   const problem: ModelProblem = {
-    ...{ model, batch: lengths === undefined ? batch : packedBatch(lengths), dtype: "bf16", lossChunk: 24 },
-    cluster: clusterOf({ ranks, ranksPerNode: 4 }),
+    ...problemOn(ranks),
+    ...(lengths && { batch: packedBatch(lengths) }),
     ...(recompute && { recompute }),
+    ...more,
   };
   const strategy = layerStrategyNamed(name, placement);
-  const schedules = strategy.compile(problem, strategy.defaultDegrees(problem));
+  const schedules = strategy.compile(problem, degrees ?? strategy.defaultDegrees(problem));
   for (const stage of stageNames) expect(verify(schedules[stage])).toEqual([]);
   return new ModelStep(problem, schedules, options);
 }
@@ -85,6 +100,41 @@ describe("a training step in bf16", () => {
       }
     });
   }
+
+  it.each([
+    ["ulysses", { placement: "grouped", degrees: { tensor: 2, ulysses: 2, data: 2 } }],
+    ["hsap", { placement: "replicated", degrees: { tensor: 2, data: 2 } }],
+    ["ring", { placement: "sharded", more: { receivedKv: "keep", prefetch: true } }],
+    ["megatron", { degrees: { tensor: 4, data: 2 } }],
+  ] as const)("has at most twice the error of one rank with %s and %j", async (name, given) => {
+    const errors = errorsOf(await stepOf(name, 8, given).run(stored, ids));
+    expect(errors.loss).toBeLessThan(2 ** -8);
+    expect(errors.gradient).toBeLessThan(2 * alone.gradient);
+  });
+
+  it.each([
+    ["loss", "labels", /crossEntropy\) has operand 1 stored as bf16 \(must be fp32\)/],
+    ["loss", "loss", /crossEntropy\) has operand 2 stored as bf16/],
+    ["embedding", "ids", /embed\) has operand 0 stored as bf16/],
+    ["embeddingBackward", "de", /embedGradient\) has operand 2 stored as bf16/],
+    ["layerBackward", "dg1", /rmsNormGradient\) has operand 4 stored as bf16/],
+  ] as const)("cannot have, in stage %s, tensor %s as bf16", async (stage, name, message) => {
+    const strategy = layerStrategyNamed("reference");
+    const schedule = strategy.compile(problemOn(1), {})[stage];
+    const halved = {
+      ...schedule,
+      tensors: schedule.tensors.map((spec) =>
+        spec.name === name ? { ...spec, dtype: "bf16" as const, accumulates: false } : spec,
+      ),
+    };
+    const tensors = Object.fromEntries(
+      halved.tensors.map((spec) => [
+        spec.name,
+        new Float32Array(spec.heads * spec.width * rowsOf(spec, halved.problem)),
+      ]),
+    );
+    await expect(runStage(halved, tensors)).rejects.toThrow(message);
+  });
 
   it.each(kernelIsas())("is as near with the kernels of %s", async (isa) => {
     const errors = errorsOf(await stepOf("ring", 4, { options: { isa } }).run(stored, ids));
