@@ -107,7 +107,7 @@ const planningUsPerRank = 15;
 const planningUsPerDocument = 1.5;
 
 /** Most plans save much less than their bounds leave room for. */
-const savedForPlanning = 10;
+const savedForPlanning = 30;
 
 /** Whether the best plan so far leaves something to win for a way, by what holds it up. */
 function isPromising(problem: Problem, way: Way, { of, way: best, plan }: Weighed): boolean {
