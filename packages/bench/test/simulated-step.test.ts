@@ -85,7 +85,12 @@ describe("a simulated training step", () => {
 
   it("takes no less time and memory with any degrees than what bounds it from below", () => {
     const code: ModelProblem = { ...problemOf(4, 4096, "1.3b"), batch: mixPack("code", { tokens: 4096, seed: 2 }) };
-    const problems = [code, { ...code, recompute: "full" as const }, { ...code, dtype: "fp32" as const }];
+    const problems = [
+      code,
+      { ...code, recompute: "full" as const },
+      { ...code, dtype: "fp32" as const },
+      { ...code, overlap: true },
+    ];
     for (const problem of problems) {
       for (const name of ["megatron", "colai-sp", "ulysses", "ring", "hsap"]) {
         const strategy = layerStrategyNamed(name);

@@ -26,7 +26,8 @@ import { tokensOf } from "@hsap/workload";
  * Milliseconds below which no step with such degrees can be simulated, without compiling anything. The group with the most to do splits it
  * evenly over its ranks: matrix products and attention at the device's rates for them, and what norms, activations and residuals move at
  * its memory's rate. What tensor ranks gather before and scatter after each part of a layer, 4 (T-1)/T of a place's rows forward and 6
- * backward, comes over the fastest links while nothing is computed, but for one of them, which may come while the activation is made again.
+ * backward, comes over the fastest links while nothing is computed, but for one of them, which may come while the activation is made again;
+ * and for all of them where the problem lets them overlap products.
  */
 export function stepLowerBoundMs(problem: ModelProblem, degrees: Degrees, hardware: Hardware, kernel?: string): number {
   const { model, cluster, dtype } = problem;
@@ -35,6 +36,7 @@ export function stepLowerBoundMs(problem: ModelProblem, degrees: Degrees, hardwa
   const passes = recomputationOf(problem) === "full" ? 2 : 1;
   const groups = dataGroups(problem, data).groups.map(({ batch }) => {
     const computeMs = computationMs({ ...problem, batch }, hardware, kernel) / ranks;
+    if (problem.overlap === true) return computeMs;
     const rows = (tokensOf(batch) * tensor) / ranks;
     const exchanges = (4 * passes + 5) * model.layers;
     const bytes = exchanges * ((tensor - 1) / tensor) * rows * model.hidden * bytesPerElement[dtype];
