@@ -7,6 +7,7 @@ import {
   type StepCheck,
   type StepChecksResult,
 } from "@hsap/bench";
+import { chosenIsa, productsOf } from "@hsap/engine";
 import { parametersOf } from "@hsap/model";
 import { layerStrategyNames, type TrainingOptions } from "@hsap/training";
 import { exitCodes } from "../exit-codes.ts";
@@ -80,7 +81,7 @@ function tableOf({ checks, refused, checkedNow }: StepChecksResult, first: Train
     allowed === undefined
       ? []
       : [
-          `${dtype}: allowed are ${shortError(allowed.loss)} of the loss, and ${shortError(allowed.gradient)} of gradients, twice what one rank in ${dtype} has`,
+          `${dtype}: allowed are ${shortError(allowed.loss)} of the loss, and ${shortError(allowed.gradient)} of gradients, twice what one rank in ${dtype} has; matrix products: ${productsOf(dtype, chosenIsa(dtype))}`,
         ];
   const beside =
     checks.length === 0
