@@ -1,6 +1,7 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { workspacePath } from "@hsap/bench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CapturedRun, hsap } from "./captured-run.ts";
 
@@ -86,6 +87,21 @@ describe("hsap verify", () => {
       const { exitCode, out } = await hsap(`verify --schedule ${file} --json`);
       expect(exitCode).toBe(0);
       expect(JSON.parse(out)).toMatchObject({ strategy: "hsap", verified: true, wrong: [] });
+    }
+  });
+});
+
+describe("hsap figures of steps by length", () => {
+  test("are one figure, with the rates that are published beside the experiment", async () => {
+    const out = mkdtempSync(join(tmpdir(), "hsap-cli-lengths-"));
+    try {
+      const reference = workspacePath("results/reference/lengths");
+      const { exitCode, out: files } = await hsap(`figures --results ${reference} --out ${out} --json`);
+      expect(exitCode).toBe(0);
+      expect(JSON.parse(files).files.map((file: string) => basename(file))).toContain("figure-8-lengths.svg");
+      expect(readFileSync(join(out, "figure-8-lengths.svg"), "utf8")).toContain("Dashed: published.");
+    } finally {
+      rmSync(out, { recursive: true });
     }
   });
 });
