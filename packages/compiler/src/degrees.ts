@@ -97,7 +97,7 @@ function isWorthALook(problem: Problem, way: Way, chosen: Weighed, planned: read
   if (isDividedAlike(way, chosen.way, nodeOf(problem.cluster, slowest))) return false;
   const planningUs = planningUsPerRank * ranksOf(problem) + planningUsPerDocument * problem.batch.cuSeqlens.length;
   if (us - way.boundUs > savedForPlanning * planningUs) return true;
-  if (way.atLeastUs >= (hasFewKvHeads(problem.shape) ? 1 : leastGain) * us) return false;
+  if (way.isUnusual || way.atLeastUs >= (hasFewKvHeads(problem.shape) ? 1 : leastGain) * us) return false;
   // Times have one minimum, from none to all heads split: what lies beyond a worse way is worse still.
   return isPromising(problem, way, chosen) && !planned.some((other) => isBetween(other, way, chosen.way));
 }

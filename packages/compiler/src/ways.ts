@@ -16,6 +16,8 @@ export interface Way {
   readonly atLeastUs: number;
   /** What of each node is split; undefined where nothing is. */
   readonly split: Sharding | undefined;
+  /** Fewer ranks of a node split heads than can: seldom better, and only where links are slow beside devices. */
+  readonly isUnusual: boolean;
 }
 
 /** Whether two ways divide what a node has in the same way. A lower threshold splits all that a higher one does. */
@@ -40,7 +42,7 @@ export function isBetween(way: Way, one: Way, other: Way): boolean {
  *
  * - Heads of no document are split: sequence parallelism alone.
  * - As many ranks as can inside a node split heads of some documents, or of all, as USP does. Where these are more than kv heads, also
- *   fewer ranks, as each lane that has a copy of a kv head sends it over the node's link.
+ *   fewer ranks, as each lane that has a copy of a kv head sends it over the node's link; these ways stand last.
  * - All ranks split heads, over all nodes: of all documents, that is DeepSpeed-Ulysses. With many kv heads, keys that cross to
  *   other nodes cost more than all-to-alls over them do.
  *
@@ -50,7 +52,8 @@ export function waysOf(planner: Planner, degrees: Degrees | undefined): Way[] {
   const { problem, ranks, nodes } = planner;
   const bounds = new Bounds(problem, ranks, nodes);
   const ways = new Map<string, Way & { readonly expectedUs: number }>();
-  for (const ulysses of splitDegrees(problem, degrees)) {
+  const [usual, unusual] = splitDegrees(problem, degrees);
+  for (const ulysses of [...usual, ...unusual]) {
     const hierarchy = hierarchyOf(problem, { ulysses, sap: ranksOf(problem) / ulysses });
     for (const splitAbove of ulysses === 1 ? [0] : thresholds) {
       // More documents are split with each lower threshold, so equally many are the same.
@@ -65,13 +68,14 @@ export function waysOf(planner: Planner, degrees: Degrees | undefined): Way[] {
         hierarchy: isSplit || degrees !== undefined ? hierarchy : ranks,
         splitAbove,
         split: isSplit ? split.split : undefined,
+        isUnusual: unusual.includes(ulysses),
         boundUs,
         atLeastUs: least * boundUs,
         expectedUs: expected * boundUs,
       });
     }
   }
-  return [...ways.values()].sort((a, b) => a.expectedUs - b.expectedUs);
+  return [...ways.values()].sort((a, b) => Number(a.isUnusual) - Number(b.isUnusual) || a.expectedUs - b.expectedUs);
 }
 
 /** Heads are split of documents that several nodes hold, of those heavier than so many ranks' shares, or of all. */
@@ -90,14 +94,16 @@ function slackOf(isSplit: boolean, { ulysses }: Hierarchy, splitAbove: number, {
 /** With few kv heads, keys are so small that a plan without a split comes near its bound. */
 export const hasFewKvHeads = ({ heads, kvHeads }: Problem["shape"]): boolean => heads >= 32 * kvHeads;
 
-/** By how many ranks heads may be split. As many inside a node as can do so do it best if there are kv heads for all of them. */
-function splitDegrees(problem: Problem, degrees: Degrees | undefined): number[] {
-  if (degrees !== undefined) return [hierarchyOf(problem, degrees).ulysses];
+/**
+ * By how many ranks heads may be split, usually and unusually. As many inside a node as can do so do it best if there are kv heads
+ * for all of them.
+ */
+function splitDegrees(problem: Problem, degrees: Degrees | undefined): readonly [number[], number[]] {
+  if (degrees !== undefined) return [[hierarchyOf(problem, degrees).ulysses], []];
   const { cluster, shape } = problem;
   const possible = ulyssesDegrees(problem);
   const inside = possible.filter((ulysses) => ulysses <= ranksPerNode(cluster));
-  const most = inside[inside.length - 1];
-  const fewer = inside.filter((ulysses) => ulysses >= shape.kvHeads);
   const overNodes = nodesOf(cluster) > 1 && possible.includes(cluster.ranks) ? [cluster.ranks] : [];
-  return [...new Set([1, ...fewer, most, ...overNodes])];
+  const usual = [...new Set([1, inside[inside.length - 1], ...overNodes])];
+  return [usual, inside.filter((ulysses) => ulysses >= shape.kvHeads && !usual.includes(ulysses))];
 }
