@@ -112,6 +112,14 @@ TEST("hundreds of tiles allocate nothing once their thread has its scratch") {
   }
 }
 
+// All of a scratch is taken at once; only under AddressSanitizer it is no larger than asked for, and each of the four passes may
+// ask for more than those before it.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t mostScratches = 4;
+#else
+constexpr std::size_t mostScratches = 1;
+#endif
+
 TEST("a thread's scratch never takes more than 2 MiB, whatever the head dimension and the length") {
   // More than a block of keys. Forward has panels up to headDim 1024, backward up to 512; beyond, neither uses scratch.
   const int tokens = 400;
@@ -125,8 +133,7 @@ TEST("a thread's scratch never takes more than 2 MiB, whatever the head dimensio
       documents.compute(*kernels, scratch);
       CHECK(largestBytes <= std::size_t{2} << 20, hsap::isaName(kernels->isa), " headDim ", headDim, ": ", largestBytes,
             " bytes");
-      // Forward may ask for less than backward, which then replaces what there was.
-      CHECK(allocations - before <= 2, hsap::isaName(kernels->isa), " headDim ", headDim, ": ", allocations - before);
+      CHECK(allocations - before <= mostScratches, hsap::isaName(kernels->isa), " headDim ", headDim, ": ", allocations - before);
     }
   }
 }
