@@ -6,8 +6,15 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { linkBytes } from "../emulate-cluster/network.mjs";
 import { TestCluster, whyNoExperiments } from "./experiment-on-cluster.mjs";
+import { mpichTransport, whyNoMpich } from "./mpich.mjs";
 
 const cluster = new TestCluster(`r${process.pid}`);
+/** The program of a rank that compares the bits of every strategy with those of threads. */
+const bits = [
+  process.execPath,
+  fileURLToPath(new URL("../../packages/bench/test/mpi-rank.mjs", import.meta.url)),
+  "bits",
+];
 let folder;
 
 beforeEach(() => {
@@ -15,11 +22,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
-  const lacking = whyNoExperiments({ slurm: false });
-
+/** Brings the cluster up for the tests of one group, or skips them with what is lacking. */
+function onCluster(...options) {
+  const lacking = whyNoExperiments({ slurm: options.includes("--slurm") });
   beforeAll(async () => {
-    if (lacking.length === 0) await cluster.up();
+    if (lacking.length === 0) await cluster.up(...options);
   }, 60_000);
   afterAll(() => {
     if (lacking.length === 0) cluster.down();
@@ -27,26 +34,41 @@ describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
   beforeEach(({ skip }) => {
     if (lacking.length > 0) skip(lacking.join("; "));
   });
+}
+
+describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
+  onCluster();
 
   it("give the bits of threads: every strategy, both passes, fp32 and bf16", () => {
-    const rank = fileURLToPath(new URL("../../packages/bench/test/mpi-rank.mjs", import.meta.url));
-    const { status, stdout, stderr } = cluster.mpirun("-n", "8", process.execPath, rank, "bits");
+    const { status, stdout, stderr } = cluster.mpirun(["-n", "8", ...bits]);
     expect([status, stderr]).toEqual([0, ""]);
-    const report = JSON.parse(stdout);
-    expect(report).toMatchObject({ ranks: 8, different: [] });
-    expect(report.hosts).toEqual([0, 1, 2, 3, 4, 5, 6, 7].map((rank) => cluster.hostOf(rank)));
-    // All strategies but the reference, which has one rank.
-    expect(report.runs).toBeGreaterThanOrEqual(2 * 2 * 11);
+    expectBitsOfThreads(JSON.parse(stdout));
   });
 
   it("pass the conformance suite", async () => {
-    const launched = "--launcher mpirun --nodes 2 --ranks-per-node 4".split(" ");
-    const { exitCode, out } = await cluster.hsap(["verify", "--quick", ...launched, "--json"]).ended;
-    expect(exitCode).toBe(0);
-    const { rows, wrong } = JSON.parse(out);
-    expect(wrong).toBe(0);
-    expect(new Set(rows.map(({ strategy }) => strategy)).size).toBeGreaterThanOrEqual(11);
-    expect(new Set(rows.map(({ ranks }) => ranks))).toEqual(new Set([8]));
+    await expectConformance();
+  });
+
+  describe("under MPICH", () => {
+    const noMpich = whyNoMpich();
+    let library;
+
+    beforeAll(async () => {
+      if (whyNoExperiments({ slurm: false }).length === 0 && noMpich.length === 0) library = await mpichTransport();
+    }, 300_000);
+    beforeEach(({ skip }) => {
+      if (noMpich.length > 0) skip(noMpich.join("; "));
+    });
+
+    it("give the bits of threads: every strategy, both passes, fp32 and bf16", () => {
+      const { status, stdout, stderr } = cluster.mpirun(["-n", "8", ...bits], cluster.mpich(library));
+      expect([status, stderr]).toEqual([0, ""]);
+      expectBitsOfThreads(JSON.parse(stdout));
+    });
+
+    it("pass the conformance suite", async () => {
+      await expectConformance(cluster.mpich(library));
+    });
   });
 
   it.for(["ring", "hsap"])("move as many bytes between them as the schedule says: %s", async (strategy) => {
@@ -64,17 +86,7 @@ describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
 });
 
 describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 300_000 }, () => {
-  const lacking = whyNoExperiments({ slurm: true });
-
-  beforeAll(async () => {
-    if (lacking.length === 0) await cluster.up("--slurm");
-  }, 60_000);
-  afterAll(() => {
-    if (lacking.length === 0) cluster.down();
-  }, 60_000);
-  beforeEach(({ skip }) => {
-    if (lacking.length > 0) skip(lacking.join("; "));
-  });
+  onCluster("--slurm");
 
   const experiment = (results) => ["experiment", "evaluation", "--profile", "smoke", "--results", results];
   const trialsIn = (results) => {
@@ -142,6 +154,23 @@ describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 300_000 }, () => {
     expect(await cluster.leftovers(15_000)).toEqual([]);
   });
 });
+
+function expectBitsOfThreads(report) {
+  expect(report).toMatchObject({ ranks: 8, different: [] });
+  expect(report.hosts).toEqual([0, 1, 2, 3, 4, 5, 6, 7].map((rank) => cluster.hostOf(rank)));
+  // All strategies but the reference, which has one rank.
+  expect(report.runs).toBeGreaterThanOrEqual(2 * 2 * 11);
+}
+
+async function expectConformance(variables = {}) {
+  const launched = "--launcher mpirun --nodes 2 --ranks-per-node 4".split(" ");
+  const { exitCode, out } = await cluster.hsap(["verify", "--quick", ...launched, "--json"], variables).ended;
+  expect(exitCode).toBe(0);
+  const { rows, wrong } = JSON.parse(out);
+  expect(wrong).toBe(0);
+  expect(new Set(rows.map(({ strategy }) => strategy)).size).toBeGreaterThanOrEqual(11);
+  expect(new Set(rows.map(({ ranks }) => ranks))).toEqual(new Set([8]));
+}
 
 async function until(condition) {
   for (const end = Date.now() + 60_000; !condition(); await sleep(100)) {

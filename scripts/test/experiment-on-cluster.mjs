@@ -60,8 +60,13 @@ export class TestCluster {
   }
 
   /** Runs the cluster's mpirun to its end. */
-  mpirun(...words) {
-    return spawnSync(path.join(folderOf(this.name), "mpirun"), words, { encoding: "utf8", timeout: 140_000 });
+  mpirun(words, variables = {}) {
+    return spawnSync("mpirun", words, { encoding: "utf8", timeout: 140_000, env: this.environment(variables) });
+  }
+
+  /** What makes jobs run with MPICH, by the transport that was built for it. */
+  mpich(library) {
+    return { PATH: `${path.join(folderOf(this.name), "mpich")}:${process.env.PATH}`, HSAP_MPI_LIBRARY: library };
   }
 
   hostOf(rank) {
