@@ -1,6 +1,7 @@
 export * from "./accuracy.ts";
 export * from "./calibration/beside-published.ts";
 export * from "./calibration/calibration-report.ts";
+export * from "./calibration/cluster-files.ts";
 export * from "./calibration/machine-profile.ts";
 export * from "./calibration/measured-cluster.ts";
 export type { MeasuredTerms } from "./calibration/measured-terms.ts";

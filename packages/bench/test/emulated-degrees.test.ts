@@ -4,7 +4,8 @@ import { type AttentionShape, lower, type Pass, type Problem, type Schedule } fr
 import { parseHardware, simulate } from "@hsap/simulator";
 import { mixPack } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
-import { type ClusterProfile, clusterFileOf, clusterHardwareOf } from "../src/calibration/measured-cluster.ts";
+import { clusterFileOf, clusterHardwareOf } from "../src/calibration/cluster-files.ts";
+import type { ClusterProfile } from "../src/calibration/measured-cluster.ts";
 
 interface Emulated {
   readonly profile: ClusterProfile;

@@ -11,7 +11,7 @@ import {
   ScheduleBuilder,
   type Trace,
 } from "@hsap/schedule";
-import { hardwareOf, namedEntry, processOpUs } from "@hsap/simulator";
+import { hardwareOf, processOpUs } from "@hsap/simulator";
 import { packedBatch } from "@hsap/workload";
 import { inspect } from "../compiled.ts";
 import type { LedJob } from "../launch/rank-job.ts";
@@ -76,10 +76,17 @@ export async function measureCluster(led: LedJob, options: MeasureClusterOptions
   const { ranksPerNode, onProgress } = options;
   const ranks = led.world.ranks;
   const nodes = Math.ceil(ranks / ranksPerNode);
-  onProgress?.(0, "attention");
-  const forward = await measureRate(led, "forward", options);
-  const backward = await measureRate(led, "backward", options);
-  onProgress?.(0.3, "links of a node");
+  // A machine that others use is faster at one time than at another, so rates are sampled before, between and after the links.
+  const rates = { forward: new RateSamples(led, "forward"), backward: new RateSamples(led, "backward") };
+  const visits = 3;
+  const sampleRates = async (done: number) => {
+    onProgress?.(done, "attention");
+    const visit = { ...options, repeats: Math.ceil(options.repeats / visits) };
+    await rates.forward.take(visit);
+    await rates.backward.take(visit);
+  };
+  await sampleRates(0);
+  onProgress?.(0.15, "links of a node");
   // A neighbour in the own node, and the rank of the same place in the next node.
   const inNode = (rank: number) => {
     const first = rank - (rank % ranksPerNode);
@@ -87,10 +94,14 @@ export async function measureCluster(led: LedJob, options: MeasureClusterOptions
   };
   const acrossNodes = (rank: number) => (rank + ranksPerNode) % ranks;
   const node = ranksPerNode > 1 && ranks > 1 ? await measureLink(led, inNode, options) : undefined;
-  onProgress?.(0.5, "links between nodes");
+  await sampleRates(0.4);
+  onProgress?.(0.55, "links between nodes");
   const even = ranks % ranksPerNode === 0;
   const network = nodes > 1 && even ? await measureLink(led, acrossNodes, options) : undefined;
+  await sampleRates(0.85);
   onProgress?.(1, "done");
+  const forward = rates.forward.rate();
+  const backward = rates.backward.rate();
   const device = cpus()[0]?.model.trim() ?? "unknown processor";
   return {
     ...{ device, library: led.job.library, nodes, ranksPerNode, node, network },
@@ -99,97 +110,6 @@ export async function measureCluster(led: LedJob, options: MeasureClusterOptions
     slowdown: { forward: forward.slowdown, backward: backward.slowdown },
   };
 }
-
-/**
- * The profile as a cluster file. Its device's peak is such that the kernels that the simulator knows of this machine's engine,
- * as shares of it, come out at the measured rate.
- */
-export function clusterFileOf({
-  device,
-  library,
-  nodes,
-  ranksPerNode,
-  node,
-  network,
-  teraflops,
-  slowdown,
-}: ClusterProfile): string {
-  const local = presetCluster("local");
-  const { entry: kernel } = namedEntry("kernel", hardwareOf(local).kernels);
-  const peak = teraflops.forward / kernel.forward.shareOfPeak;
-  const sharing = sharingOf(network, ranksPerNode);
-  const memoryGBps = (local.device.memoryBandwidthGBps ?? 10) / slowdown.forward;
-  const level = (name: string, size: number, link: MeasuredLink | undefined, other: MeasuredLink | undefined) => {
-    const { bandwidthGBps, latencyUs } = link ?? other ?? local.levels[0];
-    const pairGBps = link === undefined ? bandwidthGBps : Math.max(link.aloneGBps, bandwidthGBps);
-    const sizes = link?.messages.map(({ bytes, us }) => `${bytes} B in ${short(us)} us`).join(", ");
-    const source =
-      sizes === undefined
-        ? "not measured: no such link in the job"
-        : `measured over ${library}, all ranks at once while they compute: ${sizes}`;
-    return `  - name: ${name}
-    size: ${size}
-    bandwidthGBps: { value: ${short(bandwidthGBps)}, source: ${JSON.stringify(source)} }
-    latencyUs: { value: ${short(latencyUs)}, source: "as bandwidthGBps" }
-    ranksPerLink: { value: ${link !== undefined && link === network ? sharing : 1}, source: "by what one rank of a node gets of the link alone" }
-    pairGBps: { value: ${short(pairGBps)}, source: "measured: one rank of each node sends" }`;
-  };
-  return `# Measured by hsap calibrate on ${nodes} x ${ranksPerNode} ranks.
-name: measured
-levels:
-${level("node", ranksPerNode, node, network)}
-${level("cluster", nodes, network, node)}
-device:
-  name: ${JSON.stringify(deviceNameOf(device, ranksPerNode))}
-  dtype: fp32
-  peakTflops: { value: ${short(peak)}, source: "measured: ${short(1e3 * teraflops.forward)} Gflop/s forward (${short(1e3 * teraflops.backward)} backward) on tiles of 1536 tokens, all ranks at once, over the kernel's share of its peak" }
-  memoryBandwidthGBps: { value: ${short(memoryGBps)}, source: "not measured: that of the preset local, over how much slower the device is" }
-`;
-}
-
-/**
- * The profile as a hardware file, by which the simulator predicts runs of such ranks: processes, their links, and for the rest this
- * machine's own file.
- */
-export function clusterHardwareOf({ device, library, ranksPerNode, node, network, slowdown }: ClusterProfile): string {
-  const sharing = sharingOf(network, ranksPerNode);
-  const alone = (link: MeasuredLink | undefined) =>
-    link === undefined ? "no such link" : `${short(link.aloneGBps)} GB/s where one rank of a node sends`;
-  const pairShare = [node, network].map((link) => short(Math.max(1, shareAlone(link)))).join(", ");
-  const none = 'source: "an op is a function call"';
-  return `# Measured by hsap calibrate: hsap simulate --cluster CLUSTER --hardware THIS, hsap experiment --hardware THIS.
-base: local
-devices: [${JSON.stringify(deviceNameOf(device, ranksPerNode))}]
-dtype: fp32
-processes:
-  slowdown:
-    forward: { value: ${short(slowdown.forward)}, source: "measured: a tile of 1536 tokens, over its processor time by the terms of this machine" }
-    backward: { value: ${short(slowdown.backward)}, source: "as forward" }
-libraries:
-  ${JSON.stringify(library)}:
-    launchUs: { value: 0, source: "part of the links' latency" }
-    collectiveHostUs: { value: 0, ${none} }
-    p2pHostUs: { value: 0, ${none} }
-    slowdown: { value: 1, source: "links were measured beside computation" }
-    ranksPerNic: { value: ${sharing}, source: "measured: ${alone(network)}, against ${short(network?.bandwidthGBps ?? 0)} where all do" }
-    hopUs: { value: [0, 0], source: "as launchUs" }
-    pairShare: { value: [${pairShare}], source: "measured: in a node ${alone(node)}, between nodes ${alone(network)}" }
-    collectives: {}
-`;
-}
-
-/** What one rank gets of a link that its neighbours leave to it, over what it gets while they use it too. */
-const shareAlone = (link: MeasuredLink | undefined): number =>
-  link === undefined ? 1 : link.aloneGBps / link.bandwidthGBps;
-
-/** How many ranks share a link between nodes: all of a node, if one alone gets clearly more of it. */
-const sharingOf = (network: MeasuredLink | undefined, ranksPerNode: number): number =>
-  shareAlone(network) < 1.5 ? 1 : ranksPerNode;
-
-const deviceNameOf = (device: string, ranksPerNode: number): string =>
-  `${device}, as one of ${ranksPerNode} ranks of a node`;
-
-const short = (value: number): string => String(Number(value.toPrecision(4)));
 
 /** Every rank sends to `next` of it, again and again, and takes from whoever sends to it. */
 async function measureLink(
@@ -288,10 +208,52 @@ interface MeasuredRate {
   readonly slowdown: number;
 }
 
-/** Every rank computes a document of its own, of one tile for each head. */
-async function measureRate(led: LedJob, pass: Pass, options: MeasureClusterOptions): Promise<MeasuredRate> {
+/** Every rank computes a document of its own, of one tile for each head: how fast, over all samples taken. */
+class RateSamples {
+  readonly #led: LedJob;
+  readonly #schedule: Schedule;
+  /** Microseconds of each rank's tiles, by sample, and of the last rank's. */
+  readonly #rankUs: number[][];
+  readonly #us: number[] = [];
+
+  constructor(led: LedJob, pass: Pass) {
+    const { ranks } = led.world;
+    this.#led = led;
+    this.#schedule = ownDocuments(ranks, pass);
+    this.#rankUs = Array.from({ length: ranks }, () => []);
+  }
+
+  async take(options: MeasureClusterOptions): Promise<void> {
+    const { opBegin } = this.#schedule;
+    const samples = await samplesOf(this.#led, this.#schedule, options, ({ beginUs, endUs }) =>
+      this.#rankUs.map((_, rank) => endUs[opBegin[rank]] - beginUs[opBegin[rank]]),
+    );
+    for (const sample of samples) {
+      this.#rankUs.forEach((times, rank) => {
+        times.push(sample[rank]);
+      });
+      // A step waits for the rank that comes last.
+      this.#us.push(Math.max(...sample));
+    }
+  }
+
+  rate(): MeasuredRate {
+    const flops = flopsOf(this.#schedule.problem) / this.#rankUs.length;
+    const { threads } = hardwareOf(presetCluster("local"));
+    if (threads === undefined) throw new Error("the hardware file of this machine has no threads");
+    const [opUs] = processOpUs(this.#schedule, undefined, { slowdown: { forward: 1, backward: 1 } }, threads);
+    const us = median(this.#us);
+    return {
+      teraflops: flops / us / 1e6,
+      rankTeraflops: this.#rankUs.map((times) => flops / median(times) / 1e6),
+      slowdown: us / opUs,
+    };
+  }
+}
+
+/** A document of 1536 tokens on each rank. */
+function ownDocuments(ranks: number, pass: Pass): Schedule {
   const tokens = 1536;
-  const { ranks } = led.world;
   const heads = { heads: 8, kvHeads: 1, headDim: 128, dtype: "fp32" } as const;
   const lengths = new Array<number>(ranks).fill(tokens);
   const problem: Problem = { ...problemOn(ranks, lengths, pass), shape: heads };
@@ -301,36 +263,28 @@ async function measureRate(led: LedJob, pass: Pass, options: MeasureClusterOptio
     const [{ begin, end }] = layout[rank];
     builder.rank(rank).attend({ qBegin: begin, qEnd: end, kBegin: begin, kEnd: end, mask: "causal" });
   }
-  const schedule = builder.finish();
-  const perRank: number[][] = layout.map(() => []);
-  const us = await medianUs(led, schedule, options, ({ beginUs, endUs }) => {
-    // A step waits for the rank that comes last.
-    let last = 0;
-    for (let rank = 0; rank < ranks; rank++) {
-      const took = endUs[schedule.opBegin[rank]] - beginUs[schedule.opBegin[rank]];
-      perRank[rank].push(took);
-      last = Math.max(last, took);
-    }
-    return last;
-  });
-  const flops = flopsOf(problem) / ranks;
-  const { threads } = hardwareOf(presetCluster("local"));
-  if (threads === undefined) throw new Error("the hardware file of this machine has no threads");
-  const [opUs] = processOpUs(schedule, undefined, { slowdown: { forward: 1, backward: 1 } }, threads);
-  return {
-    teraflops: flops / us / 1e6,
-    rankTeraflops: perRank.map((times) => flops / median(times) / 1e6),
-    slowdown: us / opUs,
-  };
+  return builder.finish();
 }
 
 /** Median over repeats of what `timeOf` reads from a run's trace; its duration where left out. */
 async function medianUs(
   led: LedJob,
   schedule: Schedule,
-  { repeats, signal }: Pick<MeasureClusterOptions, "repeats" | "signal">,
+  options: SampleOptions,
   timeOf: (trace: Trace) => number = ({ durationUs }) => durationUs,
 ): Promise<number> {
+  return median(await samplesOf(led, schedule, options, timeOf));
+}
+
+type SampleOptions = Pick<MeasureClusterOptions, "repeats" | "signal">;
+
+/** What `read` takes from the trace of each repeat. */
+async function samplesOf<T>(
+  led: LedJob,
+  schedule: Schedule,
+  { repeats, signal }: SampleOptions,
+  read: (trace: Trace) => T,
+): Promise<T[]> {
   const compiled = inspect(schedule, 0);
   const { heads, headDim } = schedule.problem.shape;
   const tokens = schedule.problem.batch.cuSeqlens.at(-1) as number;
@@ -339,16 +293,16 @@ async function medianUs(
     schedule.problem.pass === "backward"
       ? { saved: { o: new Float32Array(heads * tokens * headDim), lse: new Float32Array(heads * tokens) } }
       : {};
-  const times: number[] = [];
+  const samples: T[] = [];
   let knownDigest: string | undefined;
   for (let repeat = 0; repeat <= repeats; repeat++) {
     const options = { seed: 1, ...saved, ...(knownDigest !== undefined && { knownDigest }), ...(signal && { signal }) };
     const { trace, digest } = await led.run(compiled, options);
     knownDigest = digest;
     // The first run makes connections and pages.
-    if (repeat > 0) times.push(timeOf(trace));
+    if (repeat > 0) samples.push(read(trace));
   }
-  return median(times);
+  return samples;
 }
 
 function problemOn(ranks: number, lengths: readonly number[], pass: Pass): Problem {
