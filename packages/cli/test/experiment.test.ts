@@ -98,8 +98,8 @@ describe("hsap figures of steps by length", () => {
       const reference = workspacePath("results/reference/lengths");
       const { exitCode, out: files } = await hsap(`figures --results ${reference} --out ${out} --json`);
       expect(exitCode).toBe(0);
-      expect(JSON.parse(files).files.map((file: string) => basename(file))).toContain("figure-8-lengths.svg");
-      expect(readFileSync(join(out, "figure-8-lengths.svg"), "utf8")).toContain("Dashed: published.");
+      expect(JSON.parse(files).files.map((file: string) => basename(file))).toContain("figure-9-lengths.svg");
+      expect(readFileSync(join(out, "figure-9-lengths.svg"), "utf8")).toContain("Dashed: published.");
     } finally {
       rmSync(out, { recursive: true });
     }

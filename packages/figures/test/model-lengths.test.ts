@@ -33,7 +33,7 @@ describe("the figure of steps by length", () => {
     expect(circles).toHaveLength(2 * 3);
     expect(circles.filter((circle) => circle.getAttribute("fill") === "#ffffff")).toHaveLength(2);
     expect(data.text.trim().split("\n")).toHaveLength(1 + 3);
-    expect(number).toBe(8);
+    expect(number).toBe(9);
     const texts = textBoxes(svg).map(({ text }) => text);
     for (const text of ["megatron", "8k", "64k", "256k"]) expect(texts).toContain(text);
     expect(overlappingTexts(textBoxes(svg))).toEqual([]);

@@ -13,7 +13,7 @@ export interface ModelLengthsInput {
 }
 
 /**
- * Figure 8: rate and memory of each strategy by the length of a document, at the best of the degrees that were tried.
+ * Figure 9: rate and memory of each strategy by the length of a document, at the best of the degrees that were tried.
  *
  * @throws InputError if there are no trials, or all strategies refused all of them.
  */
@@ -31,7 +31,7 @@ export function drawModelLengths({ trials, published }: ModelLengthsInput): Figu
     rows: strategies.flatMap((name) => steps.filter(({ strategy }) => strategy === name).flatMap(rowsOf)),
     published,
   });
-  return { number: 8, name: "lengths", svg, data: { ending: "csv", text: sweepTable(steps) } };
+  return { number: 9, name: "lengths", svg, data: { ending: "csv", text: sweepTable(steps) } };
 }
 
 /** Nothing where a strategy refused the step. */
