@@ -108,6 +108,15 @@ Matrix converted(const Matrix& m, Element* to) {
           byRows ? near : apart};
 }
 
+// Calls body(c, part) for a block's columns from c on, copied to `room`.
+template <class Element, class Body>
+void forConvertedColumns(const Matrix& m, void* room, Body body) {
+  for (std::int64_t c = 0; c < m.columns.count; c += convertedColumns) {
+    const Matrix part = m.someColumns(c, lesser<std::int64_t>(convertedColumns, m.columns.count - c));
+    body(c, converted(part, static_cast<Element*>(room)));
+  }
+}
+
 // fp32 factors.
 template <class SimdOfTiles>
 struct PlainFactors {
@@ -127,10 +136,9 @@ struct WidenedFactors {
   static constexpr int packed = 1;
 
   static void packLeft(const Matrix& a, float* panels, void* room) {
-    for (std::int64_t c = 0; c < a.columns.count; c += convertedColumns) {
-      const Matrix part = a.someColumns(c, lesser<std::int64_t>(convertedColumns, a.columns.count - c));
-      PlainFactors<Simd>::packLeft(converted(part, static_cast<float*>(room)), panels + c * a.rows.count, nullptr);
-    }
+    forConvertedColumns<float>(a, room, [&](std::int64_t c, const Matrix& part) {
+      PlainFactors<Simd>::packLeft(part, panels + c * a.rows.count, nullptr);
+    });
   }
   static void packRight(const Matrix& b, float* panels, void* room) { packLeft(b, panels, room); }
 };
@@ -143,30 +151,28 @@ struct PairFactors {
 
   static void packLeft(const Matrix& a, float* panels, void* room) {
     const int rows = static_cast<int>(a.rows.count);
-    for (std::int64_t c = 0; c < a.columns.count; c += convertedColumns) {
-      const int columns = static_cast<int>(lesser<std::int64_t>(convertedColumns, a.columns.count - c));
-      const Matrix part = converted(a.someColumns(c, columns), static_cast<Bf16*>(room));
+    forConvertedColumns<Bf16>(a, room, [&](std::int64_t c, const Matrix& part) {
+      const int columns = static_cast<int>(part.columns.count);
       float* to = panels + c / 2 * rows;
       if (part.columns.stride == 1) {
         for (int r = 0; r < rows; ++r) packPairRow<Simd>(part.at<const Bf16>(r, 0), columns, to, r, rows);
       } else {
         packPairsOfColumns(part, rows, columns, to);
       }
-    }
+    });
   }
 
   static void packRight(const Matrix& b, float* panels, void* room) {
     const int rows = static_cast<int>(b.rows.count);
-    for (std::int64_t c = 0; c < b.columns.count; c += convertedColumns) {
-      const int columns = static_cast<int>(lesser<std::int64_t>(convertedColumns, b.columns.count - c));
-      const Matrix part = converted(b.someColumns(c, columns), static_cast<Bf16*>(room));
+    forConvertedColumns<Bf16>(b, room, [&](std::int64_t c, const Matrix& part) {
+      const int columns = static_cast<int>(part.columns.count);
       float* to = panels + c * pairs(rows);
       if (part.columns.stride == 1) {
         packPairsOfRows<Simd>(part.at<const Bf16>(0, 0), part.rows.stride, rows, columns, to);
       } else {
         packPairsTransposed<Simd>(part.at<const Bf16>(0, 0), part.columns.stride, columns, rows, to);
       }
-    }
+    });
   }
 
  private:

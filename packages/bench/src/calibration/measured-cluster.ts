@@ -212,40 +212,32 @@ interface MeasuredRate {
 class RateSamples {
   readonly #led: LedJob;
   readonly #schedule: Schedule;
-  /** Microseconds of each rank's tiles, by sample, and of the last rank's. */
-  readonly #rankUs: number[][];
-  readonly #us: number[] = [];
+  /** Microseconds of each rank's tiles, by sample. */
+  readonly #samples: number[][] = [];
 
   constructor(led: LedJob, pass: Pass) {
-    const { ranks } = led.world;
     this.#led = led;
-    this.#schedule = ownDocuments(ranks, pass);
-    this.#rankUs = Array.from({ length: ranks }, () => []);
+    this.#schedule = ownDocuments(led.world.ranks, pass);
   }
 
   async take(options: MeasureClusterOptions): Promise<void> {
-    const { opBegin } = this.#schedule;
-    const samples = await samplesOf(this.#led, this.#schedule, options, ({ beginUs, endUs }) =>
-      this.#rankUs.map((_, rank) => endUs[opBegin[rank]] - beginUs[opBegin[rank]]),
-    );
-    for (const sample of samples) {
-      this.#rankUs.forEach((times, rank) => {
-        times.push(sample[rank]);
-      });
-      // A step waits for the rank that comes last.
-      this.#us.push(Math.max(...sample));
-    }
+    const firstOps = this.#schedule.opBegin.subarray(0, this.#led.world.ranks);
+    const took = ({ beginUs, endUs }: Trace) => Array.from(firstOps, (op) => endUs[op] - beginUs[op]);
+    this.#samples.push(...(await samplesOf(this.#led, this.#schedule, options, took)));
   }
 
   rate(): MeasuredRate {
-    const flops = flopsOf(this.#schedule.problem) / this.#rankUs.length;
+    const { ranks } = this.#led.world;
+    const flops = flopsOf(this.#schedule.problem) / ranks;
     const { threads } = hardwareOf(presetCluster("local"));
     if (threads === undefined) throw new Error("the hardware file of this machine has no threads");
     const [opUs] = processOpUs(this.#schedule, undefined, { slowdown: { forward: 1, backward: 1 } }, threads);
-    const us = median(this.#us);
+    // A step waits for the rank that comes last.
+    const us = median(this.#samples.map((sample) => Math.max(...sample)));
+    const usOf = (rank: number) => median(this.#samples.map((sample) => sample[rank]));
     return {
       teraflops: flops / us / 1e6,
-      rankTeraflops: this.#rankUs.map((times) => flops / median(times) / 1e6),
+      rankTeraflops: Array.from({ length: ranks }, (_, rank) => flops / usOf(rank) / 1e6),
       slowdown: us / opUs,
     };
   }

@@ -222,9 +222,7 @@ function weightGradient(seat: LayerSeat, name: "q" | "k" | "v", lane: readonly T
 /** dq -> its term of dn1, and for the others alike. */
 function rowGradient(seat: LayerSeat, name: "q" | "k" | "v", lane: readonly TokenRange[]): void {
   if (name === "v") {
-    const blocksOf = (at: At, heads: HeadRange, sum: At) => [
-      ...[at("dv", heads), seat.weight("wv", { heads }), sum("dn1")],
-    ];
+    const blocksOf = (at: At, heads: HeadRange, sum: At) => [at("dv", heads), seat.weight("wv", { heads }), sum("dn1")];
     seat.computePieces("linearInputGradient", ["dv"], blocksOf, lane);
     return;
   }
