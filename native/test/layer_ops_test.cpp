@@ -1,6 +1,6 @@
 // The ops of a layer give the same bits however many threads share them, and in whatever order their pieces run; on blocks of
 // bf16 they give those of fp32, rounded once.
-#include "layer_ops.h"
+#include "ops/layer_ops.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,5 +1,5 @@
 // Threads of a rank and how work is dealt to them, by themselves.
-#include "thread_team.h"
+#include "threads/thread_team.h"
 
 #include <algorithm>
 #include <atomic>
@@ -8,9 +8,9 @@
 #include <stdexcept>
 
 #include "check.h"
-#include "compute_slots.h"
 #include "program_fixture.h"
-#include "unit_queue.h"
+#include "threads/compute_slots.h"
+#include "tiles/unit_queue.h"
 
 using namespace fixture;
 

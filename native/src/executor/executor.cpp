@@ -8,11 +8,11 @@
 #include <thread>
 #include <vector>
 
-#include "communication_lane.h"
-#include "computation_lane.h"
 #include "hsap/collectives.h"
-#include "placement.h"
-#include "program_checks.h"
+#include "lanes/communication_lane.h"
+#include "lanes/computation_lane.h"
+#include "program/checks.h"
+#include "threads/placement.h"
 
 namespace hsap {
 

@@ -38,7 +38,7 @@ const attend = opKinds.indexOf("attend");
 const [send, recv] = [opKinds.indexOf("send"), opKinds.indexOf("recv")];
 
 /**
- * Cuts the programs into what the engine's lanes do (native/src/executor/lane_plan.cpp) and prices it.
+ * Cuts the programs into what the engine's lanes do (native/src/executor/lanes/lane_plan.cpp) and prices it.
  *
  * @throws InputError if the machine was not measured for what travels.
  */

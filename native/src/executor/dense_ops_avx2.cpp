@@ -1,3 +1,0 @@
-#define HSAP_VECTOR_FLOATS 8
-#define HSAP_DENSE_OPS denseOpsAvx2
-#include "dense_ops.inc"

@@ -1,3 +1,0 @@
-#define HSAP_VECTOR_FLOATS 16
-#define HSAP_DENSE_OPS denseOpsAvx512
-#include "dense_ops.inc"
