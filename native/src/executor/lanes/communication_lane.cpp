@@ -1,5 +1,7 @@
 #include "lanes/communication_lane.h"
 
+#include "threads/thread_time.h"
+
 namespace hsap {
 
 void CommunicationLane::run() {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/layer_ops.h"
+#include "threads/thread_time.h"
 #include "transport/strided_copy.h"
 
 namespace hsap {

@@ -1,7 +1,5 @@
 #include "lanes/run_state.h"
 
-#include <ctime>
-
 namespace hsap {
 
 void LaneCounter::advanceTo(std::int32_t count) {
@@ -71,12 +69,6 @@ void RunState::stop(const std::string& failure) noexcept {
 std::string RunState::failure() const {
   const std::lock_guard lock(mutex_);
   return failure_;
-}
-
-double threadTimeUs() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) * 1e-3;
 }
 
 }  // namespace hsap

@@ -76,7 +76,4 @@ class RunState {
   std::chrono::steady_clock::time_point origin_;
 };
 
-// Processor time of the calling thread, in microseconds.
-double threadTimeUs();
-
 }  // namespace hsap

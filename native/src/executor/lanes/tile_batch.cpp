@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "threads/thread_time.h"
+
 namespace hsap {
 
 namespace {

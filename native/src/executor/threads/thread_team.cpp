@@ -3,7 +3,7 @@
 #include <atomic>
 #include <utility>
 
-#include "lanes/run_state.h"
+#include "threads/thread_time.h"
 
 namespace hsap {
 
