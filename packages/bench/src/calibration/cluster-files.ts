@@ -1,6 +1,7 @@
 import { presetCluster } from "@hsap/cluster";
 import { hardwareOf, namedEntry } from "@hsap/simulator";
 import type { ClusterProfile, MeasuredLink } from "./measured-cluster.ts";
+import { writtenNumber } from "./written-number.ts";
 
 /**
  * The profile as a cluster file. Its device's peak is such that the kernels that the simulator knows of this machine's engine,
@@ -24,17 +25,17 @@ export function clusterFileOf({
   const level = (name: string, size: number, link: MeasuredLink | undefined, other: MeasuredLink | undefined) => {
     const { bandwidthGBps, latencyUs } = link ?? other ?? local.levels[0];
     const pairGBps = link === undefined ? bandwidthGBps : Math.max(link.aloneGBps, bandwidthGBps);
-    const sizes = link?.messages.map(({ bytes, us }) => `${bytes} B in ${short(us)} us`).join(", ");
+    const sizes = link?.messages.map(({ bytes, us }) => `${bytes} B in ${writtenNumber(us)} us`).join(", ");
     const source =
       sizes === undefined
         ? "not measured: no such link in the job"
         : `measured over ${library}, all ranks at once while they compute: ${sizes}`;
     return `  - name: ${name}
     size: ${size}
-    bandwidthGBps: { value: ${short(bandwidthGBps)}, source: ${JSON.stringify(source)} }
-    latencyUs: { value: ${short(latencyUs)}, source: "as bandwidthGBps" }
+    bandwidthGBps: { value: ${writtenNumber(bandwidthGBps)}, source: ${JSON.stringify(source)} }
+    latencyUs: { value: ${writtenNumber(latencyUs)}, source: "as bandwidthGBps" }
     ranksPerLink: { value: ${link !== undefined && link === network ? sharing : 1}, source: "by what one rank of a node gets of the link alone" }
-    pairGBps: { value: ${short(pairGBps)}, source: "measured: one rank of each node sends" }`;
+    pairGBps: { value: ${writtenNumber(pairGBps)}, source: "measured: one rank of each node sends" }`;
   };
   return `# Measured by hsap calibrate on ${nodes} x ${ranksPerNode} ranks.
 name: measured
@@ -44,8 +45,8 @@ ${level("cluster", nodes, network, node)}
 device:
   name: ${JSON.stringify(deviceNameOf(device, ranksPerNode))}
   dtype: fp32
-  peakTflops: { value: ${short(peak)}, source: "measured: ${short(1e3 * teraflops.forward)} Gflop/s forward (${short(1e3 * teraflops.backward)} backward) on tiles of 1536 tokens, all ranks at once, over the kernel's share of its peak" }
-  memoryBandwidthGBps: { value: ${short(memoryGBps)}, source: "not measured: that of the preset local, over how much slower the device is" }
+  peakTflops: { value: ${writtenNumber(peak)}, source: "measured: ${writtenNumber(1e3 * teraflops.forward)} Gflop/s forward (${writtenNumber(1e3 * teraflops.backward)} backward) on tiles of 1536 tokens, all ranks at once, over the kernel's share of its peak" }
+  memoryBandwidthGBps: { value: ${writtenNumber(memoryGBps)}, source: "not measured: that of the preset local, over how much slower the device is" }
 `;
 }
 
@@ -56,8 +57,8 @@ device:
 export function clusterHardwareOf({ device, library, ranksPerNode, node, network, slowdown }: ClusterProfile): string {
   const sharing = sharingOf(network, ranksPerNode);
   const alone = (link: MeasuredLink | undefined) =>
-    link === undefined ? "no such link" : `${short(link.aloneGBps)} GB/s where one rank of a node sends`;
-  const pairShare = [node, network].map((link) => short(Math.max(1, shareAlone(link)))).join(", ");
+    link === undefined ? "no such link" : `${writtenNumber(link.aloneGBps)} GB/s where one rank of a node sends`;
+  const pairShare = [node, network].map((link) => writtenNumber(Math.max(1, shareAlone(link)))).join(", ");
   const none = 'source: "an op is a function call"';
   return `# Measured by hsap calibrate: hsap simulate --cluster CLUSTER --hardware THIS, hsap experiment --hardware THIS.
 base: local
@@ -65,15 +66,15 @@ devices: [${JSON.stringify(deviceNameOf(device, ranksPerNode))}]
 dtype: fp32
 processes:
   slowdown:
-    forward: { value: ${short(slowdown.forward)}, source: "measured: a tile of 1536 tokens, over its processor time by the terms of this machine" }
-    backward: { value: ${short(slowdown.backward)}, source: "as forward" }
+    forward: { value: ${writtenNumber(slowdown.forward)}, source: "measured: a tile of 1536 tokens, over its processor time by the terms of this machine" }
+    backward: { value: ${writtenNumber(slowdown.backward)}, source: "as forward" }
 libraries:
   ${JSON.stringify(library)}:
     launchUs: { value: 0, source: "part of the links' latency" }
     collectiveHostUs: { value: 0, ${none} }
     p2pHostUs: { value: 0, ${none} }
     slowdown: { value: 1, source: "links were measured beside computation" }
-    ranksPerNic: { value: ${sharing}, source: "measured: ${alone(network)}, against ${short(network?.bandwidthGBps ?? 0)} where all do" }
+    ranksPerNic: { value: ${sharing}, source: "measured: ${alone(network)}, against ${writtenNumber(network?.bandwidthGBps ?? 0)} where all do" }
     hopUs: { value: [0, 0], source: "as launchUs" }
     pairShare: { value: [${pairShare}], source: "measured: in a node ${alone(node)}, between nodes ${alone(network)}" }
     collectives: {}
@@ -90,5 +91,3 @@ const sharingOf = (network: MeasuredLink | undefined, ranksPerNode: number): num
 
 const deviceNameOf = (device: string, ranksPerNode: number): string =>
   `${device}, as one of ${ranksPerNode} ranks of a node`;
-
-const short = (value: number): string => String(Number(value.toPrecision(4)));

@@ -2,6 +2,7 @@ import { presetCluster } from "@hsap/cluster";
 import { type OpTermKind, opTerms } from "@hsap/simulator";
 import { type MachineProfile, quietSpread } from "./machine-profile.ts";
 import type { MeasuredTerms } from "./measured-terms.ts";
+import { writtenNumber } from "./written-number.ts";
 
 /**
  * The profile as a hardware file. Besides the threads it holds one kernel, for predictions in which every rank has a core of its
@@ -9,7 +10,7 @@ import type { MeasuredTerms } from "./measured-terms.ts";
  */
 export function profileFileOf(profile: MachineProfile): string {
   const { device, isa, cores, registers, terms, wakeUs, sliceUs, spread } = profile;
-  const measured = (value: number, what: string) => `{ value: ${short(value)}, source: "measured: ${what}" }`;
+  const measured = (value: number, what: string) => `{ value: ${writtenNumber(value)}, source: "measured: ${what}" }`;
   const dtypes = Object.entries(terms);
   return `# ${device}, ${cores} cores, ${isa} kernels: measured by hsap calibrate${spread > quietSpread ? ", while something else ran" : ""}.
 devices: [one core, ${JSON.stringify(device)}]
@@ -30,7 +31,7 @@ function kindLines(kinds: Readonly<Record<OpTermKind, MeasuredTerms>>): string {
   return (Object.keys(opTerms) as OpTermKind[])
     .map((kind) => {
       const { ns, samples, medianError, worstError } = kinds[kind];
-      const values = opTerms[kind].map((term) => `${term}: ${short(ns[term])}`).join(", ");
+      const values = opTerms[kind].map((term) => `${term}: ${writtenNumber(ns[term])}`).join(", ");
       const errors = `${percent(medianError)} off, at worst ${percent(worstError)}`;
       return `      ${kind}: { value: { ${values} }, source: "measured: fitted to ${samples.length} samples, ${errors}" }`;
     })
@@ -47,10 +48,10 @@ function kernelLines({ registers, terms }: MachineProfile): string {
     const pairNs = ns.pair / 64 + ns.pairWidth + (ns.columnWidth ?? 0);
     const rate = ((name === "forward" ? 4 : 10) / pairNs) * 1e-3;
     return `    ${name}:
-      shareOfPeak: { value: ${short(rate / device.peakTflops)}, source: "measured: pairs of endless tiles, ${short(1e3 * rate)} of ${short(1e3 * device.peakTflops)} Gflop/s" }
+      shareOfPeak: { value: ${writtenNumber(rate / device.peakTflops)}, source: "measured: pairs of endless tiles, ${writtenNumber(1e3 * rate)} of ${writtenNumber(1e3 * device.peakTflops)} Gflop/s" }
       tileRows: { value: 1, source: "query heads of a kv head fill register tiles together" }
       tileColumns: { value: ${registers.vectorKeys}, source: "one vector" }
-      overheadTokens: { value: ${short((ns.keyWidth + ns.rowWidth) / pairNs)}, source: "measured: packing keys and loading rows, in pairs" }
+      overheadTokens: { value: ${writtenNumber((ns.keyWidth + ns.rowWidth) / pairNs)}, source: "measured: packing keys and loading rows, in pairs" }
 ${["launchUs", "emptyBlockUs", "hostUs", "queryPasses", "keyPasses", "accumulatePasses"].map((key) => `      ${key}: ${zero}`).join("\n")}`;
   };
   const copied = times.copy.ns.element / 8;
@@ -59,7 +60,7 @@ ${["launchUs", "emptyBlockUs", "hostUs", "queryPasses", "keyPasses", "accumulate
 ${pass("forward")}
 ${pass("backward")}
 memory:
-  copyShare: { value: ${short(Math.min(1, 1 / copied / (device.memoryBandwidthGBps ?? 1)))}, source: "measured: copies, of the cluster's ${device.memoryBandwidthGBps} GB/s" }
+  copyShare: { value: ${writtenNumber(Math.min(1, 1 / copied / (device.memoryBandwidthGBps ?? 1)))}, source: "measured: copies, of the cluster's ${device.memoryBandwidthGBps} GB/s" }
   launchUs: ${zero}
 libraries:
   threads:
@@ -72,5 +73,4 @@ ${["launchUs", "collectiveHostUs", "p2pHostUs"].map((key) => `    ${key}: ${zero
 `;
 }
 
-const short = (value: number): string => String(Number(value.toPrecision(4)));
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;

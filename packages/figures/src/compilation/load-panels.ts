@@ -1,5 +1,5 @@
 import { axisX, axisY, barX, ruleX, text } from "@observablehq/plot";
-import { shortNumber, type Unit } from "../drawing/amount.ts";
+import { labelNumber, type Unit } from "../drawing/amount.ts";
 import { ink, linkColours } from "../drawing/palette.ts";
 import { type Panel, plotPanel } from "../drawing/panel.ts";
 import type { Decisions, RankLoad } from "./decisions.ts";
@@ -25,7 +25,7 @@ export function loadPanels({ loads }: Decisions, options: LoadPanelOptions): Pan
     bars: readonly Bars[],
     title: string,
     total: (load: RankLoad) => number,
-    format = shortNumber,
+    format = labelNumber,
   ) =>
     loadColumn(loads, bars, {
       x: x + (index === 0 ? 0 : labelWidth + index * columnWidth),

@@ -1,5 +1,5 @@
 import { axisX, axisY, cell, ruleX, ruleY, text } from "@observablehq/plot";
-import { shortNumber, type Unit } from "../drawing/amount.ts";
+import { labelNumber, type Unit } from "../drawing/amount.ts";
 import { amountSteps, ink, inkOn } from "../drawing/palette.ts";
 import { type Panel, plotPanel } from "../drawing/panel.ts";
 import type { Decisions, Transfers } from "./decisions.ts";
@@ -39,7 +39,7 @@ export function transferPanel({ transfers, ranks, ranksPerNode }: Decisions, opt
         ? text(transfers, {
             x: "from",
             y: "to",
-            text: ({ bytes }: Transfers) => shortNumber(bytes / unit.size),
+            text: ({ bytes }: Transfers) => labelNumber(bytes / unit.size),
             fill: (transfer: Transfers) => inkOn(colourOf(transfer)),
           })
         : null,

@@ -1,5 +1,5 @@
-/** Three significant digits without exponent: `0.05`, `1.25`, `12.5`, `125`. */
-export function shortNumber(value: number): string {
+/** A number on a label, three digits of it but no more than two decimals: `0.05`, `1.25`, `12.5`, `125`. */
+export function labelNumber(value: number): string {
   if (value === 0) return "0";
   const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return value.toFixed(digits);

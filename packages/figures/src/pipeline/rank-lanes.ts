@@ -1,7 +1,7 @@
 import { ranksPerNode } from "@hsap/cluster";
 import type { Schedule, Trace } from "@hsap/schedule";
 import { axisY, type Markish, rect, ruleY, text } from "@observablehq/plot";
-import { shortNumber } from "../drawing/amount.ts";
+import { labelNumber } from "../drawing/amount.ts";
 import { bottomAxis } from "../drawing/axes.ts";
 import { ink } from "../drawing/palette.ts";
 import { type Panel, plotPanel } from "../drawing/panel.ts";
@@ -39,7 +39,7 @@ export function rankLanes(
     pointsUs / 4,
   );
   const busy = computationMs(schedule, trace);
-  const shares = rows.map(({ rank, middle }) => ({ middle, label: `${shortNumber(busy[rank])} ms` }));
+  const shares = rows.map(({ rank, middle }) => ({ middle, label: `${labelNumber(busy[rank])} ms` }));
   return plotPanel(box, {
     x: { domain: [0, trace.durationUs / unit.us], label: null },
     y: { type: "identity", label: null },

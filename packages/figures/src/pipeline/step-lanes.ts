@@ -1,6 +1,6 @@
 import type { PipelineStep, Span } from "@hsap/bench";
 import { axisY, link, rect, text } from "@observablehq/plot";
-import { shortNumber } from "../drawing/amount.ts";
+import { labelNumber } from "../drawing/amount.ts";
 import { bottomAxis } from "../drawing/axes.ts";
 import { ink, okabeIto } from "../drawing/palette.ts";
 import { type Panel, plotPanel } from "../drawing/panel.ts";
@@ -76,7 +76,7 @@ function barsOf(steps: readonly PipelineStep[], lane: keyof typeof tops, colour:
   });
 }
 
-const fullLabel = (bar: Span & { readonly step: number }): string => `${bar.step}: ${shortNumber(lengthOf(bar))} ms`;
+const fullLabel = (bar: Span & { readonly step: number }): string => `${bar.step}: ${labelNumber(lengthOf(bar))} ms`;
 
 const lengthOf = ({ beginMs, endMs }: Span): number => endMs - beginMs;
 
