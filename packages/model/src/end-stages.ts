@@ -1,6 +1,6 @@
 import { type Block, type LayerOpKind, type Schedule, ScheduleBuilder, type TokenRange } from "@hsap/schedule";
 import { type At, TensorSeat } from "./hybrid/tensor-seat.ts";
-import type { StageContext, StepSchedules } from "./layer-strategy.ts";
+import type { StageContext, StageMakers } from "./layer-strategy.ts";
 import { attentionProblemOf } from "./model-problem.ts";
 import { equationsOf, type StageName, stageTensors, stageWeights } from "./stage.ts";
 import { WeightShards } from "./weight-shards.ts";
@@ -9,19 +9,22 @@ import { WeightShards } from "./weight-shards.ts";
  * The stages at both ends of a model: embedding, and the loss, a chunk of logits at a time, which is forward and backward pass of the head in
  * one. Tensor ranks have a share of the vocabulary each: rows of the embedding, whose sums are added up, and columns of the logits.
  */
-export function endStages(context: StageContext): Pick<StepSchedules, "embedding" | "loss" | "embeddingBackward"> {
+export function endStages(context: StageContext): Pick<StageMakers, "embedding" | "loss" | "embeddingBackward"> {
   return {
-    embedding: endStage(context, "embedding", (seat) => {
-      seat.computeLane("embed", (at, sum) => [at("ids"), seat.weight("e"), sum("x")]);
-      seat.scatterSum("x");
-    }),
-    loss: endStage(context, "loss", (seat) => {
-      writeLoss(seat, context.problem.lossChunk);
-    }),
-    embeddingBackward: endStage(context, "embeddingBackward", (seat) => {
-      seat.gatherRows("dx");
-      seat.computeLane("embedGradient", (at) => [at("ids"), at("dx"), seat.share("e")]);
-    }),
+    embedding: () =>
+      endStage(context, "embedding", (seat) => {
+        seat.computeLane("embed", (at, sum) => [at("ids"), seat.weight("e"), sum("x")]);
+        seat.scatterSum("x");
+      }),
+    loss: () =>
+      endStage(context, "loss", (seat) => {
+        writeLoss(seat, context.problem.lossChunk);
+      }),
+    embeddingBackward: () =>
+      endStage(context, "embeddingBackward", (seat) => {
+        seat.gatherRows("dx");
+        seat.computeLane("embedGradient", (at) => [at("ids"), at("dx"), seat.share("e")]);
+      }),
   };
 }
 

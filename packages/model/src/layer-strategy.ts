@@ -10,6 +10,27 @@ export interface StepSchedules extends Readonly<Record<StageName | UpdateStageNa
   readonly layerGather?: Schedule;
 }
 
+/** What makes the schedules of a step. */
+export type StageMakers = { readonly [Stage in keyof StepSchedules]: () => NonNullable<StepSchedules[Stage]> };
+
+/** The schedules of a step, each made when it is first read, as whoever asks whether a step fits may not read them all. */
+export function madeWhenRead(makers: StageMakers): StepSchedules {
+  const schedules = {};
+  for (const [stage, make] of Object.entries(makers)) {
+    const define = (what: PropertyDescriptor) =>
+      Object.defineProperty(schedules, stage, { enumerable: true, configurable: true, ...what });
+    define({
+      get: () => {
+        const schedule = make();
+        // The maker and all that it holds are let go.
+        define({ value: schedule });
+        return schedule;
+      },
+    });
+  }
+  return schedules as StepSchedules;
+}
+
 /** A way to spread a whole model over ranks: a pure function from a model problem to the schedules of its stages. */
 export interface LayerStrategy {
   readonly name: string;

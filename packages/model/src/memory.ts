@@ -1,9 +1,9 @@
-import { heldBytesOf, homeBlocks, peakBytesOf, type Schedule, type TensorSpec, worldSizeOf } from "@hsap/schedule";
+import { heldBytesOf, homeBlocks, rankPeaks, type Schedule, type TensorSpec } from "@hsap/schedule";
 import type { StepSchedules } from "./layer-strategy.ts";
 import type { ModelProblem } from "./model-problem.ts";
 import { nextOf } from "./prefetch.ts";
 import { recomputationOf } from "./recomputation.ts";
-import { layerWeights, type StageName, stageNames, updateStageNames } from "./stage.ts";
+import { layerWeights, stageNames, updateStageNames } from "./stage.ts";
 
 /** What a rank's memory is filled with, at most, during a training step. */
 export const memoryKinds = ["weights", "gradients", "optimiser", "activations", "working"] as const;
@@ -21,22 +21,109 @@ export interface RankMemory extends Readonly<Record<MemoryKind, number>> {
  * - weights: all that lie with the rank between steps, as they are stored; of fp32 sums where the dtype is bf16 see optimiser.
  * - gradients: of the weights whose gradients are reduced to this rank, fp32.
  * - optimiser: two moments in fp32 for each of those, and the weight itself in fp32 where the weights are bf16.
- * - activations: the input of every layer, and what each layer keeps for its backward pass (of one layer only if it is computed again).
+ * - activations: the input of every layer, and what each layer keeps for its backward pass (of one layer only if it is computed again), as the
+ *   forward stage leaves it: o and h, which it adds up, in fp32.
  * - working: the largest arena of any stage, without what is counted above.
  */
 export const memoryOf = (problem: ModelProblem, schedules: StepSchedules): RankMemory[] =>
-  memoryPartsOf(problem, schedules).map((parts) => memoryOfParts(problem, parts));
+  new MemoryCount(problem, () => schedules).ofRanks(problem);
 
 /** Bytes of one rank from which its memory follows, whether layers are computed again as a whole or not. */
-export interface MemoryParts extends Readonly<Record<Exclude<MemoryKind, "activations">, number>> {
+interface MemoryParts extends Readonly<Record<Exclude<MemoryKind, "activations">, number>> {
   /** The input of one layer. */
   readonly state: number;
   /** What one layer keeps for its backward pass. */
   readonly kept: number;
 }
 
-/** As `memoryOf`, of schedules that may serve problems with other recomputation too. */
-export function memoryOfParts(problem: ModelProblem, { state, kept, ...parts }: MemoryParts): RankMemory {
+const stages = [...stageNames, ...updateStageNames];
+type AnyStage = (typeof stages)[number];
+
+/** The memory of a step, counted no more than once and only as far as somebody asks. */
+export class MemoryCount {
+  readonly #parts = new Map<number, MemoryParts>();
+  readonly #peaks = new Map<AnyStage, (rank: number) => number>();
+
+  /** @param schedules are asked for whenever something is counted, not kept. */
+  constructor(
+    private readonly problem: ModelProblem,
+    private readonly schedules: () => StepSchedules,
+  ) {}
+
+  /** Of every rank, where as much is computed again as `problem` says: schedules may serve several such problems. */
+  ofRanks(problem: ModelProblem): RankMemory[] {
+    return this.#ranks().map((rank) => totalled(problem, this.#whole(rank)));
+  }
+
+  /** Of the rank that needs most. */
+  most(problem: ModelProblem): RankMemory {
+    return this.ofRanks(problem).reduce((most, rank) => (rank.total > most.total ? rank : most));
+  }
+
+  /**
+   * Whether any rank needs more than that. A layer's backward stage, which as a rule needs most, says so of most steps that do: where it alone is
+   * too much, for one rank, nothing else is made or counted.
+   */
+  exceeds(problem: ModelProblem, limitBytes: number): boolean {
+    const isTooMuch = (parts: MemoryParts) => totalled(problem, parts).total > limitBytes;
+    const ranks = this.#ranks();
+    for (const seen of [["layerBackward"], ["layerBackward", "layerForward"]] as const)
+      if (ranks.some((rank) => isTooMuch(this.#counted(rank, seen)))) return true;
+    return ranks.some((rank) => isTooMuch(this.#whole(rank)));
+  }
+
+  /** Lets go of the schedules. What was counted whole stays known. */
+  drop(): void {
+    this.#peaks.clear();
+  }
+
+  #ranks(): number[] {
+    return Array.from({ length: this.problem.cluster.ranks }, (_, rank) => rank);
+  }
+
+  #whole(rank: number): MemoryParts {
+    const parts = this.#parts.get(rank) ?? this.#counted(rank, stages);
+    this.#parts.set(rank, parts);
+    return parts;
+  }
+
+  /** What the stages in `seen` say: all of it, or some of it, which is never more. */
+  #counted(rank: number, seen: readonly AnyStage[]): MemoryParts {
+    const { problem } = this;
+    const schedules = this.schedules();
+    const homes = (stage: AnyStage, kind: (spec: TensorSpec) => boolean) =>
+      seen.includes(stage) ? homeBytes(schedules[stage], rank, (spec) => spec.role !== "internal" && kind(spec)) : 0;
+    // Where weights are fetched ahead, those of two layers lie gathered while a layer is computed.
+    const isGathered = ({ name }: TensorSpec) =>
+      schedules.layerGather !== undefined && (weightNames.has(name) || nextWeights.has(name));
+    const isWeight = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "input" && !isGathered(spec);
+    const isGradient = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "output" && !isGathered(spec);
+    const isSaved = ({ name, rows }: TensorSpec) => rows === undefined && !["x", "y", "dx", "dy"].includes(name);
+    // Both stages of a layer have its weights, and what lies between them.
+    const ofLayer = (kind: (spec: TensorSpec) => boolean) =>
+      Math.max(homes("layerForward", kind), homes("layerBackward", kind));
+    const { layers } = problem.model;
+    const weights = layers * ofLayer(isWeight) + homes("embedding", isWeight) + homes("loss", isWeight);
+    const gradients =
+      layers * homes("layerBackward", isGradient) + homes("loss", isGradient) + homes("embeddingBackward", isGradient);
+    const besides = seen.map(
+      (stage) => this.#peak(stage, rank) - homes(stage, (spec) => !isGathered(spec) || isUpdate(stage)),
+    );
+    return {
+      ...{ weights, gradients, optimiser: (problem.dtype === "bf16" ? 3 : 2) * gradients },
+      ...{ state: ofLayer(({ name }) => name === "x"), kept: ofLayer(isSaved) },
+      working: Math.max(0, ...besides),
+    };
+  }
+
+  #peak(stage: AnyStage, rank: number): number {
+    const peakOf = this.#peaks.get(stage) ?? remembering(rankPeaks(this.schedules()[stage]));
+    this.#peaks.set(stage, peakOf);
+    return peakOf(rank);
+  }
+}
+
+function totalled(problem: ModelProblem, { state, kept, ...parts }: MemoryParts): RankMemory {
   const { layers } = problem.model;
   const { weights, gradients, optimiser, working } = parts;
   const activations = (layers + 1) * state + (recomputationOf(problem) === "full" ? 1 : layers) * kept;
@@ -44,34 +131,13 @@ export function memoryOfParts(problem: ModelProblem, { state, kept, ...parts }: 
   return { weights, gradients, optimiser, activations, working, total };
 }
 
-/** Of every rank. */
-export function memoryPartsOf(problem: ModelProblem, schedules: StepSchedules): MemoryParts[] {
-  const stages = [...stageNames, ...updateStageNames];
-  const arenas = new Map(stages.map((stage) => [stage, peakBytesOf(schedules[stage])]));
-  return Array.from({ length: worldSizeOf(schedules.loss) }, (_, rank) => {
-    const { layers } = problem.model;
-    const homes = (stage: (typeof stages)[number], kind: (spec: TensorSpec) => boolean) =>
-      homeBytes(schedules[stage], rank, (spec) => spec.role !== "internal" && kind(spec));
-    // Where weights are fetched ahead, those of two layers lie gathered while a layer is computed.
-    const isGathered = ({ name }: TensorSpec) =>
-      schedules.layerGather !== undefined && (weightNames.has(name) || nextWeights.has(name));
-    const isWeight = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "input" && !isGathered(spec);
-    const isGradient = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "output" && !isGathered(spec);
-    const all = (kind: (spec: TensorSpec) => boolean, layer: StageName, ends: readonly StageName[]) =>
-      layers * homes(layer, kind) + ends.reduce((sum, stage) => sum + homes(stage, kind), 0);
-    const weights = all(isWeight, "layerForward", ["embedding", "loss"]);
-    const gradients = all(isGradient, "layerBackward", ["loss", "embeddingBackward"]);
-    const optimiser = (problem.dtype === "bf16" ? 3 : 2) * gradients;
-    const kept = homes(
-      "layerForward",
-      ({ name, role, rows }) => role === "output" && rows === undefined && name !== "y",
-    );
-    const state = homes("layerForward", ({ name }) => name === "x");
-    const besides = stages.map(
-      (stage) => (arenas.get(stage)?.[rank] ?? 0) - homes(stage, (spec) => !isGathered(spec) || isUpdate(stage)),
-    );
-    return { weights, gradients, optimiser, state, kept, working: Math.max(0, ...besides) };
-  });
+function remembering(numberOf: (rank: number) => number): (rank: number) => number {
+  const known = new Map<number, number>();
+  return (rank) => {
+    const value = known.get(rank) ?? numberOf(rank);
+    known.set(rank, value);
+    return value;
+  };
 }
 
 const weightNames: ReadonlySet<string> = new Set(layerWeights);

@@ -6,7 +6,7 @@ import { laneAttention } from "./hybrid/lanes.ts";
 import { candidateLayerDegrees, layerDegreeNames, layerDegrees, shownDegrees } from "./hybrid/layer-degrees.ts";
 import { layerBackward, layerForward } from "./hybrid/layer-stages.ts";
 import { dividedRanges, type RankGrid } from "./hybrid/rank-grid.ts";
-import type { LayerStrategy, StageContext } from "./layer-strategy.ts";
+import { type LayerStrategy, madeWhenRead, type StageContext } from "./layer-strategy.ts";
 import { checkPrefetch, gatherStage, isPrefetched } from "./prefetch.ts";
 import type { SplicedAttention } from "./spliced-attention.ts";
 import { updateStages } from "./update-stages.ts";
@@ -48,13 +48,13 @@ export function sequenceParallel(
       const context: StageContext = {
         ...{ problem: { ...problem, batch }, strategy: name, degrees: shownDegrees(checked), layout, grid, placement },
       };
-      return {
+      return madeWhenRead({
         ...endStages(context),
-        layerForward: layerForward(context, forward, backward),
-        layerBackward: layerBackward(context, backward),
+        layerForward: () => layerForward(context, forward, backward),
+        layerBackward: () => layerBackward(context, backward),
         ...updateStages(context),
-        ...(isPrefetched(context) && { layerGather: gatherStage(context) }),
-      };
+        ...(isPrefetched(context) && { layerGather: () => gatherStage(context) }),
+      });
     },
   };
 }

@@ -1,5 +1,5 @@
 import { equation, type Schedule, ScheduleBuilder, type TensorSpec } from "@hsap/schedule";
-import type { StageContext, StepSchedules } from "./layer-strategy.ts";
+import type { StageContext, StageMakers } from "./layer-strategy.ts";
 import { attentionProblemOf } from "./model-problem.ts";
 import { endWeights, layerWeights, type UpdateStageName, type WeightName, weightShape } from "./stage.ts";
 import { WeightShards } from "./weight-shards.ts";
@@ -11,8 +11,11 @@ export const masterOf = (weight: string): string => `${weight}Master`;
  * What follows the optimiser's step: each rank rounds the rows that it has updated to the dtype in which weights are stored, and they go
  * from there to where weights lie. Nothing travels where they lie with who updates them.
  */
-export function updateStages(context: StageContext): Pick<StepSchedules, UpdateStageName> {
-  return { layerUpdate: updateStage(context, layerWeights), endUpdate: updateStage(context, endWeights) };
+export function updateStages(context: StageContext): Pick<StageMakers, UpdateStageName> {
+  return {
+    layerUpdate: () => updateStage(context, layerWeights),
+    endUpdate: () => updateStage(context, endWeights),
+  };
 }
 
 function updateStage(

@@ -68,12 +68,18 @@ export function dataWaitsOf(schedule: Schedule): Int32Array {
 
 /** Peak bytes of each rank: the arena sizes that `lower` would give, without the rest of its work. */
 export function peakBytesOf(schedule: Schedule): Float64Array {
+  const peakOf = rankPeaks(schedule);
+  return Float64Array.from({ length: worldSizeOf(schedule) }, (_, rank) => peakOf(rank));
+}
+
+/** As `peakBytesOf`, one rank at a time, for whoever may not need them all. */
+export function rankPeaks(schedule: Schedule): (rank: number) => number {
   const makeRegions = regionMaker(schedule);
-  return Float64Array.from({ length: worldSizeOf(schedule) }, (_, rank) => {
+  return (rank) => {
     const own = makeRegions(rank);
     const items = itemsOf(schedule, rank);
     return allocate(schedule, own, items, dataWaits(schedule, own, items)).arenaBytes;
-  });
+  };
 }
 
 function tensorTable({ tensors, problem }: Schedule): LoweredSchedule["tensor"] {

@@ -1,10 +1,8 @@
 import {
   type LayerStrategy,
-  type MemoryParts,
+  MemoryCount,
   type ModelProblem,
   madeAgain,
-  memoryOfParts,
-  memoryPartsOf,
   type RankMemory,
   recomputationOf,
   type StageName,
@@ -70,7 +68,7 @@ const isSplit = ([degree, value]: [string, number]): boolean =>
 export class KnownStep {
   #schedules: StepSchedules | undefined;
   #degrees: Degrees | undefined;
-  #parts: readonly MemoryParts[] | undefined;
+  readonly #count: MemoryCount;
   #times: StepTimes | undefined;
 
   constructor(
@@ -78,7 +76,9 @@ export class KnownStep {
     private readonly strategy: LayerStrategy,
     private readonly asked: Degrees,
     private readonly options: PredictionOptions,
-  ) {}
+  ) {
+    this.#count = new MemoryCount(problem, () => this.#compiled());
+  }
 
   /** Those that were left out are the strategy's choice. */
   get degrees(): Degrees {
@@ -88,9 +88,12 @@ export class KnownStep {
 
   /** Of the rank that needs most, where as much is computed again as `problem` says. */
   memory(problem: ModelProblem): RankMemory {
-    this.#parts ??= memoryPartsOf(this.problem, this.#compiled());
-    const ranks = this.#parts.map((parts) => memoryOfParts(problem, parts));
-    return ranks.reduce((most, rank) => (rank.total > most.total ? rank : most));
+    return this.#count.most(problem);
+  }
+
+  /** Whether a rank needs more than that: said of most steps that do sooner than what they need. */
+  exceeds(problem: ModelProblem, limitBytes: number): boolean {
+    return this.#count.exceeds(problem, limitBytes);
   }
 
   get times(): StepTimes {
@@ -101,6 +104,7 @@ export class KnownStep {
   /** Gives the schedules back; they are compiled again if they should be asked for. */
   drop(): void {
     this.#schedules = undefined;
+    this.#count.drop();
   }
 
   #compiled(): StepSchedules {

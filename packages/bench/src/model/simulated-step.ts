@@ -125,7 +125,7 @@ function fastestFitting(problem: ModelProblem, candidates: readonly Candidate[])
   let best: { step: KnownStep; stepMs: number } | undefined;
   for (const { step, leastMs, leastBytes } of candidates) {
     if (best !== undefined && leastMs >= best.stepMs) break;
-    if (leastBytes > limit || step.memory(problem).total > limit) continue;
+    if (leastBytes > limit || step.exceeds(problem, limit)) continue;
     const { stepMs } = timesOf(problem, step);
     if (best === undefined || stepMs < best.stepMs) best = { step, stepMs };
   }
