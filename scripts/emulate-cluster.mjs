@@ -14,15 +14,18 @@
  *     --nodes N                (default: 2)
  *     --devices G              of each node (default: 4)
  *     --bandwidth-mbit B       of each node's link, each way (default: 800)
- *     --device-share S         of a core for each device (default: four fifths of the cores, shared by all)
+ *     --device-share S         of a core for each device (default: four fifths of the cores, shared by all); none: whatever is
+ *                              free, as other processes have it, where what happens counts and not how long it takes
  *     --slurm                  start Slurm as well
  *
  * Its files are in /run/hsap-cluster/NAME; `mpirun` there takes `-n RANKS PROGRAM...`. On the head, PATH begins with that
  * folder, so that jobs are started the same way as on a real cluster.
  */
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bringUp, hostNames, takeDown } from "./emulate-cluster/cluster.mjs";
 import { ClusterError } from "./emulate-cluster/cluster-error.mjs";
@@ -48,12 +51,7 @@ const interruption = new AbortController();
 
 async function main(words) {
   const [name, ...rest] = words;
-  if (name === undefined || name === "--help") {
-    process.stdout.write(
-      "usage: node scripts/emulate-cluster.mjs up|down|status|link|enter|run (the head of the file says more)\n",
-    );
-    return;
-  }
+  if (name === undefined || name === "--help") return help();
   const chosen = commands[name];
   if (chosen === undefined) {
     throw new ClusterError(`unknown command: ${name} (must be one of ${Object.keys(commands).join(", ")})`);
@@ -64,7 +62,14 @@ async function main(words) {
       interruption.abort(new ClusterError(`interrupted by ${signal}`));
     });
   }
-  await chosen(parsed(rest, chosen === enter || chosen === run));
+  const asked = parsed(rest, chosen === enter || chosen === run);
+  await (asked === undefined ? help() : chosen(asked));
+}
+
+/** Prints the head of this file. */
+function help() {
+  const [, head] = /^\/\*\*\n(.*?) \*\/$/ms.exec(readFileSync(fileURLToPath(import.meta.url), "utf8"));
+  process.stdout.write(head.replaceAll(/^ \* ?/gm, ""));
 }
 
 async function up({ wish, words }) {
@@ -147,17 +152,16 @@ function existing(name) {
   return journal;
 }
 
+/** What the words of a command ask for; undefined if it is help. */
 function parsed(words, hasCommand) {
   // Before a command options end with the first word that is none, so that those of the command stay its own.
   const begin = words.findIndex((word, i) => !word.startsWith("-") && !takesValue(words[i - 1]));
   const end = begin === -1 || !hasCommand ? words.length : begin;
   const { values, positionals } = parsedOptions(words.slice(0, end));
+  if (values.help) return undefined;
   const nodes = countOf("nodes", values.nodes, 1, 250);
   const devices = countOf("devices", values.devices, 1, 64);
-  const share =
-    values["device-share"] === undefined
-      ? defaultShare(nodes * devices)
-      : amountOf("device-share", values["device-share"], 0.005, os.availableParallelism());
+  const share = shareOf(values["device-share"], nodes * devices);
   const bandwidthMbit = amountOf("bandwidth-mbit", values["bandwidth-mbit"], 1, 100_000);
   if (!/^[a-z][a-z0-9]{0,11}$/.test(values.name)) {
     throw new ClusterError(`invalid name: ${values.name} (must be up to 12 small letters and digits, a letter first)`);
@@ -166,6 +170,11 @@ function parsed(words, hasCommand) {
     wish: { name: values.name, nodes, devices, bandwidthMbit, share, slurm: values.slurm },
     words: [...positionals, ...words.slice(end)],
   };
+}
+
+function shareOf(text, devices) {
+  if (text === undefined) return defaultShare(devices);
+  return text === "none" ? undefined : amountOf("device-share", text, 0.005, os.availableParallelism());
 }
 
 const takesValue = (word) => word?.startsWith("--") && options[word.slice(2)]?.type === "string";

@@ -45,9 +45,14 @@ async function make(journal, wish, signal, say) {
   say(`network of ${nodes} nodes, ${bandwidthMbit} Mbit/s each`);
   await makeNetwork(journal, wish);
   signal.throwIfAborted();
-  say(`${devices} devices on each node, with ${share} of a core each`);
-  const { threads, processes } = makeDeviceShares(journal, wish);
-  const variables = { HSAP_COMPUTE_CGROUP: threads, ...(slurm ? slurmVariables(name) : {}) };
+  say(
+    `${devices} devices on each node, ${share === undefined ? "as fast as they can" : `with ${share} of a core each`}`,
+  );
+  const { threads, processes } = share === undefined ? {} : makeDeviceShares(journal, wish);
+  const variables = {
+    ...(threads !== undefined && { HSAP_COMPUTE_CGROUP: threads }),
+    ...(slurm && slurmVariables(name)),
+  };
   const holders = new Map();
   writeHostsFile(wish);
   for (const host of [head, ...nodeNames(nodes)]) holders.set(host, await makeHost(name, host));

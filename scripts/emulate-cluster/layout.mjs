@@ -8,7 +8,7 @@ import path from "node:path";
  * @property {number} nodes
  * @property {number} devices of each node
  * @property {number} bandwidthMbit of the link of each node, each way, in Mbit/s
- * @property {number} share of a core that each device has
+ * @property {number | undefined} share of a core that each device has; undefined: none of its own
  * @property {boolean} slurm whether Slurm runs on it
  */
 

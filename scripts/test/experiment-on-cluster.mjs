@@ -24,16 +24,17 @@ export function whyNoExperiments({ slurm }) {
   return lines;
 }
 
-/** A cluster of 2 nodes with 4 devices each, brought up for the tests of one file. */
+/** A cluster of 2 nodes, brought up for the tests of one file. */
 export class TestCluster {
   #idle = [];
 
-  constructor(name) {
+  constructor(name, devices = 4) {
     this.name = name;
+    this.devices = devices;
   }
 
   async up(...options) {
-    const { status, stderr } = this.command("up", ...options);
+    const { status, stderr } = this.command("up", "--devices", `${this.devices}`, ...options);
     if (status !== 0) throw new Error(stderr);
     this.#idle = await this.#processes();
   }
@@ -70,7 +71,7 @@ export class TestCluster {
   }
 
   hostOf(rank) {
-    return namespaceOf(this.name, rank < 4 ? "node0" : "node1");
+    return namespaceOf(this.name, rank < this.devices ? "node0" : "node1");
   }
 
   /** What a user of this cluster has in the environment. */

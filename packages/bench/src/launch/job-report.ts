@@ -119,7 +119,7 @@ export class JobReport {
 /** How lines begin that Open MPI, Slurm, MPICH and UCX write, in this order. */
 const launcherLine = new RegExp(
   `^(?:${[
-    /\[[^\]]*:\d+\]|\[(?:warn|err)\] |mpirun(?:\.real)?: |mpirun noticed|mpiexec|prterun|MPI_ABORT|with errorcode|Primary job/,
+    /\[[^\]]*:\d+\]|\[(?:warn|err)\] |mpirun(?:\.real)?: |mpirun noticed|\(null\): Forwarding signal|mpiexec|prterun|MPI_ABORT|with errorcode|Primary job/,
     /srun: |slurmstepd(?:-\S+)?: /,
     /\[(?:mpiexec|proxy)|Abort\(\d+\) |Killed$|Segmentation fault|===|=\s{2,}/,
     /\[\d+\.\d+\] \[\S+:\d+ *:\d+\]| *\d+ {1,2}\S+\([^)]*\) \[0x/,

@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import {
   asRank,
@@ -17,6 +16,7 @@ import { wholeNumber } from "../option-values.ts";
 import type { CalibrateOptions, CommandContext } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { formatTable, shortNumber } from "../table.ts";
+import { writeWholeFiles } from "../whole-files.ts";
 
 /** `hsap calibrate --launcher`: ranks that are processes measure the links between them, and a cluster file is written. */
 export async function calibrateCluster(options: CalibrateOptions, context: CommandContext): Promise<void> {
@@ -43,9 +43,8 @@ export async function calibrateCluster(options: CalibrateOptions, context: Comma
     };
     const profile = await interruptible(kept, (signal) => asRank((led) => measure(led, signal), signal));
     if (profile === undefined) return;
-    write(file, clusterFileOf(profile));
     const hardwareFile = file.replace(/(\.ya?ml)?$/, "-hardware.yaml");
-    write(hardwareFile, clusterHardwareOf(profile));
+    writeWholeFiles({ [file]: clusterFileOf(profile), [hardwareFile]: clusterHardwareOf(profile) });
     report(profile, { file, hardwareFile }, options, context);
   } finally {
     progress.stop();
@@ -97,12 +96,4 @@ function report(profile: ClusterProfile, files: Files, { json }: CalibrateOption
   );
   output.out(`# wrote ${file} and ${hardwareFile}: hsap simulate --cluster ${file} --hardware ${hardwareFile},\n`);
   output.out(`#   hsap experiment --cluster ${file} --hardware ${hardwareFile} --launcher ...\n`);
-}
-
-function write(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (error) {
-    throw new InputError(`unwritable file: ${file} (${(error as Error).message})`);
-  }
 }

@@ -1,4 +1,3 @@
-import { renameSync, writeFileSync } from "node:fs";
 import { type MachineProfile, measureMachine, profileFileOf, quietSpread, threadMachineOf } from "@hsap/bench";
 import type { Dtype } from "@hsap/schedule";
 import { type OpTermKind, readHardware, type ThreadMachine } from "@hsap/simulator";
@@ -9,6 +8,7 @@ import { commaList, oneOf, wholeNumber } from "../option-values.ts";
 import type { CalibrateOptions, CommandContext } from "../program.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { formatTable } from "../table.ts";
+import { writeWholeFiles } from "../whole-files.ts";
 
 /** `hsap calibrate`: measures this machine, and writes what predicts runs on it; with `--check`, compares them with real runs. */
 export async function calibrate(options: CalibrateOptions, context: CommandContext): Promise<void> {
@@ -19,7 +19,7 @@ export async function calibrate(options: CalibrateOptions, context: CommandConte
   try {
     const profile = options.hardware === undefined ? await measured(options, progress) : undefined;
     const file = options.out ?? "machine.yaml";
-    if (profile !== undefined) write(file, profileFileOf(profile));
+    if (profile !== undefined) writeWholeFiles({ [file]: profileFileOf(profile) });
     if (options.check) {
       const machine = profile === undefined ? machineIn(options.hardware as string) : threadMachineOf(profile);
       await (await import("./calibrate-check.ts")).checkProfile(machine, options, context, progress);
@@ -104,13 +104,3 @@ const termsText = (ns: Readonly<Record<string, number>>): string =>
   Object.entries(ns)
     .map(([term, value]) => `${term}=${Number(value.toPrecision(3))}`)
     .join(" ");
-
-/** Whoever reads the file meanwhile finds the old one or the new one, whole. */
-function write(file: string, text: string): void {
-  try {
-    writeFileSync(`${file}.part`, text);
-    renameSync(`${file}.part`, file);
-  } catch (error) {
-    throw new InputError(`unwritable file: ${file} (${(error as Error).message})`);
-  }
-}
