@@ -1,5 +1,7 @@
 // Runs that must not end well: ranks that throw, runs that are cancelled, programs that are corrupt.
+#include <array>
 #include <chrono>
+#include <limits>
 #include <random>
 #include <thread>
 
@@ -72,21 +74,42 @@ TEST("an arena no machine has is refused before anything is allocated") {
   }
 }
 
+TEST("tensors so large that sizes would not fit their numbers are refused") {
+  constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+  const auto refusal = [](std::int32_t heads, std::int32_t width, std::int32_t tokens) {
+    Fixture fixture(1, {1, 1, 4, false, true, false, {}}, {0, tokens});
+    const std::int32_t tensor = fixture.tensor(99, heads, width, 0, false);
+    // Laid out as a region that is there, so that nothing but the sizes is wrong.
+    const std::int32_t region = fixture.ranks[0].region(tensor, {0, 1, 0, 1});
+    fixture.ranks[0].own(region, 0, 1);
+    const Program program = fixture.finish();
+    fixture.region[3][0] = tokens, fixture.region[5][0] = heads;
+    return refusalOf(program);
+  };
+  // 4 * 8 * (2^31 - 1)^2 bytes are less than none in 64 bits.
+  for (const auto& [heads, width, tokens] : {std::array{most, most, 8}, {1 << 30, 1 << 30, 8}, {most, 1, 8}, {1, 1, most}}) {
+    const std::string text = refusal(heads, width, tokens);
+    CHECK(text.find("corrupt program: tensor 0 has") == 0, text);
+  }
+  CHECK(refusal(1, 4, 8).find("corrupt program: region 0 at offset 0") == 0, refusal(1, 4, 8));
+}
+
 TEST("a cancellation ends a run wherever it is: before, while it computes, while it waits for a link") {
   Ring large(2, {1, 1, 64, false, true, false, {}}, {0, 60000}), small = smallRing();
   const Program slow = large.fixture.finish(), waiting = small.fixture.finish();
   for (int delay : {0, 5, 30}) {
-    for (const bool link : {false, true}) {
+    // The last link takes longer for a block than a clock can count.
+    for (const double link : {0.0, 1.0, 1e-12}) {
       Cancellation cancellation;
       RunOptions options;
-      options.linkBytesPerSecond = link ? 1 : 0;
+      options.linkBytesPerSecond = link;
       std::thread canceller([&] {
         std::this_thread::sleep_for(std::chrono::milliseconds(delay));
         cancellation.request();
       });
       std::string code = "none";
       try {
-        run(link ? waiting : slow, options, cancellation);
+        run(link > 0 ? waiting : slow, options, cancellation);
       } catch (const RunError& error) {
         code = error.code;
       }
@@ -124,6 +147,49 @@ TEST("a backward run without the forward pass's results, or with too short a tra
     code = error.code;
   }
   CHECK(code == "invalid-run", code);
+}
+
+TEST("a run that is given tensors must be given one place for each, and what the engine cannot make itself") {
+  Ring ring = smallRing(true);
+  const Program program = ring.fixture.finish();
+  std::vector<float*> tensors(program.tensor.code.size() - 1);
+  RunOptions options;
+  options.tensors = tensors;
+  CHECK(errorOf(program, options) == "invalid-run: 8 tensors are given (must be one, or none, for each of 9)",
+        errorOf(program, options));
+  tensors.push_back(nullptr);
+  options.tensors = tensors;
+  const std::string error = errorOf(program, options);
+  CHECK(error == "rank-failed: rank 0 failed: no lse of the forward pass is given", error);
+}
+
+TEST("work cannot be cut into pieces of nothing") {
+  Ring ring = smallRing();
+  const Program program = ring.fixture.finish();
+  for (const double work : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    RunOptions options;
+    options.pieceWork = work;
+    CHECK(errorOf(program, options).find("invalid-run: pieces of ") == 0, errorOf(program, options));
+  }
+}
+
+// A transport whose process takes no part any more once the rank waits.
+class LeftTransport final : public Transport, public Endpoint {
+ public:
+  Endpoint& endpoint(std::int32_t) override { return *this; }
+  void abort() noexcept override {}
+  void post(Group&) override {}
+  void wait() override { throw TransportAborted(); }
+};
+
+TEST("a run ends when its transport was left, without being told so otherwise") {
+  Ring ring = smallRing();
+  const Program program = ring.fixture.finish();
+  LeftTransport transport;
+  RunOptions options;
+  options.rank = 0;
+  options.transport = &transport;
+  CHECK(errorOf(program, options) == "aborted: run aborted", errorOf(program, options));
 }
 
 TEST("sends and receives that do not pair up are refused, with the op that is stuck") {

@@ -124,6 +124,23 @@ void roundedOnce(OpKind kind, const std::vector<Operand>& operands, std::size_t 
   }
 }
 
+TEST("an id just below the first row of a table, where fp32 has no number for that row, names none of its rows") {
+  constexpr std::int32_t first = (1 << 24) + 1;
+  std::vector<float> ids{1 << 24}, table{5, 7}, target{1};
+  const auto block = [](std::vector<float>& values, std::size_t from, std::int32_t row) {
+    return LayerBlock{View{values.data() + from, 1, 1}, {row, row + 1, 0, 1}, 1};
+  };
+  AttentionProblem problem;
+  CountedThreads team(1);
+  // The row before the table's block holds 5.
+  runLayerOp(OpKind::embed, *layerKernelsFor(Isa::scalar), problem,
+             {block(ids, 0, 0), block(table, 1, first), block(target, 0, 0)}, team);
+  CHECK(target[0] == 1, target[0]);
+  runLayerOp(OpKind::embedGradient, *layerKernelsFor(Isa::scalar), problem,
+             {block(ids, 0, 0), block(target, 0, 0), block(table, 1, first)}, team);
+  CHECK(table[0] == 5 && table[1] == 7, table[0], " ", table[1]);
+}
+
 }  // namespace
 
 TEST("products have the same bits on 1, 2 and 5 threads, whichever factor is transposed") {

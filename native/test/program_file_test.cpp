@@ -107,6 +107,18 @@ TEST("a program read from its container runs to the same bits") {
   CHECK(run(file.program()) == run(program));
 }
 
+TEST("what is no file is not read") {
+  for (const char* path : {"/", "/no such file"}) {
+    std::string error = "none";
+    try {
+      ProgramFile::read(path);
+    } catch (const std::exception& thrown) {
+      error = thrown.what();
+    }
+    CHECK(error == std::string("cannot read ") + path, error);
+  }
+}
+
 TEST("a container cut off anywhere is refused") {
   Ring ring(2, {2, 1, 16, false, true, false, {}}, {0, 5, 40});
   const std::vector<std::byte> whole = encode(ring.fixture.finish());

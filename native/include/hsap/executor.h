@@ -130,9 +130,11 @@ class RunError : public std::runtime_error {
 };
 
 // Runs a program that checkProgram accepted, or one rank's part of it; the trace has a row for each of its ops, and those of the
-// ranks that run here are filled. The same program and options give the same
-// bits, with and without aliases. Throws ProgramError when a rank owns rows of an input that the engine cannot make, RunError
-// with the first failure of any rank, naming rank and op, or with code "aborted" after a cancellation.
+// ranks that run here are filled. The same program and options give the same bits, with and without aliases.
+//
+// Throws RunError, with the codes listed there: before anything runs if options do not fit the program or the machine; with the
+// first failure of any rank, naming rank and op, as when it owns rows of an input that the engine cannot make; or after a
+// cancellation.
 void runProgram(const Program& program, const RunOptions& options, const RunOutputs& outputs, RunTrace& trace,
                 Cancellation& cancellation);
 

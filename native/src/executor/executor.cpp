@@ -181,6 +181,8 @@ class Run {
       body();
     } catch (const Stopped&) {
     } catch (const TransportAborted&) {
+      // The process may have left the transport without ending the run: the rank's other lane must not wait for this one.
+      state_.stop();
     } catch (const std::exception& error) {
       state_.stop((row() < 0 ? "rank " + std::to_string(rank) : opText(program_, row())) + " failed: " + error.what());
     }
@@ -228,6 +230,12 @@ void checkOptions(const Program& program, const RunOptions& options, const RunTr
   if (options.threadsPerRank < 1 || options.threadsPerRank > 1024 || options.maxThreads < 0)
     throw RunError("invalid-run", std::to_string(options.threadsPerRank) + " threads per rank, at most " +
                                       std::to_string(options.maxThreads) + " (must be 1 to 1024, and at least 0)");
+  if (!(options.pieceWork > 0))
+    throw RunError("invalid-run",
+                   "pieces of " + std::to_string(options.pieceWork) + " pairs x heads x headDim (must be above 0)");
+  if (const std::size_t tensors = program.tensor.code.size(); !options.tensors.empty() && options.tensors.size() != tensors)
+    throw RunError("invalid-run", std::to_string(options.tensors.size()) +
+                                      " tensors are given (must be one, or none, for each of " + std::to_string(tensors) + ")");
   if (program.problem.backward && options.tensors.empty() && (options.savedO == nullptr || options.savedLse == nullptr))
     throw RunError("invalid-run", "a backward pass needs o and lse of the forward pass");
 }

@@ -177,7 +177,9 @@ Clock::time_point LocalEndpoint::arrivalOf(std::int32_t source, const Send& send
   double bytes = 0;
   for (const OutgoingBlock& block : send.blocks) bytes += static_cast<double>(block.wireBytes());
   Clock::time_point& freeAt = linkFreeAt_[source];
-  const std::chrono::duration<double> duration(bytes / rate);
+  // Days, where a clock counts some 292 years at the most.
+  constexpr double longestS = 1e6;
+  const std::chrono::duration<double> duration(std::min(bytes / rate, longestS));
   freeAt = std::max(freeAt, Clock::now()) + std::chrono::duration_cast<Clock::duration>(duration);
   return freeAt;
 }

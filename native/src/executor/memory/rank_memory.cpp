@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "transport/strided_copy.h"
 
@@ -40,6 +42,11 @@ void generateBlock(const InputSource& inputs, InputTensor tensor, const Box& box
       copyBlock(target.at(token - box.tokenBegin, head - box.headBegin), row, 1, 1, width, true);
     }
   }
+}
+
+const float* saved(const float* values, const char* name) {
+  if (values == nullptr) throw std::runtime_error(std::string("no ") + name + " of the forward pass is given");
+  return values;
 }
 
 // A whole tensor [head][row][width], seen from the box's first element.
@@ -156,11 +163,11 @@ void RankMemory::fillInput(std::int32_t region, const Box& box, const RunOptions
       return generate(InputTensor::dO);
     case TensorCode::lse: {
       // The source is only read: copyBlock takes views, and views do not tell const apart.
-      const View source = globalView(const_cast<float*>(options.savedLse), problem.tokens(), box, 1);
+      const View source = globalView(const_cast<float*>(saved(options.savedLse, "lse")), problem.tokens(), box, 1);
       return copyBlock(target, source, box.tokens(), box.heads(), 1, false);
     }
     case TensorCode::delta:
-      return fillDelta(options.inputs, problem, options.savedO, box, target.as<float>());
+      return fillDelta(options.inputs, problem, saved(options.savedO, "o"), box, target.as<float>());
     default:
       throw ProgramError("corrupt program: tensor code " + std::to_string(program_.tensor.code[program_.region.tensor[region]]) +
                          " is not an input the engine can make");

@@ -235,8 +235,10 @@ class LayerOp {
   // The row of a table that a token's id names, counted from its block's first; none if the block does not have it.
   std::optional<std::int64_t> entryOf(std::int64_t row, const Box& table) const {
     const float id = *at(0, row, 0);
-    if (!(id >= static_cast<float>(table.tokenBegin) && id < static_cast<float>(table.tokenEnd))) return std::nullopt;
-    return static_cast<std::int64_t>(id) - table.tokenBegin;
+    // Compared as whole numbers: large ones have no fp32 of their own.
+    if (!(id >= 0 && id <= 0x1p31f)) return std::nullopt;
+    const auto entry = static_cast<std::int64_t>(id) - table.tokenBegin;
+    return entry >= 0 && entry < table.tokens() ? std::optional(entry) : std::nullopt;
   }
 
   void embed() const {

@@ -74,6 +74,11 @@ std::string opText(const Program& program, std::int32_t row) {
 
 namespace {
 
+// Whole numbers of bytes are exact in a double up to here.
+constexpr double largestBytes = 9.0e15;
+// Rows, heads or columns: sums of two such numbers fit an int32.
+constexpr std::int64_t largestExtent = std::int64_t{1} << 30;
+
 template <typename T>
 void expectLength(const char* name, std::span<const T> column, std::size_t length) {
   if (column.size() != length) refuse("column ", name, " has ", column.size(), " rows (must have ", length, ")");
@@ -178,7 +183,12 @@ void checkTensors(const Program& program) {
     if (tensor.code[i] < 0) refuse("tensor ", i, " has code ", tensor.code[i]);
     if (tensor.heads[i] < 1 || tensor.width[i] < 1)
       refuse("tensor ", i, " has ", tensor.heads[i], " heads of width ", tensor.width[i]);
-    if (program.rowsOf(static_cast<std::int32_t>(i)) < 1) refuse("tensor ", i, " has ", tensor.rows[i], " rows");
+    const std::int64_t rows = program.rowsOf(static_cast<std::int32_t>(i));
+    if (rows < 1) refuse("tensor ", i, " has ", rows, " rows");
+    if (std::max<std::int64_t>({rows, tensor.heads[i], tensor.width[i]}) > largestExtent ||
+        4.0 * static_cast<double>(rows) * tensor.heads[i] * tensor.width[i] > largestBytes)
+      refuse("tensor ", i, " has ", rows, " rows and ", tensor.heads[i], " heads of width ", tensor.width[i],
+             " (must be at most ", largestExtent, " each, and ", largestBytes, " bytes in all)");
     if (tensor.dtype[i] > 1 || tensor.role[i] > 2 || tensor.accumulates[i] > 1)
       refuse("tensor ", i, " has dtype ", +tensor.dtype[i], ", role ", +tensor.role[i], ", accumulates ", +tensor.accumulates[i]);
     expectShape(program, i);
@@ -187,10 +197,9 @@ void checkTensors(const Program& program) {
 
 void checkRegions(const Program& program) {
   const auto& [problem, rankTable, tensor, region, owned, op, operand] = program;
-  const double largestArena = 9.0e15;  // Whole numbers of bytes are exact up to here.
   for (std::int32_t rank = 0; rank < program.ranks(); ++rank) {
     const double arena = rankTable.arenaBytes[rank];
-    if (!(arena >= 0 && arena <= largestArena && arena == std::floor(arena)))
+    if (!(arena >= 0 && arena <= largestBytes && arena == std::floor(arena)))
       refuse("rank ", rank, " has an arena of ", arena, " bytes");
     for (std::int32_t row = rankTable.regionBegin[rank]; row < rankTable.regionBegin[rank + 1]; ++row) {
       const std::int32_t index = region.tensor[row];
