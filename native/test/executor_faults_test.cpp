@@ -160,7 +160,8 @@ TEST("a run that is given tensors must be given one place for each, and what the
   tensors.push_back(nullptr);
   options.tensors = tensors;
   const std::string error = errorOf(program, options);
-  CHECK(error == "rank-failed: rank 0 failed: no lse of the forward pass is given", error);
+  // Whichever rank is first.
+  CHECK(error.starts_with("rank-failed: rank ") && error.ends_with(" failed: no lse of the forward pass is given"), error);
 }
 
 TEST("work cannot be cut into pieces of nothing") {
