@@ -5,11 +5,12 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { experimentKind, experimentNames, readExperiment } from "../src/experiment/experiment-file.ts";
 import { bestSteps } from "../src/model-sweep/best-steps.ts";
 import { parseModelSweep, readModelSweep } from "../src/model-sweep/model-sweep-file.ts";
-import { type ModelSweepOptions, runModelSweep } from "../src/model-sweep/model-sweep-run.ts";
+import { runModelSweep } from "../src/model-sweep/model-sweep-run.ts";
 import { type ModelTrial, readModelTrials } from "../src/model-sweep/model-trial.ts";
 import { plannedSteps } from "../src/model-sweep/planned-steps.ts";
 import { readEnvironments } from "../src/results/environment.ts";
 import { lockFolder } from "../src/results/folder-lock.ts";
+import type { PredictOptions } from "../src/results/predict-missing.ts";
 
 const text = `
 title: Small models
@@ -60,7 +61,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const parse = (of = text, profile = "smoke") =>
   parseModelSweep(of, { name: "small", profile, file: join(folder, "experiment.yaml") });
-const predict = (options: Partial<ModelSweepOptions> = {}, of = text) =>
+const predict = (options: Partial<PredictOptions> = {}, of = text) =>
   runModelSweep(parse(of), { folder, arguments: ["a test"], ...options });
 const outcomes = (trials: readonly ModelTrial[]) =>
   trials.map(({ cluster, strategy, outcome }) => [cluster.split(" ")[0], strategy, outcome.kind]);

@@ -88,7 +88,7 @@ describe("hsap model", () => {
   test("says beside the longest steps why a strategy has none", async () => {
     const { exitCode, out } = await hsap("model --max-tokens --model 160m --ranks 8 --strategy ulysses,ring");
     expect(exitCode).toBe(0);
-    expect(out).toMatch(/ulysses +sharded +- .*must divide 12 heads/);
+    expect(out).toMatch(/ulysses +sharded +selective +- .*must divide 12 heads/);
     expect(out).toMatch(/ring +sharded +selective +ring=8 +\d+ /);
   });
 

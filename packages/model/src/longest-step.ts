@@ -1,8 +1,6 @@
-import type { Degrees, StrategyOptions } from "@hsap/schedule";
+import type { Degrees } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
-import type { LayerStrategy } from "./layer-strategy.ts";
-import { memoryOf, type RankMemory } from "./memory.ts";
-import type { ModelProblem } from "./model-problem.ts";
+import type { RankMemory } from "./memory.ts";
 
 /** The most tokens that a step may have, and how close that is to what the device holds. */
 export interface LongestStep {
@@ -26,9 +24,11 @@ export interface LongestStepOptions {
 }
 
 /**
- * Looks for the most tokens whose memory fits: steps of a factor of eight, smaller at first beside a guess, until one fits and one does not, then
- * bisection, guided by a straight line between the two ends, as memory is nearly linear in the tokens. What is found fits and one grain more does not, whatever the
- * function; where memory does not grow with every grain there may be a longer step that fits too.
+ * Looks for the most tokens whose memory fits. Memory is nearly linear in the tokens, so each look is where a straight line through those before
+ * (the first through what no token needs: weights, gradients and optimiser) leaves the device, or one grain beside a look that fits. Where
+ * that leads nowhere, steps beside the last look grow by a factor of eight until one fits and one does not, and every other look halves what
+ * is between them. What is found fits and one grain more does not, whatever the function; where memory does not grow with every grain there may be a
+ * longer step that fits too.
  *
  * @throws InputError if the grain is not a whole number of at least 1, or more than `atMost`; and as `memoryAt` does.
  */
@@ -39,18 +39,26 @@ export function longestStep(
   if (!Number.isInteger(grain) || grain < 1 || grain > atMost)
     throw new InputError(`invalid grain: ${grain} (must be a whole number from 1 to ${atMost})`);
   const most = Math.floor(atMost / grain);
-  const at = (grains: number): End => ({ grains, memory: memoryAt(grains * grain) });
-  const fits = ({ memory }: End) => memory.total <= limitBytes;
+  const at = (grains: number): Look => {
+    const memory = memoryAt(grains * grain);
+    return { grains, memory, bytes: memory.total };
+  };
+  const fits = ({ bytes }: Look) => bytes <= limitBytes;
 
-  const first = Math.min(most, Math.max(1, Math.floor(about / grain)));
-  let [low, high] = [undefined as End | undefined, undefined as End | undefined];
-  for (let [next, reach] = [first, first === 1 ? 8 : 1.125]; low === undefined || high === undefined; reach = 8) {
-    const end = at(next);
-    if (fits(end)) low = end;
-    else high = end;
+  let look = at(Math.min(most, Math.max(1, Math.floor(about / grain))));
+  let before: End = { grains: 0, bytes: look.memory.weights + look.memory.gradients + look.memory.optimiser };
+  let [low, high] = [undefined as Look | undefined, undefined as Look | undefined];
+  for (let reach = 1; ; ) {
+    if (fits(look)) low = look;
+    else high = look;
     if (low?.grains === most) return { tokens: most * grain, memory: low.memory };
     if (high?.grains === 1) return { tokens: 0, next: high.memory };
-    next = fits(end) ? Math.min(most, Math.ceil(reach * next)) : Math.max(1, Math.floor(next / reach));
+    if (low !== undefined && high !== undefined) break;
+    const guess = Math.floor(lineCrosses(before, look, limitBytes));
+    const beside = look.grains + (low ? reach : -reach);
+    const isAhead = Number.isFinite(guess) && (low ? guess > beside : guess < beside);
+    const next = Math.min(most, Math.max(1, isAhead ? guess : beside));
+    [before, look, reach] = [look, at(next), isAhead ? reach : 8 * reach];
   }
   for (let halve = false; high.grains - low.grains > 1; ) {
     const width = high.grains - low.grains;
@@ -65,63 +73,63 @@ export function longestStep(
 
 interface End {
   readonly grains: number;
+  readonly bytes: number;
+}
+
+interface Look extends End {
   readonly memory: RankMemory;
 }
 
 const between = (low: End, high: End, guess: number): number =>
   Math.min(high.grains - 1, Math.max(low.grains + 1, Math.floor(guess)));
 
-const lineCrosses = (low: End, high: End, limitBytes: number): number =>
-  low.grains + ((limitBytes - low.memory.total) / (high.memory.total - low.memory.total)) * (high.grains - low.grains);
+const lineCrosses = (one: End, other: End, limitBytes: number): number =>
+  one.grains + ((limitBytes - one.bytes) / (other.bytes - one.bytes)) * (other.grains - one.grains);
 
 /** Degrees, and the longest step with them. */
 export interface LongestDegrees extends LongestStep {
   readonly degrees: Degrees;
 }
 
+/** What a search asks of steps with any degrees. */
+export interface StepsByDegrees {
+  memory(tokens: number, degrees: Degrees): RankMemory;
+  /** Whether that is more than so many bytes: may be known sooner than how much it is. */
+  exceeds(tokens: number, degrees: Degrees, limitBytes: number): boolean;
+}
+
+export interface LongestDegreesOptions extends LongestStepOptions {
+  /** The position of the degrees to begin with, the first where left out: a guess, which changes nothing of what is found. */
+  readonly begin?: number;
+}
+
 /**
- * The degrees, of some, with which the longest step has the most tokens; the first of equals. Degrees that do not fit one grain more than the
- * best so far are not looked at further.
+ * The degrees, of some, with which the longest step has the most tokens; the first of equals, and the first of all where nothing fits. Of
+ * degrees that do not fit more than the best so far nothing else is asked.
  *
  * @throws InputError if there are no degrees; and as `longestStep` does.
  */
 export function longestDegrees(
   candidates: readonly Degrees[],
-  memoryAt: (tokens: number, degrees: Degrees) => RankMemory,
-  options: LongestStepOptions,
+  steps: StepsByDegrees,
+  { begin = 0, ...options }: LongestDegreesOptions,
 ): LongestDegrees {
-  let best: LongestDegrees | undefined;
-  for (const degrees of candidates) {
-    const further = best === undefined ? 0 : best.tokens + options.grain;
-    if (best !== undefined && memoryAt(further, degrees).total > options.limitBytes) continue;
-    const about = best === undefined ? options.about : further;
-    const found = longestStep((tokens) => memoryAt(tokens, degrees), { ...options, ...(about && { about }) });
-    if (best === undefined || found.tokens > best.tokens) best = { degrees, ...found };
+  const { grain, limitBytes, atMost = 2 ** 28 } = options;
+  if (candidates.length === 0) throw new InputError("invalid degrees: none are given");
+  const search = (index: number, about = options.about): LongestStep =>
+    longestStep((tokens) => steps.memory(tokens, candidates[index]), {
+      ...options,
+      ...(about !== undefined && { about }),
+    });
+  let best = { index: begin, found: search(begin) };
+  for (const index of candidates.keys()) {
+    if (index === begin) continue;
+    // Of equals an earlier one is taken, a later one is not.
+    const wanted = index < best.index ? Math.max(grain, best.found.tokens) : best.found.tokens + grain;
+    if (wanted > atMost || steps.exceeds(wanted, candidates[index], limitBytes)) continue;
+    const found = search(index, wanted);
+    if (found.tokens >= wanted) best = { index, found };
   }
-  if (best === undefined) throw new InputError("invalid degrees: none are given");
-  return best;
-}
-
-/** What a step of one batch needs. */
-export interface StepMemory {
-  readonly degrees: Degrees;
-  /** Of the rank that needs most. */
-  readonly memory: RankMemory;
-}
-
-/**
- * Compiles a step and counts its memory, without simulating it; `degrees` are the strategy's choice where left out.
- *
- * @throws InputError if the strategy refuses the problem or the degrees.
- */
-export function stepMemory(
-  problem: ModelProblem,
-  strategy: LayerStrategy,
-  { degrees = strategy.defaultDegrees(problem), options }: { degrees?: Degrees; options?: StrategyOptions } = {},
-): StepMemory {
-  const schedules = strategy.compile(problem, degrees, options);
-  return {
-    degrees,
-    memory: memoryOf(problem, schedules).reduce((most, rank) => (rank.total > most.total ? rank : most)),
-  };
+  if (best.found.tokens === 0 && best.index > 0) best = { index: 0, found: search(0, grain) };
+  return { degrees: candidates[best.index], ...best.found };
 }

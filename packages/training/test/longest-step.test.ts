@@ -2,11 +2,11 @@ import { clusterOf, presetCluster } from "@hsap/cluster";
 import {
   longestDegrees,
   longestStep,
+  MemoryCount,
   type ModelProblem,
   modelNamed,
   type RankMemory,
   type Recomputation,
-  stepMemory,
 } from "@hsap/model";
 import { fillPack } from "@hsap/workload";
 import fc from "fast-check";
@@ -36,7 +36,11 @@ interface Asked {
 
 function longestOf(strategy: string, { name, ranks = 8, weights, recompute = "selective", gib = 80 }: Asked = {}) {
   const layers = layerStrategyNamed(strategy, weights);
-  const memoryAt = (tokens: number) => stepMemory({ ...problemOf(tokens, name, ranks), recompute }, layers).memory;
+  const memoryAt = (tokens: number) => {
+    const problem = { ...problemOf(tokens, name, ranks), recompute };
+    const schedules = layers.compile(problem, layers.defaultDegrees(problem));
+    return new MemoryCount(problem, () => schedules).most(problem);
+  };
   return { memoryAt, ...longestStep(memoryAt, { limitBytes: gib * gibibyte, grain: 256 * ranks }) };
 }
 
@@ -67,6 +71,7 @@ describe("the search for the longest step", () => {
         expect(found.memory?.total).toBe(tokens === 0 ? undefined : bytes(tokens));
         expect(found.next?.total).toBe(bytes(tokens + grain));
         expect(looks).toBeLessThan(40);
+        if (bend === 0) expect(looks).toBeLessThan(7);
       }),
     );
   });
@@ -82,18 +87,61 @@ describe("the search for the longest step", () => {
     expect(looks).toBeLessThan(6);
   });
 
-  it("finds the degrees that fit most, and looks once only at those that do not fit more", () => {
+  it("finds the degrees that trying all finds, wherever it begins, and whatever memory grows like", () => {
+    const curves = fc.array(
+      fc.record({ base: fc.nat(1000), slope: fc.integer({ min: 1, max: 9 }), bend: fc.constantFrom(0, 0.01, 1) }),
+      { minLength: 1, maxLength: 8 },
+    );
+    fc.assert(
+      fc.property(
+        curves,
+        fc.nat(3000),
+        fc.integer({ min: 1, max: 9 }),
+        fc.nat(7),
+        (given, limitBytes, grain, first) => {
+          const candidates = given.map((_, ring) => ({ ring }));
+          const bytes = (tokens: number, { ring }: Record<string, number>) =>
+            given[ring].base + given[ring].slope * tokens + given[ring].bend * tokens ** 2;
+          const steps = {
+            memory: (tokens: number, degrees: Record<string, number>) => filled(bytes(tokens, degrees)),
+            exceeds: (tokens: number, degrees: Record<string, number>, limit: number) => bytes(tokens, degrees) > limit,
+          };
+          const all = candidates.map((degrees) => ({
+            degrees,
+            ...longestStep((tokens) => steps.memory(tokens, degrees), { limitBytes, grain }),
+          }));
+          const best = all.reduce((most, each) => (each.tokens > most.tokens ? each : most));
+          const begin = first % candidates.length;
+          expect(longestDegrees(candidates, steps, { limitBytes, grain, begin })).toEqual(best);
+        },
+      ),
+    );
+  });
+
+  it("asks of degrees that do not fit more than the best so far nothing but whether they do", () => {
     const slopes = [7, 3, 5, 3, 2];
     const looks = slopes.map(() => 0);
-    const memoryAt = (tokens: number, { ring }: Record<string, number>) => {
-      looks[ring]++;
-      return filled(slopes[ring] * tokens);
+    const asked = slopes.map(() => 0);
+    const bytes = (tokens: number, { ring }: Record<string, number>) => slopes[ring] * tokens;
+    const steps = {
+      memory: (tokens: number, degrees: Record<string, number>) => {
+        looks[degrees.ring]++;
+        return filled(bytes(tokens, degrees));
+      },
+      exceeds: (tokens: number, degrees: Record<string, number>, limit: number) => {
+        asked[degrees.ring]++;
+        return bytes(tokens, degrees) > limit;
+      },
     };
     const candidates = slopes.map((_, ring) => ({ ring }));
-    const found = longestDegrees(candidates, memoryAt, { limitBytes: 6000, grain: 10 });
+    const found = longestDegrees(candidates, steps, { limitBytes: 6000, grain: 10, begin: 1 });
     expect(found).toEqual({ degrees: { ring: 4 }, tokens: 3000, memory: filled(6000), next: filled(6020) });
-    expect([looks[2], looks[3]]).toEqual([1, 1]);
-    expect(() => longestDegrees([], memoryAt, { limitBytes: 6000, grain: 10 })).toThrow(/^invalid degrees: /);
+    expect([looks, asked].map((counts) => counts.slice(2, 4))).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
+    expect(looks[0]).toBe(0);
+    expect(() => longestDegrees([], steps, { limitBytes: 6000, grain: 10 })).toThrow(/^invalid degrees: /);
   });
 
   it("ends at the most tokens it was asked to look at", () => {

@@ -83,8 +83,14 @@ export function experimentNames(): string[] {
     .sort();
 }
 
-/** What an experiment does: it runs schedules and measures them, predicts training steps of whole models, or compares losses of training. */
-export const experimentKinds = ["measured trials", "simulated model steps", "training losses"] as const;
+/** What an experiment does: it runs schedules and measures them, predicts training steps of whole models, looks for
+ * the longest that fit, or compares losses of training. */
+export const experimentKinds = [
+  "measured trials",
+  "simulated model steps",
+  "longest model steps",
+  "training losses",
+] as const;
 export type ExperimentKind = (typeof experimentKinds)[number];
 
 /**

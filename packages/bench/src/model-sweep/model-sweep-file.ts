@@ -98,7 +98,12 @@ export function parseModelSweep(text: string, source: ExperimentSource): ModelSw
   return { name, title, claim, baseline, profile, sweep: { ...sweep, clusters } };
 }
 
-const clusterBeside = (file: string, given: string): Cluster =>
+/**
+ * A preset, or a file beside the experiment's.
+ *
+ * @throws InputError as `withMemory` does.
+ */
+export const clusterBeside = (file: string, given: string): Cluster =>
   withMemory(/\.ya?ml$/i.test(given) ? readCluster(join(dirname(file), given)) : presetCluster(given));
 
 /**

@@ -102,7 +102,7 @@ function stepOf(
 }
 
 /** Megatron splits its weights itself. */
-const placesWeights = (strategy: string): boolean => strategy !== "megatron";
+export const placesWeights = (strategy: string): boolean => strategy !== "megatron";
 
 function inputsOf({ name, sweep }: ModelSweep, { problem, mix, seed }: SweepCell) {
   const { model, batch, cluster, dtype, lossChunk } = problem;

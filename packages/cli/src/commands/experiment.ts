@@ -10,6 +10,7 @@ import {
   type LedJob,
   misplacement,
   readExperiment,
+  readLongestSweep,
   readLossExperiment,
   readModelSweep,
   runExperiment,
@@ -42,6 +43,7 @@ export async function experiment(name: string, options: ExperimentOptions, conte
   }
   const kind = experimentKind(name);
   if (kind === "simulated model steps") return (await import("./model-sweep.ts")).modelSweep(name, options, context);
+  if (kind === "longest model steps") return (await import("./longest-sweep.ts")).longestSweep(name, options, context);
   if (kind === "training losses") return (await import("./training-losses.ts")).trainingLosses(name, options, context);
   const chosen = withGivenOptions(readExperiment(name, options.profile), options);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
@@ -200,6 +202,7 @@ function described({ experiment, environment, trials, refused, measuredNow }: Ex
 const readers = {
   "measured trials": readExperiment,
   "simulated model steps": readModelSweep,
+  "longest model steps": readLongestSweep,
   "training losses": readLossExperiment,
 } as const;
 

@@ -13,11 +13,10 @@ import {
 } from "@hsap/bench";
 import { namedCluster } from "@hsap/cluster";
 import { InputError, type MixName, mixNames } from "@hsap/workload";
-import { interruptible } from "../interruption.ts";
 import { formatSweep } from "../model-sweep-table.ts";
 import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
+import { predictShown } from "../predict-shown.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
-import { startProgress } from "../progress.ts";
 import { shownPath } from "../shown-path.ts";
 
 /** `hsap experiment models`: predicts what is missing of a sweep over whole training steps, summarises all of it, and draws its figures. */
@@ -25,38 +24,13 @@ export async function modelSweep(name: string, options: ExperimentOptions, conte
   const { output, version } = context;
   const chosen = withGivenOptions(readModelSweep(name, options.profile), options);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
-  const result = await predict(chosen, folder, context);
+  const result = await predictShown(folder, context, (shown) => runModelSweep(chosen, shown));
   const steps = bestSteps(result.trials);
   if (options.json) output.out(`${JSON.stringify({ ...described(result), steps: steps.map(reported) }, null, 2)}\n`);
   else output.out(formatSweep(result, steps, version));
   if (options.figures) {
     const { drawInto } = await import("./figures.ts");
     for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
-  }
-}
-
-async function predict(
-  chosen: ModelSweep,
-  folder: string,
-  { output, args }: CommandContext,
-): Promise<ModelSweepResult> {
-  const progress = await startProgress(output);
-  let [trials, allTrials] = [0, 0];
-  const kept = () =>
-    `interrupted: ${trials} of ${allTrials} steps are kept in ${shownPath(folder)}; the same command goes on from there`;
-  try {
-    return await interruptible(kept, (signal) =>
-      runModelSweep(chosen, {
-        ...{ folder, signal, arguments: args },
-        onNote: (note) => progress.note(note),
-        onProgress: (state) => {
-          ({ trials, allTrials } = state);
-          progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
-        },
-      }),
-    );
-  } finally {
-    progress.stop();
   }
 }
 
