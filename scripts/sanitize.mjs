@@ -1,6 +1,6 @@
 /**
- * Builds the native engine's tests with sanitizers and runs them, and small programs of every strategy: address with
- * undefined behaviour, then threads.
+ * Builds the native engine's tests with sanitizers and runs them, and small programs of every strategy, of attention and of
+ * the stages of training steps: address with undefined behaviour, then threads.
  *
  *     node scripts/sanitize.mjs
  *
@@ -10,6 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { nativeTests } from "./checks/native-tests.mjs";
 import { totalOutcome } from "./checks/outcome.mjs";
+import { stagePrograms } from "./checks/stage-programs.mjs";
 import { strategyPrograms } from "./checks/strategy-programs.mjs";
 import { buildNative, configureNative } from "./setup/native.mjs";
 import { stepRunner } from "./setup/run-step.mjs";
@@ -34,7 +35,11 @@ for (const { build, sanitize } of builds) {
   await configureNative(root, folder, "RelWithDebInfo", run, `-DHSAP_SANITIZE=${sanitize}`);
   await buildNative(folder, run);
   // Under the sanitizers the tests take up to twenty times as long.
-  const outcome = totalOutcome([await nativeTests(root, build, 3600), await strategyPrograms(root, build)]);
+  const outcome = totalOutcome([
+    await nativeTests(root, build, 3600),
+    await strategyPrograms(root, build),
+    await stagePrograms(root, build),
+  ]);
   console.log(`== ${sanitize}: ${outcome.passed} passed, ${outcome.failed} failed`);
   outcomes.push(outcome);
 }
