@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Environment,
+  longestTrialVersion,
   lossRunVersion,
   type ModelTrial,
   modelTrialVersion,
   readEnvironments,
+  readLongestTrials,
   readLossRuns,
   readModelTrials,
   readPipeline,
@@ -29,8 +31,8 @@ export interface FigureSources {
 }
 
 /**
- * What the figures of a results folder are drawn from: of measured trials, of predicted training steps, or of training runs, whichever its
- * first record is.
+ * What the figures of a results folder are drawn from: of measured trials, of predicted training steps, of the longest ones, or of training
+ * runs, whichever its first record is.
  *
  * @throws InputError if the folder has no trials, or a file in it is not valid.
  */
@@ -38,6 +40,7 @@ export function figureInputs(sources: FigureSources): FigureInputs {
   const file = join(sources.folder, "trials.jsonl");
   const [first] = existsSync(file) ? readFileSync(file, "utf8").split("\n", 1) : [""];
   if (first.includes(`"schema":"${modelTrialVersion}"`)) return modelSweepInputs(sources.folder);
+  if (first.includes(`"schema":"${longestTrialVersion}"`)) return longestInputs(file);
   return first.includes(`"schema":"${lossRunVersion}"`) ? lossInputs(sources.folder) : evaluationInputs(sources);
 }
 
@@ -65,6 +68,12 @@ function modelSweepInputs(folder: string): FigureInputs {
   const trials = all.filter(({ environment }) => environment === all.at(-1)?.environment);
   const isOfMixes = trials.some(({ batch }) => Object.hasOwn(mixes, batch.mix));
   return isOfMixes ? { modelSweep: { trials } } : { modelLengths: { trials, published: publishedRates(trials) } };
+}
+
+/** The trials that were found by the same code as the last one. */
+function longestInputs(file: string): FigureInputs {
+  const { trials } = readLongestTrials(file);
+  return { longestSteps: { trials: trials.filter(({ environment }) => environment === trials.at(-1)?.environment) } };
 }
 
 /** The rates that lie beside an experiment's file as `published.csv`, if any do: strategy, length, model TFLOP/s of a device. */

@@ -21,6 +21,7 @@ export interface TrainOptions extends GivenThreads {
   readonly recompute?: string;
   readonly receivedKv?: string;
   readonly prefetch?: boolean;
+  readonly overlap?: boolean;
   readonly checkpoint?: string;
   readonly every?: string;
   readonly resume?: boolean;
@@ -54,6 +55,7 @@ export function addTrainOptions(command: Command): Command {
     .option("--learning-rate <x>", "AdamW's, after a rise over 20 steps (default: 0.003)")
     .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
     .option("--prefetch", "gather sharded weights of the next layer while one is computed")
+    .option("--overlap", "let tensor ranks gather and scatter rows in pieces, beside products")
     .option(
       "--received-kv <what>",
       "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",

@@ -137,3 +137,33 @@ describe("hsap experiment models", () => {
     expect([exitCode, err]).toEqual([2, expect.stringContaining(message)]);
   });
 });
+
+describe("hsap experiment longest", () => {
+  const small = "experiment longest --profile smoke --ranks 4 --strategy hsap";
+
+  test("looks for the longest steps, says where numbers come from, and draws their figure beside the trials", async () => {
+    const own = mkdtempSync(join(tmpdir(), "hsap-cli-longest-"));
+    try {
+      const { exitCode, out, err } = await hsap(`${small} --results ${own}`);
+      expect(exitCode).toBe(0);
+      expect(out).toContain("origin counted");
+      expect(out).toMatch(/^ {2}H100-SXM +80 +7b +4 +hsap +sharded +full +ulysses=\d+,sap=\d+ +\d+ /m);
+      expect(err).toContain("figure-10-longest.svg");
+      expect(err).toContain("h100-400g 7b 4 ranks: hsap, sharded, selective");
+      const again = JSON.parse((await hsap(`${small} --results ${own} --no-figures --json`)).out);
+      expect(again).toMatchObject({ origin: "counted", trials: 2, predictedNow: 0 });
+      const [kept, recomputed] = again.steps;
+      expect(recomputed.tokens).toBeGreaterThan(kept.tokens);
+    } finally {
+      rmSync(own, { recursive: true });
+    }
+  });
+
+  test.each([
+    ["options of a step", "--mix hybrid", "invalid option: mix (longest looks for the longest steps"],
+    ["a device of unknown memory", "--cluster local", "unknown memory: "],
+  ])("refuses %s", async (_, options, message) => {
+    const { exitCode, err } = await hsap(`${small} ${options}`);
+    expect([exitCode, err]).toEqual([2, expect.stringContaining(message)]);
+  });
+});

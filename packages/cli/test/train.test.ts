@@ -76,6 +76,26 @@ describe("hsap train", () => {
     expect(out).toMatch(/# megatron tensor=2,data=2, 4 ranks/);
   });
 
+  test("takes the same steps where weights are gathered ahead, and where tensor ranks' rows travel beside products", async () => {
+    const lossesOf = async (words: string) => {
+      const { exitCode, out } = await hsap(`train --tokens 128 --steps 2 --json ${words}`);
+      expect(exitCode).toBe(0);
+      return stepsOf(out).map(({ loss }) => loss);
+    };
+    expect(await lossesOf("--strategy ring --prefetch")).toEqual(await lossesOf("--strategy ring"));
+    const [apart, beside] = [await lossesOf("--strategy megatron"), await lossesOf("--strategy megatron --overlap")];
+    // Gradients of weights add up tokens in another order, which shows in the losses after the first.
+    beside.forEach((loss, i) => {
+      expect(Math.abs(loss / apart[i] - 1)).toBeLessThan(1e-6);
+    });
+    expect(beside).not.toEqual(apart);
+    const refused = await hsap("train --tokens 128 --prefetch --recompute full");
+    expect([refused.exitCode, refused.err]).toEqual([
+      2,
+      expect.stringContaining("unsupported prefetch: recompute is full"),
+    ]);
+  });
+
   test("checks the first step of strategies against the step of one rank", async () => {
     const { exitCode, out } = await hsap("train --check --strategy ulysses,megatron --ranks 2 --tokens 64 --json");
     expect(exitCode).toBe(0);

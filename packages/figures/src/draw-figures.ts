@@ -4,6 +4,7 @@ import { type CompilationInput, drawCompilation } from "./compilation/figure.ts"
 import { pngOf } from "./drawing/png.ts";
 import { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 import type { Figure } from "./figure.ts";
+import { drawLongestTrials, type LongestTrialsInput } from "./longest-steps/trials-figure.ts";
 import { drawModelLengths, type ModelLengthsInput } from "./model-lengths/figure.ts";
 import { drawModelSweep, type ModelSweepInput } from "./model-sweep/figure.ts";
 import { drawPacking, type PackingInput } from "./packing.ts";
@@ -21,6 +22,7 @@ export interface FigureInputs {
   readonly evaluation?: EvaluationInput | undefined;
   readonly modelSweep?: ModelSweepInput | undefined;
   readonly modelLengths?: ModelLengthsInput | undefined;
+  readonly longestSteps?: LongestTrialsInput | undefined;
   readonly steps?: StepsInput | undefined;
   readonly trainingLosses?: TrainingLossesInput | undefined;
 }
@@ -36,8 +38,8 @@ export interface DrawFiguresOptions {
 
 /** Draws the figures that `inputs` has data for, in the paper's order. Pure: equal inputs give equal files. */
 export function figuresOf(inputs: FigureInputs): Figure[] {
-  const { packing, pipeline, steps, compilation, topology, evaluation, modelSweep, modelLengths, trainingLosses } =
-    inputs;
+  const { packing, pipeline, steps, compilation, topology, evaluation, trainingLosses } = inputs;
+  const { modelSweep, modelLengths, longestSteps } = inputs;
   return [
     packing && drawPacking(packing),
     pipeline && drawPipeline(pipeline),
@@ -48,6 +50,7 @@ export function figuresOf(inputs: FigureInputs): Figure[] {
     steps && drawSteps(steps),
     trainingLosses && drawTrainingLosses(trainingLosses),
     modelLengths && drawModelLengths(modelLengths),
+    longestSteps && drawLongestTrials(longestSteps),
   ].filter((figure) => figure !== undefined);
 }
 

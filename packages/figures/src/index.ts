@@ -6,6 +6,7 @@ export { pngOf } from "./drawing/png.ts";
 export { drawEvaluation, type EvaluationInput } from "./evaluation/figure.ts";
 export type { Figure } from "./figure.ts";
 export { drawLongestSteps, type LongestStepsInput, type LongestStepsRow } from "./longest-steps/figure.ts";
+export { drawLongestTrials, type LongestTrialsInput } from "./longest-steps/trials-figure.ts";
 export { drawModelLengths, type ModelLengthsInput } from "./model-lengths/figure.ts";
 export {
   type DrawnStep,

@@ -71,8 +71,8 @@ function openMpi({ ranks, nodes, hosts, args = [] }: Launch, given: LaunchEnviro
     ...mca("oob_tcp_keepalive_time", 5),
     ...mca("oob_tcp_keepalive_intvl", 2),
     ...mca("oob_tcp_keepalive_probes", Math.max(5, Math.ceil((timeoutS + 4) / 2))),
-    // The first rank has so many seconds to put its results in order when the job is ended.
-    ...mca("odls_base_sigkill_timeout", 3),
+    // So many seconds ranks have to be continued, and as many to put their results in order, whenever the job is ended.
+    ...mca("odls_base_sigkill_timeout", Math.min(3, Math.ceil(timeoutS / 4))),
     ...spread,
     ...args,
     ...["-n", `${ranks}`],

@@ -154,7 +154,7 @@ function keyed(
   weights: WeightPlacement | undefined,
 ): { inputs: StepCheckInputs; key: string } {
   const { model, mix, tokens, seed, cluster, strategy, degrees, strategyOptions = {}, contaminated = false } = training;
-  const { recompute = "selective", receivedKv = "fetch", prefetch = false } = training;
+  const { recompute = "selective", receivedKv = "fetch", prefetch = false, overlap = false } = training;
   const inputs: StepCheckInputs = {
     ...{ model: model.name, mix, tokens, seed, dtype: stepProblem(batchOf(training, 1), training).dtype },
     ...{
@@ -163,7 +163,8 @@ function keyed(
       strategy: strategy.name,
       degrees: degrees ?? null,
     },
-    ...{ options: { ...strategyOptions }, ...(weights && { weights }), recompute, receivedKv, prefetch, contaminated },
+    ...{ options: { ...strategyOptions }, ...(weights && { weights }), recompute, receivedKv, prefetch },
+    ...{ ...(overlap && { overlap }), contaminated },
   };
   return { inputs, key: keyOf(inputs) };
 }

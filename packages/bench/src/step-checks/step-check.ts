@@ -25,6 +25,7 @@ export const stepCheckInputs = z.strictObject({
   recompute: z.enum(recomputations),
   receivedKv: z.enum(receivedKvs),
   prefetch: z.boolean(),
+  overlap: z.literal(true).optional(),
   /** Whether tokens may attend across document borders, as in some published systems. */
   contaminated: z.boolean(),
 });

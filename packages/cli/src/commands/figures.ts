@@ -16,7 +16,7 @@ export async function figures(options: FiguresOptions, { output }: CommandContex
   output.out(options.json ? `${JSON.stringify({ files }, null, 2)}\n` : `${files.join("\n")}\n`);
 }
 
-const drawnExperiments = ["evaluation", "models", "contamination", "lengths"];
+const drawnExperiments = ["evaluation", "models", "contamination", "lengths", "longest"];
 
 /** Draws what a results folder holds into `out`, or into the folder `figures` beside the trials; returns the files. */
 export function drawInto(folder: string, { out, cluster, ranks }: FiguresOptions = {}): string[] {

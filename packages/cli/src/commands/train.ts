@@ -96,6 +96,7 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
     recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
     prefetch: options.prefetch ?? false,
+    overlap: options.overlap ?? false,
     receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
     dtype: oneOf("dtype", options.dtype ?? "fp32", ["fp32", "bf16"]),
     optimiser: { learningRate: rate },
