@@ -20,7 +20,7 @@ export interface TrainingData {
 export interface TrainingOptions
   extends TrainingData,
     StepOptions,
-    Pick<ModelProblem, "recompute" | "receivedKv" | "prefetch"> {
+    Pick<ModelProblem, "recompute" | "receivedKv" | "prefetch" | "overlap"> {
   readonly strategy: LayerStrategy;
   readonly degrees?: Degrees;
   readonly strategyOptions?: StrategyOptions;
@@ -128,9 +128,10 @@ export async function trainStep(state: TrainingState, options: TrainingOptions):
 
 /** What a training step is to its strategy. */
 export function stepProblem(batch: PackedBatch, options: TrainingOptions): ModelProblem {
-  const { model, cluster, recompute, receivedKv, prefetch } = options;
-  const kept = { ...(recompute && { recompute }), ...(receivedKv && { receivedKv }), ...(prefetch && { prefetch }) };
-  return { model, batch, cluster, dtype: dtypeOf(options), lossChunk: 1024, ...kept };
+  const { model, cluster, recompute, receivedKv, prefetch, overlap } = options;
+  const kept = { ...(recompute && { recompute }), ...(receivedKv && { receivedKv }) };
+  const hidden = { ...(prefetch && { prefetch }), ...(overlap && { overlap }) };
+  return { model, batch, cluster, dtype: dtypeOf(options), lossChunk: 1024, ...kept, ...hidden };
 }
 
 /** The step of a batch: its schedules compiled, verified and lowered. */
