@@ -21,6 +21,13 @@ if(HSAP_SANITIZE)
   add_link_options(-fsanitize=${HSAP_SANITIZE})
 endif()
 
+# Of files that hold register tiles. These are straight code without pointers of their own; the checks left out here take compilers
+# many minutes over them. What lies outside of an allocation, and arithmetic, are still checked.
+if(HSAP_SANITIZE)
+  set(HSAP_TILE_OPTIONS -O1 -fno-sanitize=null,alignment,object-size,pointer-overflow,bounds
+    -fno-sanitize-address-use-after-scope)
+endif()
+
 find_package(Threads REQUIRED)
 
 # Options of the files that are compiled for one instruction set. GCC 12 warns about deliberately undefined registers inside of
