@@ -7,20 +7,11 @@
 #include <cstdint>
 
 #include "hsap/kernels.h"
+#include "least.h"
 
 namespace hsap {
 
 namespace {  // Each instruction set's file gets copies compiled with its own flags.
-
-template <class T>
-constexpr T least(T a, T b) {
-  return b < a ? b : a;
-}
-
-template <class T>
-constexpr T most(T a, T b) {
-  return a < b ? b : a;
-}
 
 template <class Element>
 struct GroupRows {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "group_rows.h"
+#include "least.h"
 
 namespace hsap {
 

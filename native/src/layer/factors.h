@@ -10,6 +10,7 @@
 
 #include "bf16_rows.h"
 #include "hsap/layer.h"
+#include "kernels/least.h"
 #include "kernels/pair_panels.h"
 #include "kernels/panels.h"
 
@@ -17,14 +18,9 @@ namespace hsap {
 
 namespace {  // Each instruction set's file gets copies compiled with its own flags.
 
-template <class T>
-constexpr T lesser(T a, T b) {
-  return b < a ? b : a;
-}
-
 // How many elements from i on lie one after another in steps of the axis' stride.
 std::int64_t runLength(const Axis& axis, std::int64_t i, std::int64_t atMost) {
-  return lesser(atMost, axis.group - (axis.begin + i) % axis.group);
+  return least(atMost, axis.group - (axis.begin + i) % axis.group);
 }
 
 // Packs rows whose columns lie side by side.
@@ -35,7 +31,7 @@ void packByRows(const Matrix& m, std::int64_t row, int rows, std::int64_t column
     const float* from = reinterpret_cast<const float*>(m.data) + m.rows.offset(row + r);
     float* to = panels + r * stride;
     for (int c = 0; c < columns; c += stride, to += std::ptrdiff_t{rows} * stride) {
-      const int width = lesser(stride, columns - c);
+      const int width = least(stride, columns - c);
       if (width == stride && runLength(m.columns, column + c, stride) == stride) {
         const float* source = from + m.columns.offset(column + c);
         Simd::store(to, Simd::load(source));
@@ -54,7 +50,7 @@ void packByColumns(const Matrix& m, std::int64_t row, int rows, std::int64_t col
   constexpr int stride = panelWidth<Simd>, width = Simd::width;
   for (int c = 0; c < columns; c += stride, panels += std::ptrdiff_t{rows} * stride) {
     for (int half = 0; half < stride; half += width) {
-      const int known = columns - c - half < 0 ? 0 : lesser(columns - c - half, width);
+      const int known = columns - c - half < 0 ? 0 : least(columns - c - half, width);
       for (int r = 0; r < rows;) {
         const bool whole = rows - r >= width && runLength(m.rows, row + r, width) == width;
         float* to = panels + r * stride + half;
@@ -66,7 +62,7 @@ void packByColumns(const Matrix& m, std::int64_t row, int rows, std::int64_t col
           r += width;
           continue;
         }
-        const int step = static_cast<int>(runLength(m.rows, row + r, lesser(width, rows - r)));
+        const int step = static_cast<int>(runLength(m.rows, row + r, least(width, rows - r)));
         for (int i = 0; i < width; ++i) {
           const float* source = i < known ? m.at<const float>(row + r, column + c + half + i) : nullptr;
           for (int k = 0; k < step; ++k) to[k * stride + i] = source == nullptr ? 0 : source[k * m.rows.stride];
@@ -112,7 +108,7 @@ Matrix converted(const Matrix& m, Element* to) {
 template <class Element, class Body>
 void forConvertedColumns(const Matrix& m, void* room, Body body) {
   for (std::int64_t c = 0; c < m.columns.count; c += convertedColumns) {
-    const Matrix part = m.someColumns(c, lesser<std::int64_t>(convertedColumns, m.columns.count - c));
+    const Matrix part = m.someColumns(c, least<std::int64_t>(convertedColumns, m.columns.count - c));
     body(c, converted(part, static_cast<Element*>(room)));
   }
 }
@@ -185,7 +181,7 @@ struct PairFactors {
         typename Simd::F x[width];
         for (int i = 0; i < width; ++i) {
           const auto column = [&](int c) {
-            return c < columns ? Simd::loadPairs(m.at<const Bf16>(r, c), lesser(width, rows - r)) : Simd::zero();
+            return c < columns ? Simd::loadPairs(m.at<const Bf16>(r, c), least(width, rows - r)) : Simd::zero();
           };
           x[i] = Simd::interleave(column(2 * (pair + i)), column(2 * (pair + i) + 1), false);
         }

@@ -66,8 +66,8 @@ void multiplyPanels(const Matrix& c, std::int64_t row, int rows, std::int64_t co
     const float* panel = b + std::ptrdiff_t{j / stride} * depth * stride;
     for (int i = 0; i < rows; i += Simd::tileRows) {
       withRows<Simd::tileRows>(
-          lesser(Simd::tileRows, rows - i), [&]<int count>() __attribute__((always_inline)) {
-            multiplyTile<Simd, count>(c, row + i, column + j, lesser(stride, columns - j), a + i * stride, aPanelStride, panel,
+          least(Simd::tileRows, rows - i), [&]<int count>() __attribute__((always_inline)) {
+            multiplyTile<Simd, count>(c, row + i, column + j, least(stride, columns - j), a + i * stride, aPanelStride, panel,
                                       depth);
           });
     }
@@ -83,8 +83,8 @@ constexpr std::int64_t wholePanels(std::int64_t count) {
 template <class Factors>
 std::int64_t roomFor(std::int64_t columns, std::int64_t depth) {
   using Simd = typename Factors::Simd;
-  const std::int64_t deepest = wholePanels<Simd>(lesser(blockDepth, depth)),
-                     widest = wholePanels<Simd>(lesser(blockColumns, columns));
+  const std::int64_t deepest = wholePanels<Simd>(least(blockDepth, depth)),
+                     widest = wholePanels<Simd>(least(blockColumns, columns));
   constexpr std::int64_t tallest = blockRows<Simd> < blockDepth ? blockDepth : blockRows<Simd>;
   return (widest + blockRows<Simd>)*deepest + convertedColumns * tallest;
 }
@@ -95,17 +95,17 @@ void addProduct(const Matrix& c, const Matrix& a, const Matrix& b, float* room, 
   using Simd = typename Factors::Simd;
   constexpr std::int64_t depthOfBlock = blockDepth * Factors::packed;
   const std::int64_t depth = a.columns.count, columns = c.columns.count, rows = c.rows.count;
-  const std::int64_t deepest = wholePanels<Simd>(lesser(blockDepth, depth));
+  const std::int64_t deepest = wholePanels<Simd>(least(blockDepth, depth));
   float* panelsB = room;
-  float* panelsA = panelsB + wholePanels<Simd>(lesser(blockColumns, columns)) * deepest;
+  float* panelsA = panelsB + wholePanels<Simd>(least(blockColumns, columns)) * deepest;
   float* roomToConvert = panelsA + blockRows<Simd> * deepest;
   for (std::int64_t j = 0; j < columns; j += blockColumns) {
-    const std::int64_t width = lesser(blockColumns, columns - j);
+    const std::int64_t width = least(blockColumns, columns - j);
     for (std::int64_t l = 0; l < depth; l += depthOfBlock) {
-      const std::int64_t inner = lesser(depthOfBlock, depth - l);
+      const std::int64_t inner = least(depthOfBlock, depth - l);
       Factors::packRight(b.someRows(l, inner).someColumns(j, width), panelsB, roomToConvert);
       for (std::int64_t i = 0; i < rows; i += blockRows<Simd>) {
-        const std::int64_t height = lesser(blockRows<Simd>, rows - i);
+        const std::int64_t height = least(blockRows<Simd>, rows - i);
         Factors::packLeft(a.someRows(i, height).someColumns(l, inner), panelsA, roomToConvert);
         multiplyPanels<Simd>(c, i, static_cast<int>(height), j, static_cast<int>(width), panelsA, panelsB,
                              static_cast<int>((inner + Factors::packed - 1) / Factors::packed));
@@ -118,11 +118,11 @@ void addProduct(const Matrix& c, const Matrix& a, const Matrix& b, float* room, 
 // c = a b for c of bf16, each element rounded once.
 template <class Factors>
 void setProduct(const Matrix& c, const Matrix& a, const Matrix& b, float* room, const Checkpoint& checkpoint) {
-  float* sums = room + roomFor<Factors>(lesser(sumColumns, c.columns.count), a.columns.count);
+  float* sums = room + roomFor<Factors>(least(sumColumns, c.columns.count), a.columns.count);
   for (std::int64_t i = 0; i < c.rows.count; i += sumRows) {
-    const std::int64_t rows = lesser(sumRows, c.rows.count - i);
+    const std::int64_t rows = least(sumRows, c.rows.count - i);
     for (std::int64_t j = 0; j < c.columns.count; j += sumColumns) {
-      const std::int64_t columns = lesser(sumColumns, c.columns.count - j);
+      const std::int64_t columns = least(sumColumns, c.columns.count - j);
       const Matrix part{
           reinterpret_cast<std::byte*>(sums), ElementType::fp32, {rows, rows, columns, 0}, {columns, columns, 1, 0}};
       for (std::int64_t k = 0; k < rows * columns; ++k) sums[k] = 0;
@@ -142,8 +142,8 @@ template <class Factors>
 void multiply(const Matrix& c, const Matrix& a, const Matrix& b, Scratch& scratch, const Checkpoint& checkpoint) {
   const bool adds = c.type == ElementType::fp32;
   const std::int64_t columns = c.columns.count, rows = c.rows.count;
-  const std::int64_t room = roomFor<Factors>(adds ? columns : lesser(sumColumns, columns), a.columns.count);
-  const std::int64_t sums = adds ? 0 : lesser(sumRows, rows) * lesser(sumColumns, columns);
+  const std::int64_t room = roomFor<Factors>(adds ? columns : least(sumColumns, columns), a.columns.count);
+  const std::int64_t sums = adds ? 0 : least(sumRows, rows) * least(sumColumns, columns);
   auto* memory = static_cast<float*>(scratch.reserve(static_cast<std::size_t>(room + sums) * sizeof(float)));
   adds ? addProduct<Factors>(c, a, b, memory, checkpoint) : setProduct<Factors>(c, a, b, memory, checkpoint);
 }
