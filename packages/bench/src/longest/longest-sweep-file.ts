@@ -1,5 +1,5 @@
 import type { Cluster } from "@hsap/cluster";
-import { modelPresets, recomputations, weightPlacements } from "@hsap/model";
+import { recomputations, weightPlacements } from "@hsap/model";
 import { z } from "zod";
 import {
   count,
@@ -9,14 +9,12 @@ import {
   titleSchema,
   underProfile,
 } from "../experiment/experiment-file.ts";
-import { clusterBeside } from "../model-sweep/model-sweep-file.ts";
-
-const modelNames = modelPresets.map(({ name }) => name);
+import { clusterBeside, modelSchema } from "../model-sweep/model-sweep-file.ts";
 
 const longestSweepSchema = z.strictObject({
   /** Presets, or files beside the experiment's. */
   clusters: list(z.string()),
-  models: list(z.enum(modelNames, `must be one of ${modelNames.join(", ")}`)),
+  models: list(modelSchema),
   ranks: list(count),
   /** Lengths are multiples of so many tokens for each rank. */
   grainOfRank: count,

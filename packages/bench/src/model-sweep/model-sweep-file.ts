@@ -32,6 +32,7 @@ const layerVariantSchema = z.strictObject({
 });
 
 const modelNames = modelPresets.map(({ name }) => name);
+export const modelSchema = z.enum(modelNames, `must be one of ${modelNames.join(", ")}`);
 
 /** Documents of one length, where no mix is drawn. */
 const equalDocumentsSchema = z.strictObject({ documents: count, length: count });
@@ -39,7 +40,7 @@ const equalDocumentsSchema = z.strictObject({ documents: count, length: count })
 const modelSweepSchema = z.strictObject({
   /** Presets, or files beside the experiment's. */
   clusters: list(z.string()),
-  models: list(z.enum(modelNames, `must be one of ${modelNames.join(", ")}`)),
+  models: list(modelSchema),
   ranks: list(count),
   mixes: list(
     z.union(

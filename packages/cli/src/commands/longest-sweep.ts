@@ -9,12 +9,12 @@ import {
   workspacePath,
 } from "@hsap/bench";
 import { namedCluster } from "@hsap/cluster";
-import { InputError } from "@hsap/workload";
 import { formatLongest, type LongestRow } from "../longest-table.ts";
 import { wholeNumber } from "../option-values.ts";
 import { predictShown } from "../predict-shown.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { shownPath } from "../shown-path.ts";
+import { refuseOtherOptions } from "../taken-options.ts";
 
 /** `hsap experiment longest`: looks for the longest steps that are missing, shows all of them, and draws their figure. */
 export async function longestSweep(name: string, options: ExperimentOptions, context: CommandContext): Promise<void> {
@@ -34,11 +34,8 @@ export async function longestSweep(name: string, options: ExperimentOptions, con
 const taken = ["cluster", "ranks", "strategy", "profile", "results", "figures", "json", "list"];
 
 function withGivenOptions(experiment: LongestSweep, options: ExperimentOptions): LongestSweep {
-  for (const [name, value] of Object.entries(options))
-    if (!taken.includes(name) && !(Array.isArray(value) && value.length === 0) && value !== "local")
-      throw new InputError(
-        `invalid option: ${name} (${experiment.name} looks for the longest steps, and takes cluster, ranks, strategy)`,
-      );
+  const why = `${experiment.name} looks for the longest steps, and takes cluster, ranks, strategy`;
+  refuseOtherOptions(options, taken, why);
   const { cluster, ranks, strategy } = options;
   return {
     ...experiment,

@@ -18,6 +18,7 @@ import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
 import { predictShown } from "../predict-shown.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { shownPath } from "../shown-path.ts";
+import { refuseOtherOptions } from "../taken-options.ts";
 
 /** `hsap experiment models`: predicts what is missing of a sweep over whole training steps, summarises all of it, and draws its figures. */
 export async function modelSweep(name: string, options: ExperimentOptions, context: CommandContext): Promise<void> {
@@ -50,11 +51,8 @@ const taken = [
 ];
 
 function withGivenOptions(experiment: ModelSweep, options: ExperimentOptions): ModelSweep {
-  for (const [name, value] of Object.entries(options))
-    if (!taken.includes(name) && !(Array.isArray(value) && value.length === 0) && value !== "local")
-      throw new InputError(
-        `invalid option: ${name} (${experiment.name} predicts whole models, and takes cluster, ranks, mix, seed, strategy, degrees)`,
-      );
+  const why = `${experiment.name} predicts whole models, and takes cluster, ranks, mix, seed, strategy, degrees`;
+  refuseOtherOptions(options, taken, why);
   const { sweep } = experiment;
   const { cluster, ranks, mix, seed } = options;
   return {

@@ -14,11 +14,12 @@ import type { CommandContext, ExperimentOptions } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { shownPath } from "../shown-path.ts";
 import { type Column, formatTable } from "../table.ts";
+import { refuseOtherOptions } from "../taken-options.ts";
 
 /** `hsap experiment contamination`: trains what is missing, compares the losses, and draws their figure. */
 export async function trainingLosses(name: string, options: ExperimentOptions, context: CommandContext): Promise<void> {
   const { output, version, args } = context;
-  refuseOthers(name, options);
+  refuseOtherOptions(options, taken, `${name} trains what its file says; see hsap train for other runs`);
   const chosen = readLossExperiment(name, options.profile);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
   const progress = await startProgress(output);
@@ -51,14 +52,6 @@ export async function trainingLosses(name: string, options: ExperimentOptions, c
 
 /** The options of an experiment that this one takes. */
 const taken = ["profile", "results", "figures", "json", "list"];
-
-function refuseOthers(name: string, options: ExperimentOptions): void {
-  for (const [option, value] of Object.entries(options))
-    if (!taken.includes(option) && !(Array.isArray(value) && value.length === 0) && value !== "local")
-      throw new InputError(
-        `invalid option: ${option} (${name} trains what its file says; see hsap train for other runs)`,
-      );
-}
 
 interface Row {
   readonly mix: string;
