@@ -1,5 +1,6 @@
 /**
- * Checks that each package imports only what stands left of it, by its name, and only what its package.json declares.
+ * Checks that each package imports only what stands left of it, by its name, and only what its package.json declares; and that
+ * parts of the native library include only those before them.
  *
  *     node scripts/check-boundaries.mjs [ROOT]
  *
@@ -9,6 +10,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { cruise } from "dependency-cruiser";
+import { nativeViolations } from "./checks/native-boundaries.mjs";
 
 /** The packages in the order data travels: each may import those before it, and none after it. */
 export const packageOrder = [
@@ -112,7 +114,7 @@ function declaredBy(root, name) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = path.resolve(process.argv[2] ?? path.join(import.meta.dirname, ".."));
-  const violations = await boundaryViolations(root);
+  const violations = [...(await boundaryViolations(root)), ...(await nativeViolations(root))];
   for (const line of violations) console.log(line);
   console.log(
     violations.length === 0 ? "boundaries: no forbidden import" : `boundaries: ${violations.length} forbidden`,

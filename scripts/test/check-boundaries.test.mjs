@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { boundaryViolations } from "../check-boundaries.mjs";
+import { nativeOrders, nativeViolations } from "../checks/native-boundaries.mjs";
 
 describe("the boundary check", () => {
   let root;
@@ -112,4 +113,43 @@ describe("the boundary check", () => {
     mkdirSync(path.dirname(full), { recursive: true });
     writeFileSync(full, text);
   }
+});
+
+describe("the native library", () => {
+  let root;
+  const add = (file, text) => {
+    mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+    writeFileSync(path.join(root, file), text);
+  };
+  beforeEach(() => {
+    root = mkdtempSync(path.join(tmpdir(), "hsap-native-"));
+    add("native/src/kernels/panels.h", "");
+    add("native/src/layer/factors.h", '#include "kernels/panels.h"\n#include "hsap/layer.h"\n');
+    add("native/src/executor/threads/team.h", "");
+    add("native/src/executor/lanes/lane.h", '#include "threads/team.h"\n#include "lanes/plan.h"\n');
+  });
+  afterEach(() => rmSync(root, { recursive: true }));
+
+  it("may include parts and rooms that stand before", async () => {
+    expect(await nativeViolations(root)).toEqual([]);
+  });
+
+  it("may not include a part that stands after, or a room of the executor", async () => {
+    add("native/src/kernels/bad.h", '#include "layer/factors.h"\n');
+    add("native/src/executor/threads/bad.cpp", '#include "lanes/lane.h"\n');
+    expect(await nativeViolations(root)).toEqual([
+      "native/src/executor/threads/bad.cpp includes lanes/lane.h: parts of native/src/executor include only those before them",
+      "native/src/kernels/bad.h includes layer/factors.h: parts of native/src include only those before them",
+    ]);
+  });
+
+  it("has no part or room without a place in the order", () => {
+    const project = path.join(import.meta.dirname, "../..");
+    for (const [folder, order] of Object.entries(nativeOrders)) {
+      const found = readdirSync(path.join(project, folder), { withFileTypes: true }).filter((entry) =>
+        entry.isDirectory(),
+      );
+      expect(found.map(({ name }) => name).sort()).toEqual([...order].sort());
+    }
+  });
 });
