@@ -1,7 +1,6 @@
 #include "hsap/inputs.h"
 
-#include <bit>
-#include <cmath>
+#include "hsap/bf16.h"
 
 namespace hsap {
 
@@ -60,10 +59,6 @@ void InputSource::fill(InputTensor tensor, const View& target, std::int32_t toke
   }
 }
 
-float roundToBf16(float value) {
-  if (std::isnan(value)) return value;
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
-}
+float roundToBf16(float value) { return toFloat(toBf16(value)); }
 
 }  // namespace hsap

@@ -4,15 +4,13 @@
 #include <cstring>
 
 #include "ops/layer_ops.h"
+#include "ops/row_pieces.h"
 #include "threads/thread_time.h"
 #include "transport/strided_copy.h"
 
 namespace hsap {
 
 namespace {
-
-// Elements of a piece of an op that goes over rows: some hundred microseconds, so that threads are worth waking.
-constexpr std::int64_t pieceElements = std::int64_t{1} << 17;
 
 // The heads [begin, end) of a block, counted from its first.
 PlacedBlock headsOf(const PlacedBlock& block, std::int32_t begin, std::int32_t end) {
@@ -100,7 +98,7 @@ void ComputationLane::runOp(std::int32_t row) {
 template <typename Body>
 void ComputationLane::forRows(const PlacedBlock& block, const Body& body) {
   const std::int32_t tokens = block.box.tokens();
-  const auto step = static_cast<std::int32_t>(std::clamp<std::int64_t>(pieceElements / block.width, 1, tokens));
+  const auto step = static_cast<std::int32_t>(std::min<std::int64_t>(rowsOfPiece(block.width), tokens));
   const std::int32_t pieces = (tokens + step - 1) / step;
   team_.forPieces(std::int64_t{pieces} * block.box.heads(), [&](std::int64_t piece, std::int32_t) {
     context_.state.checkpoint();
@@ -152,15 +150,15 @@ void ComputationLane::runUnfused(std::int32_t row) {
   HeadGroups groups;
   switch (program.kindOf(row)) {
     case OpKind::score:
-      groups = groupsOf(first, first + 1);
+      groups = headGroupsOf(program, first, first + 1);
       break;
     case OpKind::softmax:
       break;
     case OpKind::weigh:
-      groups = groupsOf(first + 2, first + 1);
+      groups = headGroupsOf(program, first + 2, first + 1);
       break;
     case OpKind::unscore:
-      groups = groupsOf(first + 1, first + 2);
+      groups = headGroupsOf(program, first + 1, first + 2);
       break;
     default:
       throw std::logic_error(std::string("not a computation: ") + opKindName(program.kindOf(row)));
@@ -168,8 +166,7 @@ void ComputationLane::runUnfused(std::int32_t row) {
   // The first operand of each has a row for each query and query head.
   const std::int32_t heads = block(first).box.heads();
   std::vector<std::int32_t> begins;
-  for (std::int32_t head = 0; head < heads; head = std::min(heads, (groups.kvHead(head) + 1) * groups.size - groups.offset))
-    begins.push_back(head);
+  for (std::int32_t head = 0; head < heads; head = groups.groupEnd(head, heads)) begins.push_back(head);
   team_.forPieces(static_cast<std::int64_t>(begins.size()), [&](std::int64_t piece, std::int32_t thread) {
     const ComputeSlots::Turn turn(context_.state.slots());
     const auto next = static_cast<std::size_t>(piece) + 1;
@@ -183,7 +180,7 @@ void ComputationLane::runUnfusedHeads(std::int32_t row, HeadGroups groups, std::
   const std::int32_t first = program.op.operandBegin[row], count = program.operandsOf(row), kvHead = groups.kvHead(headBegin);
   const bool backward = program.problem.backward;
   const UnfusedContext unfused{dense_, scratch, program.problem, checkpoint_};
-  const HeadGroups own{groups.size, headBegin + groups.offset - kvHead * groups.size};
+  const HeadGroups own = groups.from(headBegin);
   const auto q = [&](std::int32_t i) { return headsOf(block(first + i), headBegin, headEnd); };
   const auto kv = [&](std::int32_t i) { return headsOf(block(first + i), kvHead, kvHead + 1); };
   switch (program.kindOf(row)) {
@@ -217,12 +214,6 @@ void ComputationLane::runLayer(std::int32_t row) {
 
 PlacedBlock ComputationLane::block(std::int32_t operandRow) const {
   return {context_.memory.view(operandRow), context_.program.operandBox(operandRow), context_.program.widthOf(operandRow)};
-}
-
-HeadGroups ComputationLane::groupsOf(std::int32_t qOperand, std::int32_t kOperand) const {
-  const Program& program = context_.program;
-  const std::int32_t size = program.tensor.heads[program.tensorOf(qOperand)] / program.tensor.heads[program.tensorOf(kOperand)];
-  return {size, program.operand.headBegin[qOperand] - program.operand.headBegin[kOperand] * size};
 }
 
 }  // namespace hsap

@@ -35,7 +35,6 @@ class ComputationLane {
   void forRows(const PlacedBlock& block, const Body& body);
 
   PlacedBlock block(std::int32_t operandRow) const;
-  HeadGroups groupsOf(std::int32_t qOperand, std::int32_t kOperand) const;
 
   const LaneContext context_;
   const Kernels& kernels_;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "ops/fp32_rows.h"
+#include "ops/row_pieces.h"
 
 namespace hsap {
 
@@ -18,8 +19,6 @@ namespace {
 constexpr float normEpsilon = 1e-5f;
 constexpr double rotaryBase = 10000;
 
-// Elements of a piece of an op that goes over rows: some hundred microseconds, so that threads are worth waking.
-constexpr std::int64_t pieceElements = std::int64_t{1} << 17;
 // Rows whose gradients of a gain are added up by themselves; the order of these sums must not depend on threads.
 constexpr std::int32_t gainRows = 256;
 // Columns of the table whose gradients one thread adds up.
@@ -106,9 +105,6 @@ class LayerOp {
       body(piece * size, std::min(rows, (piece + 1) * size), scratch);
     });
   }
-
-  // The rows of a piece, if each has so many elements.
-  static std::int64_t rowsOfPiece(std::int64_t elements) { return std::max<std::int64_t>(1, pieceElements / elements); }
 
   // Calls body(rows of the sources, rows of the targets) for all rows and groups of blocks that have the same ones.
   template <typename Body>

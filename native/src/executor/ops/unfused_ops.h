@@ -9,6 +9,7 @@
 #include "hsap/program.h"
 #include "hsap/scratch.h"
 #include "ops/dense_ops.h"
+#include "program/head_groups.h"
 
 namespace hsap {
 
@@ -20,12 +21,6 @@ struct PlacedBlock {
 
   // Of a block stored as fp32, as all but inputs are.
   float* row(std::int64_t token, std::int64_t head) const { return view.at(token, head).as<float>().data; }
-};
-
-// Which kv head of k's block serves query head h of q's block: (h + offset) / size.
-struct HeadGroups {
-  std::int32_t size = 1, offset = 0;
-  std::int32_t kvHead(std::int32_t head) const { return (head + offset) / size; }
 };
 
 struct UnfusedContext {

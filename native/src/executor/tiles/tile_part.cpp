@@ -4,18 +4,13 @@
 
 namespace hsap {
 
-std::int32_t TileShape::groupEnd(std::int32_t head) const {
-  return std::min(heads, (kvHead(head) + 1) * groupSize - groupOffset);
-}
-
 TileShape shapeOfTile(const Program& program, std::int32_t row) {
   const std::int32_t first = program.op.operandBegin[row];
   const Box q = program.operandBox(first), k = program.operandBox(first + 1);
   TileShape shape;
   shape.queries = q.tokens(), shape.keys = k.tokens(), shape.heads = q.heads();
   shape.headDim = program.widthOf(first);
-  shape.groupSize = program.tensor.heads[program.tensorOf(first)] / program.tensor.heads[program.tensorOf(first + 1)];
-  shape.groupOffset = q.headBegin - k.headBegin * shape.groupSize;
+  shape.groups = headGroupsOf(program, first, first + 1);
   shape.causalOffset = std::int64_t{q.tokenBegin} - k.tokenBegin;
   shape.mask = static_cast<Mask>(program.op.attribute[row]);
   return shape;
@@ -41,7 +36,7 @@ double workOf(const TileShape& shape, const TilePart& part) {
 template <class Element>
 BasicTile<Element> tileOf(const Program& program, const RankMemory& memory, const TilePart& part) {
   const TileShape shape = shapeOfTile(program, part.row);
-  const std::int32_t first = program.op.operandBegin[part.row], kvHead = shape.kvHead(part.headBegin);
+  const std::int32_t first = program.op.operandBegin[part.row], kvHead = shape.groups.kvHead(part.headBegin);
   const auto ofQueries = [&](std::int32_t i) { return memory.view(first + i).at(part.queryBegin, part.headBegin); };
   const auto ofKeys = [&](std::int32_t i) { return memory.view(first + i).at(part.keyBegin, kvHead); };
   BasicTile<Element> tile;
@@ -57,8 +52,8 @@ BasicTile<Element> tileOf(const Program& program, const RankMemory& memory, cons
   }
   tile.qTokens = part.queryEnd - part.queryBegin, tile.kTokens = part.keyEnd - part.keyBegin;
   tile.heads = part.headEnd - part.headBegin, tile.headDim = shape.headDim;
-  tile.groupSize = shape.groupSize;
-  tile.groupOffset = part.headBegin + shape.groupOffset - kvHead * shape.groupSize;
+  const HeadGroups groups = shape.groups.from(part.headBegin);
+  tile.groupSize = groups.size, tile.groupOffset = groups.offset;
   tile.causalOffset = shape.causalOffset + part.queryBegin - part.keyBegin;
   tile.mask = shape.mask;
   return tile;

@@ -6,6 +6,7 @@
 #include "hsap/kernels.h"
 #include "hsap/program.h"
 #include "memory/rank_memory.h"
+#include "program/head_groups.h"
 
 namespace hsap {
 
@@ -18,13 +19,11 @@ struct TilePart {
 // What is known of an attend op's tile without its memory.
 struct TileShape {
   std::int32_t queries = 0, keys = 0, heads = 0, headDim = 0;
-  std::int32_t groupSize = 1, groupOffset = 0;  // as in BasicTile
+  HeadGroups groups;
   std::int64_t causalOffset = 0;
   Mask mask = Mask::full;
 
-  // The kv head, counted from the tile's first, that query head `head` reads, and where its query heads end.
-  std::int32_t kvHead(std::int32_t head) const { return (head + groupOffset) / groupSize; }
-  std::int32_t groupEnd(std::int32_t head) const;
+  std::int32_t groupEnd(std::int32_t head) const { return groups.groupEnd(head, heads); }
 };
 
 TileShape shapeOfTile(const Program& program, std::int32_t row);

@@ -77,7 +77,7 @@ class Planner {
 
   // Squares of a grid of queries and keys, along its diagonals: those of one diagonal have neither queries nor keys in common.
   void addGrids(const TileShape& shape, const TilePart& tile) {
-    const std::int32_t groupHeads = std::min(shape.groupSize, shape.heads);
+    const std::int32_t groupHeads = std::min(shape.groups.size, shape.heads);
     const std::int64_t step = keyStep(shape.headDim);
     const auto wanted = static_cast<std::int64_t>(std::sqrt(unitWork_ / (double(shape.headDim) * groupHeads)));
     const std::int64_t keys = std::max(wanted / step, std::int64_t{1}) * step;

@@ -33,7 +33,7 @@ WritesByRegion writesOf(const Program& program, const TileUnits& plan) {
         add(operand, part.queryBegin, part.queryEnd, part.headBegin, part.headEnd);
       };
       const auto addKeys = [&](std::int32_t operand) {
-        add(operand, part.keyBegin, part.keyEnd, shape.kvHead(part.headBegin), shape.kvHead(part.headEnd - 1) + 1);
+        add(operand, part.keyBegin, part.keyEnd, shape.groups.kvHead(part.headBegin), shape.groups.kvHead(part.headEnd - 1) + 1);
       };
       if (program.problem.backward) {
         addQueries(6), addKeys(7), addKeys(8);
