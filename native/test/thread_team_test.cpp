@@ -166,6 +166,48 @@ TEST("units cover every unmasked pair of their tiles once") {
   }
 }
 
+TEST("joined units are whole units, and what writes the same rows keeps its order in them") {
+  std::mt19937 random(5);
+  bool joins = false;
+  for (int round = 0; round < 20; ++round) {
+    const RandomBatch batch(random, round % 2 == 1);
+    const double largest = 3e5 * (1 + round % 5);
+    const TileUnits apart = planTileUnits(batch.program, batch.rows, largest),
+                    joined = planJoinedUnits(batch.program, batch.rows, largest);
+    // When each part of the units comes to its end in the joined order: joined parts, and in them the queries ascending.
+    std::vector<std::pair<std::size_t, std::int32_t>> turns;
+    for (const TilePart& part : apart.parts) {
+      std::size_t at = 0;
+      const auto holds = [&](const TilePart& whole) {
+        return whole.row == part.row && whole.headBegin == part.headBegin && whole.headEnd == part.headEnd &&
+               whole.keyBegin == part.keyBegin && whole.keyEnd == part.keyEnd && whole.queryBegin <= part.queryBegin &&
+               whole.queryEnd >= part.queryEnd;
+      };
+      while (at < joined.parts.size() && !holds(joined.parts[at])) ++at;
+      CHECK(at < joined.parts.size(), "round ", round, ": a unit is cut");
+      const bool backward = batch.program.problem.backward;
+      const std::int64_t blockRows = backward ? 144 : 12;
+      const std::int64_t before = std::int64_t{part.queryBegin - joined.parts[at].queryBegin} * (part.headEnd - part.headBegin);
+      CHECK(before % blockRows == 0, "round ", round, ": ", before, " rows before a unit");
+      joins = joins || before > 0;
+      turns.emplace_back(at, part.queryBegin);
+    }
+    double work = 0, joinedWork = 0;
+    for (const double each : apart.work) work += each;
+    for (const double each : joined.work) joinedWork += each;
+    CHECK(work == joinedWork, joinedWork, " of ", work);
+    for (const TileUnit& later : apart.units) {
+      for (const TileUnit& earlier : apart.units) {
+        if (&earlier == &later) break;
+        if (batch.conflict(apart, earlier, later))
+          CHECK(turns[earlier.partEnd - 1] < turns[later.partBegin], "round ", round, ", parts ", earlier.partBegin, " and ",
+                later.partBegin);
+      }
+    }
+  }
+  CHECK(joins);
+}
+
 TEST("units that write the same rows run one after another, in their order, on any number of threads") {
   std::mt19937 random(11);
   for (int round = 0; round < 20; ++round) {

@@ -209,10 +209,11 @@ struct BackwardPlan {
 };
 
 template <class Simd, class Element>
-void loadBackwardRows(const GroupRows<Element>& group, BackwardBlock<Simd>& block, std::int64_t blockRow, int blockKey,
-                      int keys) {
+void loadBackwardRows(const GroupRows<Element>& group, BackwardBlock<Simd>& block, std::int64_t blockRow, int firstRow,
+                      int blockKey, int keys) {
   const BasicTile<Element>& tile = group.tile;
-  group.forRows(blockRow, block.rowCount, [&](int i, std::int64_t token, int head) {
+  group.forRows(blockRow + firstRow, block.rowCount - firstRow, [&](int row, std::int64_t token, int head) {
+    const int i = firstRow + row;
     packRow<Simd>(at(tile.q, token, head), tile.headDim, block.queries, i, BackwardBlock<Simd>::blockRows);
     packRow<Simd>(at(tile.dO, token, head), tile.headDim, block.dO, i, BackwardBlock<Simd>::blockRows);
     const float lse = *at(tile.lse, token, head);
@@ -251,10 +252,14 @@ void backwardGroup(const GroupRows<Element>& group, const BackwardPlan<Simd>& pl
     packRows<Simd>(k, tile.k.tokenStride, keys, tile.headDim, plan.keys);
     block.blockKeys = keys;
 
-    for (std::int64_t row = group.firstRowThatSees(key); row < rowCount; row += blockRows) {
+    // Blocks lie where they lie for every block of keys, and where other calls for later rows of the same tile put them, so that
+    // calls with whole blocks of rows add up as one call for all of them does.
+    const std::int64_t firstRow = group.firstRowThatSees(key);
+    for (std::int64_t row = firstRow / blockRows * blockRows; row < rowCount; row += blockRows) {
       block.rowCount = static_cast<int>(least<std::int64_t>(blockRows, rowCount - row));
-      loadBackwardRows<Simd>(group, block, row, key, keys);
-      for (int strip = 0; strip < block.rowCount; strip += tileRows) {
+      const int firstStrip = static_cast<int>(most<std::int64_t>(firstRow - row, 0)) / tileRows * tileRows;
+      loadBackwardRows<Simd>(group, block, row, firstStrip, key, keys);
+      for (int strip = firstStrip; strip < block.rowCount; strip += tileRows) {
         withRows<tileRows>(least(tileRows, block.rowCount - strip), [&]<int rows>() {
           computeGradientsOfScores<Simd, rows>(block, strip);
           addQueryGradients<Simd, rows>(block, strip);

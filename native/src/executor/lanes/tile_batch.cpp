@@ -23,8 +23,12 @@ void TileBatch::prepare() {
   for (const Step& step : context_.plan.steps) {
     Batch& batch = batches_.emplace_back();
     if (context_.program.kindOf(step.rows.front()) != OpKind::attend) continue;
+    if (team_.size() == 1) {
+      batch.plan = planJoinedUnits(context_.program, step.rows, context_.options.pieceWork);
+      continue;
+    }
     batch.plan = planTileUnits(context_.program, step.rows, context_.options.pieceWork);
-    if (team_.size() > 1 && batch.plan.units.size() > 1) batch.dependencies = dependenciesOf(context_.program, batch.plan);
+    if (batch.plan.units.size() > 1) batch.dependencies = dependenciesOf(context_.program, batch.plan);
   }
 }
 

@@ -28,4 +28,8 @@ struct TileUnits {
 // one another touch neither the same dq nor the same dk and dv.
 TileUnits planTileUnits(const Program& program, const std::vector<std::int32_t>& rows, double largestWork);
 
+// The same for one thread alone, which waits for nobody: units whose queries follow one another are joined, up to eight times the
+// work, so that their keys are packed once. What writes the same rows keeps its order, and so the bits are those of the units.
+TileUnits planJoinedUnits(const Program& program, const std::vector<std::int32_t>& rows, double largestWork);
+
 }  // namespace hsap

@@ -64,14 +64,17 @@ function backwardTerms(tile: TileShape, registers: RegisterTile): number[] {
   let [strips, blockRows, pairs, targets, columns] = [0, 0, 0, 0, 0];
   for (let key = 0; key < keys; key += size) {
     const block = Math.min(size, keys - key);
-    for (let row = firstRowThatSees(tile, key); row < rows; row += backwardRows) {
+    const first = firstRowThatSees(tile, key);
+    for (let row = first - (first % backwardRows); row < rows; row += backwardRows) {
       const end = Math.min(rows, row + backwardRows);
-      strips += Math.ceil((end - row) / registers.tileRows);
-      blockRows += end - row;
-      pairs += paidPairs(tile, registers, { from: row, to: end, key, keys: block });
+      const skipped = Math.max(0, first - row);
+      const from = row + skipped - (skipped % registers.tileRows);
+      strips += Math.ceil((end - from) / registers.tileRows);
+      blockRows += end - from;
+      pairs += paidPairs(tile, registers, { from, to: end, key, keys: block });
       const seen = Math.min(block, visibleKeys(tile, end - 1) - key);
       targets += seen;
-      columns += pairsAlongRows(tile, registers, { from: row, to: end, key, keys: seen });
+      columns += pairsAlongRows(tile, registers, { from, to: end, key, keys: seen });
     }
   }
   const width = [pairs * headDim, targets * headDim, columns * headDim];
