@@ -76,7 +76,7 @@ Tensors run(const Program& program, bool alias, std::int32_t threads) {
   RunTrace trace{beginUs, endUs, busyUs};
   RunOptions options;
   options.inputs.bf16 = program.problem.bf16;
-  options.isa = bestIsa();
+  options.isa = program.problem.bf16 ? bestIsaForBf16() : bestIsa();
   options.alias = alias;
   options.threadsPerRank = threads;
   options.tensors = places;
