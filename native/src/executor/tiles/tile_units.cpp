@@ -67,9 +67,9 @@ class Planner {
       }
       return;
     }
-    for (std::int32_t head = 0; head < shape.heads; head = shape.groups.groupEnd(head, shape.heads)) {
+    for (std::int32_t head = 0; head < shape.heads; head = shape.groupEnd(head)) {
       TilePart part = tile;
-      part.headBegin = head, part.headEnd = shape.groups.groupEnd(head, shape.heads);
+      part.headBegin = head, part.headEnd = shape.groupEnd(head);
       const std::int64_t heads = part.headEnd - part.headBegin;
       const double workPerQuery = workOf(shape, part) / shape.queries;
       const std::int64_t fewest = roundUp((fewestRows + heads - 1) / heads, forwardRows);
@@ -91,8 +91,8 @@ class Planner {
     const std::int64_t keys = std::max(wanted / step, std::int64_t{1}) * step;
     // Whole blocks of rows, whichever kv head's.
     std::int64_t queryStep = 1;
-    for (std::int32_t head = 0; head < shape.heads; head = shape.groups.groupEnd(head, shape.heads)) {
-      const std::int64_t heads = shape.groups.groupEnd(head, shape.heads) - head;
+    for (std::int32_t head = 0; head < shape.heads; head = shape.groupEnd(head)) {
+      const std::int64_t heads = shape.groupEnd(head) - head;
       queryStep = std::lcm(queryStep, backwardRows / std::gcd(backwardRows, heads));
     }
     const std::int64_t queries = roundUp(std::max(keys, (fewestRows + groupHeads - 1) / groupHeads), queryStep);
@@ -104,7 +104,7 @@ class Planner {
   void addDiagonals(const TileShape& shape, const TilePart& tile) {
     const Grid grid = gridOf(shape);
     for (std::int64_t diagonal = 0; diagonal < std::max(grid.rows, grid.columns); ++diagonal) {
-      for (std::int32_t head = 0; head < shape.heads; head = shape.groups.groupEnd(head, shape.heads)) {
+      for (std::int32_t head = 0; head < shape.heads; head = shape.groupEnd(head)) {
         for (std::int64_t i = 0; i < std::min(grid.rows, grid.columns); ++i) {
           const bool tall = grid.rows >= grid.columns;
           const std::int64_t row = tall ? (i + diagonal) % grid.rows : i;
@@ -119,7 +119,7 @@ class Planner {
   // on, and when all have these, the rows before it.
   void addColumns(const TileShape& shape, const TilePart& tile) {
     const Grid grid = gridOf(shape);
-    for (std::int32_t head = 0; head < shape.heads; head = shape.groups.groupEnd(head, shape.heads)) {
+    for (std::int32_t head = 0; head < shape.heads; head = shape.groupEnd(head)) {
       for (std::int64_t column = grid.columns - 1; column >= 0; --column)
         addRows(shape, columnOf(shape, tile, head, grid, column), grid.queries, column, grid.rows);
       for (std::int64_t column = grid.columns - 1; column > 0; --column)
@@ -128,7 +128,7 @@ class Planner {
   }
 
   static TilePart columnOf(const TileShape& shape, TilePart part, std::int32_t head, const Grid& grid, std::int64_t column) {
-    part.headBegin = head, part.headEnd = shape.groups.groupEnd(head, shape.heads);
+    part.headBegin = head, part.headEnd = shape.groupEnd(head);
     part.keyBegin = static_cast<std::int32_t>(column * grid.keys);
     part.keyEnd = static_cast<std::int32_t>(std::min<std::int64_t>(shape.keys, (column + 1) * grid.keys));
     return part;
