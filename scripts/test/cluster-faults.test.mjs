@@ -20,7 +20,7 @@ let results;
 beforeAll(async () => {
   if (lacking.length > 0) return;
   results = newFolder();
-  await cluster.up();
+  await cluster.up("--device-share", "none");
 }, 60_000);
 afterAll(() => {
   if (lacking.length > 0) return;
@@ -67,7 +67,7 @@ describe("an experiment on 2 nodes of 4 ranks, each time from where the last run
   });
 
   it.for(["SIGINT", "SIGTERM"])("ends cleanly on %s", async (signal) => {
-    const { child, ended, kept } = await underWay();
+    const { child, ended, kept } = await underWay({ HSAP_MPI_TIMEOUT_S: `${2 * timeoutS}` });
     child.kill(signal);
     const { exitCode, out, err } = await ended;
     expect(errorsIn(err)).toEqual([

@@ -37,7 +37,7 @@ function onCluster(...options) {
 }
 
 describe("2 emulated nodes of 4 ranks", { timeout: 150_000 }, () => {
-  onCluster();
+  onCluster("--device-share", "none");
 
   it("give the bits of threads: every strategy, both passes, fp32 and bf16", () => {
     const { status, stdout, stderr } = cluster.mpirun(["-n", "8", ...bits]);

@@ -110,7 +110,8 @@ export class JobReport {
 
   #firstNotice(): string | undefined {
     // A notice's first sentence says what is wrong; further ones say what to read.
-    const text = this.#notices.filter((line) => !/^(Primary job|Per user-direction)/.test(line)).join(" ");
+    const lines = this.#notices.filter((line) => !/^(Primary job|Per user-direction)/.test(line));
+    const text = lines.join(" ").replace(/^(?:WARNING|ERROR): +/, "");
     const sentence = /^.*?[.:!](?=\s|$)/.exec(text)?.[0] ?? text;
     return sentence === "" ? undefined : sentence;
   }
