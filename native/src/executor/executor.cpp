@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <sstream>
 #include <thread>
 #include <vector>
@@ -142,6 +143,8 @@ class Run {
           own.endUs = state_.nowUs();
           // Gathering takes a core from ranks that still compute, and would be measured as if it were theirs.
           state_.endTogether(endRank_ - firstRank_);
+          // Ranks may each own a copy of the same rows, with the same bits.
+          const std::lock_guard lock(gathering_);
           own.memory->gatherOutputs(options_, outputs_);
         });
     if (communication.joinable()) communication.join();
@@ -201,6 +204,7 @@ class Run {
   const Placement placement_;
   RunState state_;
   std::vector<RankRun> ranks_;
+  std::mutex gathering_;
 };
 
 // Where memory is promised without being there, a run that needs too much would not fail but be killed, and others with it.
