@@ -1,13 +1,10 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import path from "node:path";
 import { clusterOf } from "@hsap/cluster";
 import { encodeProgram } from "@hsap/engine";
 import { modelNamed } from "@hsap/model";
 import { lower } from "@hsap/schedule";
 import { layerStrategyNamed, layerStrategyNames } from "@hsap/training";
-import { InputError, packedBatch } from "@hsap/workload";
-import { $ } from "zx";
-import { oneOutcome } from "./outcome.mjs";
+import { packedBatch } from "@hsap/workload";
+import { runPrograms, supported } from "./native-programs.mjs";
 
 /** So small that a run of a stage takes no longer than its threads take to start. */
 const small = { model: { ...modelNamed("tiny"), layers: 1 }, lengths: [37, 5, 1, 40, 7], lossChunk: 24 };
@@ -31,17 +28,8 @@ const shared = {
  * Runs the stages of training steps of every strategy for layers by the native program built in `build`, without Node, as
  * `strategyPrograms` does those of attention.
  */
-export async function stagePrograms(root, build) {
-  const folder = path.join(root, build, "stages");
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  const files = [];
-  for (const { name, program } of programs()) {
-    files.push(path.join(folder, `${name}.program`));
-    writeFileSync(files.at(-1), program);
-  }
-  const run = await $({ cwd: root, stdio: "inherit", nothrow: true })`${build}/test/hsap_run_stages ${files}`;
-  return oneOutcome(run.exitCode === 0);
+export function stagePrograms(root, build) {
+  return runPrograms(root, build, { folder: "stages", runner: "hsap_run_stages" }, programs());
 }
 
 function* programs() {
@@ -85,15 +73,5 @@ function* stagesOf(strategy, problem, offered) {
           yield { name: name.join("-"), program: encodeProgram(schedule.problem, lower(schedule)) };
       }
     }
-  }
-}
-
-/** What `make` returns, in a list; an empty one if it refuses. */
-function supported(make) {
-  try {
-    return [make()];
-  } catch (error) {
-    if (error instanceof InputError) return [];
-    throw error;
   }
 }

@@ -1,12 +1,9 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import path from "node:path";
 import { strategies } from "@hsap/bench";
 import { clusterOf } from "@hsap/cluster";
 import { encodeProgram } from "@hsap/engine";
 import { lower } from "@hsap/schedule";
-import { InputError, packedBatch } from "@hsap/workload";
-import { $ } from "zx";
-import { oneOutcome } from "./outcome.mjs";
+import { packedBatch } from "@hsap/workload";
+import { runPrograms, supported } from "./native-programs.mjs";
 
 const lengths = [5, 65, 1, 89, 40, 7, 130];
 const rankCounts = [1, 2, 3, 4, 8];
@@ -15,17 +12,8 @@ const rankCounts = [1, 2, 3, 4, 8];
  * Runs small programs of every strategy, forward and backward, by the native program built in `build`, without Node: with a
  * thread sanitizer, a wait that lowering left out is a data race.
  */
-export async function strategyPrograms(root, build) {
-  const folder = path.join(root, build, "programs");
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  const files = [];
-  for (const { name, program } of programs()) {
-    files.push(path.join(folder, `${name}.program`));
-    writeFileSync(files.at(-1), program);
-  }
-  const run = await $({ cwd: root, stdio: "inherit", nothrow: true })`${build}/test/hsap_run_programs ${files}`;
-  return oneOutcome(run.exitCode === 0);
+export function strategyPrograms(root, build) {
+  return runPrograms(root, build, { folder: "programs", runner: "hsap_run_programs" }, programs());
 }
 
 function* programs() {
@@ -53,14 +41,4 @@ function smallProblem(ranks, pass) {
 function schedulesOf(strategy, problem) {
   const given = supported(() => strategy.candidateDegrees(problem));
   return given.flat().flatMap((degrees) => supported(() => strategy.compile(problem, degrees)));
-}
-
-/** What `make` returns, in a list; an empty one if it refuses. */
-function supported(make) {
-  try {
-    return [make()];
-  } catch (error) {
-    if (error instanceof InputError) return [];
-    throw error;
-  }
 }
