@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "hsap/program_file.h"
+#include "program_files.h"
 #include "program_fixture.h"
 
 using namespace fixture;
@@ -45,16 +46,4 @@ bool runFile(const char* path) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  int failed = 0;
-  for (int i = 1; i < argc; ++i) {
-    try {
-      failed += !runFile(argv[i]);
-    } catch (const std::exception& error) {
-      std::printf("FAILED %s: %s\n", argv[i], error.what());
-      ++failed;
-    }
-  }
-  std::printf("%d passed, %d failed\n", argc - 1 - failed, failed);
-  return failed == 0 && argc > 1 ? 0 : 1;
-}
+int main(int argc, char** argv) { return runFiles(argc, argv, runFile); }

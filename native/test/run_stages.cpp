@@ -5,13 +5,13 @@
 // without touching the same rows. What the ops compute is compared elsewhere; here inputs are random numbers.
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <optional>
 #include <random>
 #include <vector>
 
 #include "hsap/executor.h"
 #include "hsap/program_file.h"
+#include "program_files.h"
 
 using namespace hsap;
 
@@ -116,16 +116,4 @@ bool runFile(const char* path) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  int failed = 0;
-  for (int i = 1; i < argc; ++i) {
-    try {
-      failed += !runFile(argv[i]);
-    } catch (const std::exception& error) {
-      std::printf("FAILED %s: %s\n", argv[i], error.what());
-      ++failed;
-    }
-  }
-  std::printf("%d passed, %d failed\n", argc - 1 - failed, failed);
-  return failed == 0 && argc > 1 ? 0 : 1;
-}
+int main(int argc, char** argv) { return runFiles(argc, argv, runFile); }
