@@ -56,6 +56,7 @@ export * from "./pipeline/pipeline-record.ts";
 export * from "./processor-time.ts";
 export * from "./results/environment.ts";
 export * from "./results/folder-lock.ts";
+export * from "./results/make-missing.ts";
 export * from "./results/predict-missing.ts";
 export * from "./results/trial-log.ts";
 export * from "./run-schedule.ts";

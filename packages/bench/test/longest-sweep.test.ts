@@ -11,7 +11,7 @@ import { runLongestSweep } from "../src/longest/longest-run.ts";
 import { parseLongestSweep, readLongestSweep } from "../src/longest/longest-sweep-file.ts";
 import { readLongestTrials } from "../src/longest/longest-trial.ts";
 import { longestFitting } from "../src/model/longest-fitting.ts";
-import type { PredictOptions } from "../src/results/predict-missing.ts";
+import type { ResumeOptions } from "../src/results/make-missing.ts";
 
 const text = `
 title: Small models
@@ -59,7 +59,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const parse = (profile = "smoke", of = text) =>
   parseLongestSweep(of, { name: "small", profile, file: join(folder, "experiment.yaml") });
-const search = (options: Partial<PredictOptions> = {}, profile = "smoke") =>
+const search = (options: Partial<ResumeOptions> = {}, profile = "smoke") =>
   runLongestSweep(parse(profile), { folder, arguments: ["a test"], ...options });
 
 describe("the file of a sweep over longest steps", () => {

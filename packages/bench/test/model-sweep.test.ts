@@ -10,7 +10,7 @@ import { type ModelTrial, readModelTrials } from "../src/model-sweep/model-trial
 import { plannedSteps } from "../src/model-sweep/planned-steps.ts";
 import { readEnvironments } from "../src/results/environment.ts";
 import { lockFolder } from "../src/results/folder-lock.ts";
-import type { PredictOptions } from "../src/results/predict-missing.ts";
+import type { ResumeOptions } from "../src/results/make-missing.ts";
 
 const text = `
 title: Small models
@@ -61,7 +61,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const parse = (of = text, profile = "smoke") =>
   parseModelSweep(of, { name: "small", profile, file: join(folder, "experiment.yaml") });
-const predict = (options: Partial<PredictOptions> = {}, of = text) =>
+const predict = (options: Partial<ResumeOptions> = {}, of = text) =>
   runModelSweep(parse(of), { folder, arguments: ["a test"], ...options });
 const outcomes = (trials: readonly ModelTrial[]) =>
   trials.map(({ cluster, strategy, outcome }) => [cluster.split(" ")[0], strategy, outcome.kind]);

@@ -1,4 +1,4 @@
-import type { PredictOptions } from "@hsap/bench";
+import type { ResumeOptions } from "@hsap/bench";
 import { interruptible } from "./interruption.ts";
 import type { CommandContext } from "./program.ts";
 import { startProgress } from "./progress.ts";
@@ -12,7 +12,7 @@ import { shownPath } from "./shown-path.ts";
 export async function predictShown<T>(
   folder: string,
   { output, args }: CommandContext,
-  predict: (options: PredictOptions) => Promise<T>,
+  predict: (options: ResumeOptions) => Promise<T>,
 ): Promise<T> {
   const progress = await startProgress(output);
   let [trials, allTrials] = [0, 0];

@@ -7,32 +7,25 @@ import type { JobRecord } from "../launch/job-record.ts";
 import { measurePipeline } from "../pipeline/measured-pipeline.ts";
 import { writePipeline } from "../pipeline/pipeline-record.ts";
 import { ReferenceStore } from "../reference-store.ts";
-import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
-import { finishedRecords } from "../results/finished-records.ts";
-import { lockFolder } from "../results/folder-lock.ts";
-import { readTrials, TrialWriter } from "../results/trial-log.ts";
+import { currentEnvironment, type Environment } from "../results/environment.ts";
+import { keepRecords } from "../results/kept-records.ts";
+import type { ResumeOptions } from "../results/make-missing.ts";
+import { readTrials } from "../results/trial-log.ts";
 import { type RunSchedule, runHere } from "../run-schedule.ts";
 import type { Trial } from "../trial.ts";
 import type { Experiment } from "./experiment-file.ts";
 import { measureTrial, type WarmSchedule, warmUp } from "./measured-trial.ts";
-import { type PlannedCell, plannedCells, type RefusedVariant } from "./planned-cells.ts";
+import { type PlannedCell, type PlannedTrial, plannedCells, type RefusedVariant } from "./planned-cells.ts";
 import { type GivenPack, pipelineProblems, type Variant } from "./trial-plan.ts";
-import { type ExperimentProgress, referenceWeight, WorkProgress } from "./work-progress.ts";
+import { referenceWeight, WorkProgress } from "./work-progress.ts";
 
-export interface ExperimentOptions {
-  /** Where `trials.jsonl` and `environment.json` are. Made if missing. */
-  readonly folder: string;
-  readonly arguments: readonly string[];
+export interface ExperimentOptions extends ResumeOptions {
   /** Replaces the packs that the experiment draws. */
   readonly pack?: GivenPack | undefined;
   /** The job whose ranks run the schedules; threads of this process where left out. */
   readonly job?: { readonly job: JobRecord; readonly run: RunSchedule } | undefined;
   /** Threads that each trial computes with. */
   readonly threads?: ThreadOptions | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** What a person should know now, in one line. */
-  readonly onNote?: ((note: string) => void) | undefined;
-  readonly onProgress?: ((progress: ExperimentProgress) => void) | undefined;
 }
 
 export interface ExperimentResult {
@@ -54,53 +47,41 @@ export interface ExperimentResult {
  */
 export async function runExperiment(experiment: Experiment, options: ExperimentOptions): Promise<ExperimentResult> {
   const { folder, signal, onNote } = options;
-  const lock = lockFolder(folder);
-  try {
-    const { compiler, isa } = engineInfo();
-    const environment = currentEnvironment({
-      ...{ compiler, isa, arguments: options.arguments },
-      ...(options.job && { job: options.job.job }),
-      ...(options.threads && { threads: options.threads }),
-    });
-    const file = join(folder, "trials.jsonl");
-    const refused: RefusedVariant[] = [];
-    const cells = plannedCells(experiment, options.pack, refused);
-    const planned = new Set(cells.flatMap(({ trials }) => trials.map(({ key }) => key)));
-    const finished = finishedRecords(file, readTrials(file), planned, environment, { what: "trials", onNote });
-    const before = finished.size;
-    recordEnvironment(join(folder, "environment.json"), environment);
-    const writer = new TrialWriter(file, lock);
-    const progress = new WorkProgress(cells, finished, options.onProgress);
-    const references = new ReferenceStore(process.env.HSAP_REFERENCES);
-    try {
-      for (const cell of cells) {
-        await measureCell(cell, finished, progress, {
-          environment: environment.id,
-          references,
-          run: runWith(options),
-          signal,
-          append: (trial) => {
-            writer.append(trial);
-            finished.set(trial.key, trial);
-          },
-        });
-      }
-    } finally {
-      writer.close();
-    }
-    const trials = cells.flatMap(({ trials: planned }) => planned.map(({ key }) => finished.get(key) as Trial));
-    const measuredNow = finished.size - before;
-    if (experiment.pipeline !== undefined && (measuredNow > 0 || !existsSync(join(folder, "pipeline")))) {
-      if (options.job === undefined) {
-        const steps = await measurePipeline({ ...pipelineProblems(experiment), signal });
-        writePipeline(join(folder, "pipeline"), environment.id, steps);
-      } else {
-        onNote?.("note: the pipeline of this experiment is recorded where ranks are threads, not over a launcher");
-      }
-    }
-    return { experiment, environment, trials, refused, measuredNow };
-  } finally {
-    lock.release();
+  const { compiler, isa } = engineInfo();
+  const environment = currentEnvironment({
+    ...{ compiler, isa, arguments: options.arguments },
+    ...(options.job && { job: options.job.job }),
+    ...(options.threads && { threads: options.threads }),
+  });
+  const refused: RefusedVariant[] = [];
+  const cells = plannedCells(experiment, options.pack, refused);
+  const planned = cells.flatMap(({ trials }) => trials);
+  const plan = { environment, planned, read: readTrials, what: "trials" };
+  const { trials, madeNow } = await keepRecords<PlannedTrial, Trial>(
+    plan,
+    { folder, onNote },
+    async (finished, keep) => {
+      const before = finished.size;
+      const progress = new WorkProgress(cells, finished, options.onProgress);
+      const references = new ReferenceStore(process.env.HSAP_REFERENCES);
+      const context = { environment: environment.id, references, run: runWith(options), signal, keep };
+      for (const cell of cells) await measureCell(cell, finished, progress, context);
+      if (finished.size > before || !existsSync(join(folder, "pipeline")))
+        await keepPipeline(experiment, environment, options);
+    },
+  );
+  return { experiment, environment, trials, refused, measuredNow: madeNow };
+}
+
+/** Records the pipeline of an experiment that has one beside its trials. */
+async function keepPipeline(experiment: Experiment, { id }: Environment, options: ExperimentOptions): Promise<void> {
+  const { folder, job, signal, onNote } = options;
+  if (experiment.pipeline === undefined) return;
+  if (job === undefined) {
+    const steps = await measurePipeline({ ...pipelineProblems(experiment), signal });
+    writePipeline(join(folder, "pipeline"), id, steps);
+  } else {
+    onNote?.("note: the pipeline of this experiment is recorded where ranks are threads, not over a launcher");
   }
 }
 
@@ -115,14 +96,14 @@ interface CellContext {
   readonly references: ReferenceStore;
   readonly run: RunSchedule;
   readonly signal: AbortSignal | undefined;
-  append(trial: Trial): void;
+  readonly keep: (trial: Trial) => void;
 }
 
 async function measureCell(
   { cell, trials }: PlannedCell,
   finished: ReadonlyMap<string, Trial>,
   progress: WorkProgress,
-  { environment, references, run, signal, append }: CellContext,
+  { environment, references, run, signal, keep }: CellContext,
 ): Promise<void> {
   const missing = trials.filter(({ key }) => !finished.has(key));
   if (missing.length === 0) return;
@@ -145,7 +126,7 @@ async function measureCell(
   for (const { variant, inputs } of missing) {
     signal?.throwIfAborted();
     progress.say(`${mix} ${problem.pass}: ${variant.strategy.name}`);
-    append(await measureTrial(warm.get(variant) as WarmSchedule, inputs, context));
+    keep(await measureTrial(warm.get(variant) as WarmSchedule, inputs, context));
     progress.add(problem, 1, 1);
   }
 }

@@ -1,14 +1,7 @@
 import { areaOf, type Problem } from "@hsap/schedule";
+import type { ResumeProgress } from "../results/make-missing.ts";
 import type { Trial } from "../trial.ts";
 import type { PlannedCell } from "./planned-cells.ts";
-
-export interface ExperimentProgress {
-  /** Share of the work done, 0 to 1, by the area that each part computes. */
-  readonly done: number;
-  readonly trials: number;
-  readonly allTrials: number;
-  readonly label: string;
-}
 
 /** What the float64 reference of a cell takes, in trials of that cell: roughly, for the time left. */
 export const referenceWeight = 8;
@@ -24,7 +17,7 @@ export class WorkProgress {
   constructor(
     cells: readonly PlannedCell[],
     finished: ReadonlyMap<string, Trial>,
-    readonly report: ((progress: ExperimentProgress) => void) | undefined,
+    readonly report: ((progress: ResumeProgress) => void) | undefined,
   ) {
     this.#allTrials = cells.reduce((sum, { trials }) => sum + trials.length, 0);
     this.#trials = finished.size;

@@ -6,7 +6,8 @@ import { InputError, packedBatch } from "@hsap/workload";
 import { longestFitting } from "../model/longest-fitting.ts";
 import { placesWeights } from "../model-sweep/planned-steps.ts";
 import { simulationEnvironment } from "../results/environment.ts";
-import { type Predictions, type PredictOptions, predictMissing } from "../results/predict-missing.ts";
+import type { ResumeOptions } from "../results/make-missing.ts";
+import { type Predictions, predictMissing } from "../results/predict-missing.ts";
 import { clusterDigest, keyOf } from "../trial.ts";
 import type { LongestSweep } from "./longest-sweep-file.ts";
 import { type LongestTrial, type LongestTrialInputs, longestTrialVersion, readLongestTrials } from "./longest-trial.ts";
@@ -28,7 +29,7 @@ interface PlannedSearch {
  *
  * @throws InputError if there is no such strategy, and as `predictMissing` does.
  */
-export async function runLongestSweep(experiment: LongestSweep, options: PredictOptions): Promise<LongestSweepResult> {
+export async function runLongestSweep(experiment: LongestSweep, options: ResumeOptions): Promise<LongestSweepResult> {
   // Degrees that fitted most on as many ranks do so for many models and devices.
   const likely = new Map<string, Degrees>();
   const result = await predictMissing<PlannedSearch, LongestTrial>(

@@ -1,6 +1,7 @@
 import { KnownSteps } from "../model/known-steps.ts";
 import { simulationEnvironment } from "../results/environment.ts";
-import { type Predictions, type PredictOptions, predictMissing } from "../results/predict-missing.ts";
+import type { ResumeOptions } from "../results/make-missing.ts";
+import { type Predictions, predictMissing } from "../results/predict-missing.ts";
 import type { ModelSweep } from "./model-sweep-file.ts";
 import { type ModelTrial, readModelTrials } from "./model-trial.ts";
 import { type PlannedStep, plannedSteps } from "./planned-steps.ts";
@@ -11,7 +12,7 @@ export interface ModelSweepResult extends Predictions<ModelTrial> {
 }
 
 /** Predicts what is missing of a sweep, as `predictMissing` says. */
-export async function runModelSweep(experiment: ModelSweep, options: PredictOptions): Promise<ModelSweepResult> {
+export async function runModelSweep(experiment: ModelSweep, options: ResumeOptions): Promise<ModelSweepResult> {
   let [last, known] = [undefined as PlannedStep | undefined, new KnownSteps()];
   const result = await predictMissing<PlannedStep, ModelTrial>(
     {

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { engineInfo } from "@hsap/engine";
 import type { WeightPlacement } from "@hsap/model";
 import type { Degrees } from "@hsap/schedule";
@@ -12,10 +11,8 @@ import {
   type TrainingOptions,
 } from "@hsap/training";
 import { documentsOf, InputError } from "@hsap/workload";
-import { currentEnvironment, recordEnvironment } from "../results/environment.ts";
-import { finishedRecords } from "../results/finished-records.ts";
-import { lockFolder } from "../results/folder-lock.ts";
-import { TrialWriter } from "../results/trial-log.ts";
+import { currentEnvironment } from "../results/environment.ts";
+import { makeMissing, type ResumeOptions } from "../results/make-missing.ts";
 import { keyOf } from "../trial.ts";
 import { readStepChecks, type StepCheck, type StepCheckInputs, stepCheckVersion } from "./step-check.ts";
 
@@ -28,13 +25,9 @@ export interface CheckedTraining {
   readonly orInGroups?: boolean;
 }
 
-export interface StepChecksOptions {
+export interface StepChecksOptions extends Omit<ResumeOptions, "folder"> {
   /** Where `trials.jsonl` and `environment.json` are, made if missing; nothing is kept where it is left out. */
   readonly folder?: string | undefined;
-  readonly arguments: readonly string[];
-  readonly signal?: AbortSignal | undefined;
-  readonly onNote?: ((note: string) => void) | undefined;
-  readonly onProgress?: ((progress: { done: number; checks: number; label: string }) => void) | undefined;
 }
 
 export interface StepChecksResult {
@@ -65,49 +58,26 @@ export async function runStepChecks(
   trainings: readonly CheckedTraining[],
   options: StepChecksOptions,
 ): Promise<StepChecksResult> {
-  const { folder, signal, onNote, onProgress } = options;
-  const lock = folder === undefined ? undefined : lockFolder(folder);
-  try {
-    const { compiler, isa } = engineInfo();
-    const environment = currentEnvironment({ compiler, isa, arguments: options.arguments, trains: true });
-    const plans = trainings.map(planOf);
-    const planned = plans.filter((plan) => "key" in plan);
-    const file = folder === undefined ? undefined : join(folder, "trials.jsonl");
-    const keys = new Set(planned.map(({ key }) => key));
-    const finished =
-      file === undefined
-        ? new Map<string, StepCheck>()
-        : finishedRecords(file, readStepChecks(file), keys, environment, { what: "checks", onNote });
-    const before = finished.size;
-    if (folder !== undefined) recordEnvironment(join(folder, "environment.json"), environment);
-    const writer = file === undefined ? undefined : new TrialWriter<StepCheck>(file, lock);
-    const tell = (label: string) =>
-      onProgress?.({ done: finished.size / planned.length, checks: finished.size, label });
-    try {
-      let expected: ExpectedStep | undefined;
-      for (const plan of planned) {
-        if (finished.has(plan.key)) continue;
-        signal?.throwIfAborted();
-        if (expected === undefined) {
-          tell("one rank");
-          expected = await expectedFirstStep({ ...plan.training, ...(signal && { signal }) });
-        }
-        tell(plan.inputs.strategy);
-        const check = await checked(plan, expected, environment.id, signal);
-        writer?.append(check);
-        finished.set(plan.key, check);
-      }
-    } finally {
-      writer?.close();
-    }
-    return {
-      checks: planned.map(({ key }) => finished.get(key) as StepCheck),
-      refused: plans.filter((plan) => "reason" in plan),
-      checkedNow: finished.size - before,
-    };
-  } finally {
-    lock?.release();
-  }
+  const { compiler, isa } = engineInfo();
+  const signal = options.signal && { signal: options.signal };
+  const plans = trainings.map(planOf);
+  let expected: ExpectedStep | undefined;
+  const { trials, madeNow } = await makeMissing<PlannedCheck, StepCheck>(
+    {
+      environment: currentEnvironment({ compiler, isa, arguments: options.arguments, trains: true }),
+      planned: plans.filter((plan) => "key" in plan),
+      read: readStepChecks,
+      make: async (plan, environmentId, tell) => {
+        expected ??= await expectedFirstStep({ ...plan.training, ...signal });
+        tell(0);
+        return checked(plan, expected, environmentId, options.signal);
+      },
+      labelOf: ({ inputs }) => (expected === undefined ? "one rank" : inputs.strategy),
+      what: "checks",
+    },
+    options,
+  );
+  return { checks: trials, refused: plans.filter((plan) => "reason" in plan), checkedNow: madeNow };
 }
 
 interface PlannedCheck {

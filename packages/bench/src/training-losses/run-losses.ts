@@ -1,29 +1,14 @@
-import { join } from "node:path";
 import { clusterOf } from "@hsap/cluster";
 import { engineInfo } from "@hsap/engine";
 import { modelNamed } from "@hsap/model";
 import { publishedOptions } from "@hsap/schedule";
 import { initialState, layerStrategyNamed, type TrainingOptions, trainStep } from "@hsap/training";
 import { InputError } from "@hsap/workload";
-import { currentEnvironment, type Environment, recordEnvironment } from "../results/environment.ts";
-import { finishedRecords } from "../results/finished-records.ts";
-import { lockFolder } from "../results/folder-lock.ts";
-import { TrialWriter } from "../results/trial-log.ts";
+import { currentEnvironment, type Environment } from "../results/environment.ts";
+import { makeMissing, type ResumeOptions } from "../results/make-missing.ts";
 import { keyOf } from "../trial.ts";
 import type { LossExperiment } from "./loss-experiment.ts";
 import { type LossRun, type LossRunInputs, lossRunName, lossRunVersion, readLossRuns } from "./loss-run.ts";
-
-export interface RunLossesOptions {
-  /** Where `trials.jsonl` and `environment.json` are. Made if missing. */
-  readonly folder: string;
-  readonly arguments: readonly string[];
-  readonly signal?: AbortSignal | undefined;
-  readonly onNote?: ((note: string) => void) | undefined;
-  /** `done` is the share of the steps, 0 to 1. */
-  readonly onProgress?:
-    | ((progress: { done: number; runs: number; allRuns: number; label: string }) => void)
-    | undefined;
-}
 
 export interface LossesResult {
   readonly experiment: LossExperiment;
@@ -39,39 +24,26 @@ export interface LossesResult {
  * @throws InputError if a strategy has nothing that was published otherwise than it does by default, or another run writes into the folder.
  * @throws the signal's reason if it is aborted; finished runs are kept.
  */
-export async function runLosses(experiment: LossExperiment, options: RunLossesOptions): Promise<LossesResult> {
-  const { folder, signal, onNote, onProgress } = options;
-  const planned = plannedRuns(experiment).map((inputs) => ({ inputs, key: keyOf(inputs) }));
-  const lock = lockFolder(folder);
-  try {
-    const { compiler, isa } = engineInfo();
-    const environment = currentEnvironment({ compiler, isa, arguments: options.arguments, trains: true });
-    const file = join(folder, "trials.jsonl");
-    const keys = new Set(planned.map(({ key }) => key));
-    const finished = finishedRecords(file, readLossRuns(file), keys, environment, {
-      ...{ what: "runs", anew: { done: "trained anew", from: "another machine or build" }, onNote },
-    });
-    const before = finished.size;
-    recordEnvironment(join(folder, "environment.json"), environment);
-    const writer = new TrialWriter<LossRun>(file, lock);
-    try {
-      for (const { inputs, key } of planned) {
-        if (finished.has(key)) continue;
-        const run = await trainedRun({ inputs, key }, environment.id, signal, (step) => {
-          const done = (finished.size + step / inputs.steps) / planned.length;
-          onProgress?.({ done, runs: finished.size, allRuns: planned.length, label: lossRunName(inputs) });
-        });
-        writer.append(run);
-        finished.set(key, run);
-      }
-    } finally {
-      writer.close();
-    }
-    const runs = planned.map(({ key }) => finished.get(key) as LossRun);
-    return { experiment, environment, runs, trainedNow: finished.size - before };
-  } finally {
-    lock.release();
-  }
+export async function runLosses(experiment: LossExperiment, options: ResumeOptions): Promise<LossesResult> {
+  const { compiler, isa } = engineInfo();
+  const { environment, trials, madeNow } = await makeMissing<PlannedRun, LossRun>(
+    {
+      environment: currentEnvironment({ compiler, isa, arguments: options.arguments, trains: true }),
+      planned: plannedRuns(experiment).map((inputs) => ({ inputs, key: keyOf(inputs) })),
+      read: readLossRuns,
+      make: (run, environmentId, tell) => trainedRun(run, environmentId, options.signal, tell),
+      labelOf: ({ inputs }) => lossRunName(inputs),
+      what: "runs",
+      anew: { done: "trained anew", from: "another machine or build" },
+    },
+    options,
+  );
+  return { experiment, environment, runs: trials, trainedNow: madeNow };
+}
+
+interface PlannedRun {
+  readonly inputs: LossRunInputs;
+  readonly key: string;
 }
 
 function plannedRuns({ name, sweep }: LossExperiment): LossRunInputs[] {
@@ -92,10 +64,10 @@ function plannedRuns({ name, sweep }: LossExperiment): LossRunInputs[] {
 }
 
 async function trainedRun(
-  { inputs, key }: { readonly inputs: LossRunInputs; readonly key: string },
+  { inputs, key }: PlannedRun,
   environment: string,
   signal: AbortSignal | undefined,
-  onStep: (step: number) => void,
+  tell: (share: number) => void,
 ): Promise<LossRun> {
   const { model, mix, tokens, seed, ranks, ranksPerNode, steps, faithful } = inputs;
   const strategy = layerStrategyNamed(inputs.strategy);
@@ -109,7 +81,7 @@ async function trainedRun(
   let state = initialState(training);
   while (state.step < steps) {
     signal?.throwIfAborted();
-    onStep(state.step);
+    tell(state.step / steps);
     const [next, record] = await trainStep(state, training);
     state = next;
     losses.push(record.loss);

@@ -39,7 +39,7 @@ export async function checkStep(options: TrainOptions, context: CommandContext):
         ...{ folder, signal, arguments: args },
         onNote: (note) => (progress === undefined ? output.err(`${note}\n`) : progress.note(note)),
         onProgress: (state) => {
-          checks = state.checks;
+          checks = state.trials;
           progress?.update(state.done, `${checks}/${trainings.length} ${state.label}`);
         },
       }),

@@ -23,9 +23,9 @@ export async function trainingLosses(name: string, options: ExperimentOptions, c
   const chosen = readLossExperiment(name, options.profile);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
   const progress = await startProgress(output);
-  let [runs, allRuns] = [0, 0];
+  let [trials, allTrials] = [0, 0];
   const kept = () =>
-    `interrupted: ${runs} of ${allRuns} runs are kept in ${shownPath(folder)}; the same command goes on from there`;
+    `interrupted: ${trials} of ${allTrials} runs are kept in ${shownPath(folder)}; the same command goes on from there`;
   let result: LossesResult;
   try {
     result = await interruptible(kept, (signal) =>
@@ -33,8 +33,8 @@ export async function trainingLosses(name: string, options: ExperimentOptions, c
         ...{ folder, signal, arguments: args },
         onNote: (note) => progress.note(note),
         onProgress: (state) => {
-          ({ runs, allRuns } = state);
-          progress.update(state.done, `${runs}/${allRuns} ${state.label}`);
+          ({ trials, allTrials } = state);
+          progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
         },
       }),
     );
