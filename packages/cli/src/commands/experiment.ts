@@ -21,14 +21,14 @@ import {
 import { namedCluster } from "@hsap/cluster";
 import { checkProblem, publishedOptions } from "@hsap/schedule";
 import { InputError } from "@hsap/workload";
+import { drawBeside } from "../draw-beside.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { batchOf, passesOf, problemOf, seedOf, sourceOf } from "../given-problem.ts";
 import { givenStrategy } from "../given-strategy.ts";
-import { interruptible } from "../interruption.ts";
 import { checkLaunchOptions, follows, launcherOf, launchRanks, onRanks, ranksOfNodes } from "../launch-options.ts";
 import { parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
-import { startProgress } from "../progress.ts";
+import { resumeShown } from "../resume-shown.ts";
 import { shownPath } from "../shown-path.ts";
 import { formatStepReport, stepReport, stepReportData } from "../steps-table.ts";
 import { formatSummary } from "../summary-table.ts";
@@ -68,10 +68,7 @@ export async function experiment(name: string, options: ExperimentOptions, conte
   if (options.json) output.out(`${JSON.stringify({ ...described(result), summary: rows, ...ofSteps }, null, 2)}\n`);
   else
     output.out(`${formatSummary(result, rows, context.version)}${steps === undefined ? "" : formatStepReport(steps)}`);
-  if (options.figures) {
-    const { drawInto } = await import("./figures.ts");
-    for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
-  }
+  if (options.figures) await drawBeside(folder, context);
   const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
   if (wrong > 0) {
     output.err(`hsap: ${wrong} of ${result.trials.length} trials are wrong\n`);
@@ -79,46 +76,29 @@ export async function experiment(name: string, options: ExperimentOptions, conte
   }
 }
 
-async function measure(
+function measure(
   chosen: Experiment,
   folder: string,
   options: ExperimentOptions,
-  { output, args }: CommandContext,
+  context: CommandContext,
 ): Promise<ExperimentResult | undefined> {
   const threads = threadsOf(options);
-  const progress = await startProgress(output);
-  let [trials, allTrials] = [0, 0];
-  try {
-    const keptTrials = () =>
-      `${trials} of ${allTrials} trials are kept in ${shownPath(folder)}; the same command goes on from there`;
-    const kept = () => (follows(options) ? "" : `interrupted: ${keptTrials()}`);
-    return await interruptible(kept, (signal) => {
-      const measureOn = async (job?: LedJob) => {
-        const odd = job && misplacement(job.job, chosen.sweep.ranksPerNode);
-        if (odd !== undefined) progress.note(`note: ${odd}`);
-        const running = runExperiment(chosen, {
-          folder,
-          arguments: args,
-          pack: packOf(options),
-          job,
-          ...(Object.keys(threads).length > 0 && { threads }),
-          signal,
-          onNote: (note) => progress.note(note),
-          onProgress: (state) => {
-            ({ trials, allTrials } = state);
-            progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
-          },
-        });
-        return running.catch((error: Error) => {
-          if (signal.aborted || error instanceof InputError || allTrials === 0) throw error;
-          throw new Error(`${error.message.split("\n")[0]}; ${keptTrials()}`, { cause: error });
-        });
-      };
-      return onRanks(options, (_, job) => measureOn(job))(signal);
-    });
-  } finally {
-    progress.stop();
-  }
+  return resumeShown({ folder, what: "trials", isQuiet: follows(options) }, context, (shown, kept) => {
+    const measureOn = async (job?: LedJob) => {
+      const odd = job && misplacement(job.job, chosen.sweep.ranksPerNode);
+      if (odd !== undefined) shown.onNote(`note: ${odd}`);
+      const running = runExperiment(chosen, {
+        ...{ ...shown, pack: packOf(options), job },
+        ...(Object.keys(threads).length > 0 && { threads }),
+      });
+      return running.catch((error: Error) => {
+        const ofTrials = kept();
+        if (shown.signal.aborted || error instanceof InputError || ofTrials === undefined) throw error;
+        throw new Error(`${error.message.split("\n")[0]}; ${ofTrials}`, { cause: error });
+      });
+    };
+    return onRanks(options, (_, job) => measureOn(job))(shown.signal);
+  });
 }
 
 /** The experiment with what the command line says instead of its own values. */

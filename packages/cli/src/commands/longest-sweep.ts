@@ -9,11 +9,11 @@ import {
   workspacePath,
 } from "@hsap/bench";
 import { namedCluster } from "@hsap/cluster";
+import { drawBeside } from "../draw-beside.ts";
 import { formatLongest, type LongestRow } from "../longest-table.ts";
 import { wholeNumber } from "../option-values.ts";
-import { predictShown } from "../predict-shown.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
-import { shownPath } from "../shown-path.ts";
+import { resumeShown } from "../resume-shown.ts";
 import { refuseOtherOptions } from "../taken-options.ts";
 
 /** `hsap experiment longest`: looks for the longest steps that are missing, shows all of them, and draws their figure. */
@@ -21,13 +21,10 @@ export async function longestSweep(name: string, options: ExperimentOptions, con
   const { output, version } = context;
   const chosen = withGivenOptions(readLongestSweep(name, options.profile), options);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
-  const result = await predictShown(folder, context, (shown) => runLongestSweep(chosen, shown));
+  const result = await resumeShown({ folder, what: "steps" }, context, (shown) => runLongestSweep(chosen, shown));
   if (options.json) output.out(`${JSON.stringify(described(result), null, 2)}\n`);
   else output.out(tableOf(result, version));
-  if (options.figures) {
-    const { drawInto } = await import("./figures.ts");
-    for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
-  }
+  if (options.figures) await drawBeside(folder, context);
 }
 
 /** The options that this sweep takes instead of its own values, and those that are about the run. */

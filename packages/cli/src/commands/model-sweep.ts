@@ -13,11 +13,11 @@ import {
 } from "@hsap/bench";
 import { namedCluster } from "@hsap/cluster";
 import { InputError, type MixName, mixNames } from "@hsap/workload";
+import { drawBeside } from "../draw-beside.ts";
 import { formatSweep } from "../model-sweep-table.ts";
 import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
-import { predictShown } from "../predict-shown.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
-import { shownPath } from "../shown-path.ts";
+import { resumeShown } from "../resume-shown.ts";
 import { refuseOtherOptions } from "../taken-options.ts";
 
 /** `hsap experiment models`: predicts what is missing of a sweep over whole training steps, summarises all of it, and draws its figures. */
@@ -25,14 +25,11 @@ export async function modelSweep(name: string, options: ExperimentOptions, conte
   const { output, version } = context;
   const chosen = withGivenOptions(readModelSweep(name, options.profile), options);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
-  const result = await predictShown(folder, context, (shown) => runModelSweep(chosen, shown));
+  const result = await resumeShown({ folder, what: "steps" }, context, (shown) => runModelSweep(chosen, shown));
   const steps = bestSteps(result.trials);
   if (options.json) output.out(`${JSON.stringify({ ...described(result), steps: steps.map(reported) }, null, 2)}\n`);
   else output.out(formatSweep(result, steps, version));
-  if (options.figures) {
-    const { drawInto } = await import("./figures.ts");
-    for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
-  }
+  if (options.figures) await drawBeside(folder, context);
 }
 
 /** The options that a sweep of models takes instead of its own values, and those that are about the run. */

@@ -8,46 +8,24 @@ import {
   workspacePath,
 } from "@hsap/bench";
 import { InputError } from "@hsap/workload";
+import { drawBeside } from "../draw-beside.ts";
 import { tableHeader } from "../header.ts";
-import { interruptible } from "../interruption.ts";
 import type { CommandContext, ExperimentOptions } from "../program.ts";
-import { startProgress } from "../progress.ts";
-import { shownPath } from "../shown-path.ts";
+import { resumeShown } from "../resume-shown.ts";
 import { type Column, formatTable } from "../table.ts";
 import { refuseOtherOptions } from "../taken-options.ts";
 
 /** `hsap experiment contamination`: trains what is missing, compares the losses, and draws their figure. */
 export async function trainingLosses(name: string, options: ExperimentOptions, context: CommandContext): Promise<void> {
-  const { output, version, args } = context;
+  const { output, version } = context;
   refuseOtherOptions(options, taken, `${name} trains what its file says; see hsap train for other runs`);
   const chosen = readLossExperiment(name, options.profile);
   const folder = resolve(options.results ?? workspacePath(`results/${name}`));
-  const progress = await startProgress(output);
-  let [trials, allTrials] = [0, 0];
-  const kept = () =>
-    `interrupted: ${trials} of ${allTrials} runs are kept in ${shownPath(folder)}; the same command goes on from there`;
-  let result: LossesResult;
-  try {
-    result = await interruptible(kept, (signal) =>
-      runLosses(chosen, {
-        ...{ folder, signal, arguments: args },
-        onNote: (note) => progress.note(note),
-        onProgress: (state) => {
-          ({ trials, allTrials } = state);
-          progress.update(state.done, `${trials}/${allTrials} ${state.label}`);
-        },
-      }),
-    );
-  } finally {
-    progress.stop();
-  }
+  const result = await resumeShown({ folder, what: "runs" }, context, (shown) => runLosses(chosen, shown));
   const rows = rowsOf(result);
   if (options.json) output.out(`${JSON.stringify({ experiment: name, origin: "measured", runs: rows }, null, 2)}\n`);
   else output.out(tableOf(result, rows, version));
-  if (options.figures) {
-    const { drawInto } = await import("./figures.ts");
-    for (const file of drawInto(folder)) output.err(`drew ${shownPath(file)}\n`);
-  }
+  if (options.figures) await drawBeside(folder, context);
 }
 
 /** The options of an experiment that this one takes. */
