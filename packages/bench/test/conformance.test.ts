@@ -210,7 +210,7 @@ describe("sums that a ring rounds to bf16 at every hop", () => {
 
 describe("failures of the kernels themselves", () => {
   it.each(nativeTests)("are tested in %s: %s", (file, name) => {
-    const source = readFileSync(new URL(`../../../native/test/${file}`, import.meta.url), "utf8");
+    const source = readFileSync(new URL(`../../../native/test/kernels/${file}`, import.meta.url), "utf8");
     expect(source).toContain(`TEST("${name}")`);
   });
 });
