@@ -21,19 +21,25 @@ export interface RankMemory extends Readonly<Record<MemoryKind, number>> {
  * - weights: all that lie with the rank between steps, as they are stored; of fp32 sums where the dtype is bf16 see optimiser.
  * - gradients: of the weights whose gradients are reduced to this rank, fp32.
  * - optimiser: two moments in fp32 for each of those, and the weight itself in fp32 where the weights are bf16.
- * - activations: the input of every layer, and what each layer keeps for its backward pass (of one layer only if it is computed again), as the
- *   forward stage leaves it: o and h, which it adds up, in fp32.
- * - working: the largest arena of any stage, without what is counted above.
+ * - activations: the input of every layer, and what each layer keeps for its backward stage (one layer only, if it is computed again), as
+ *   that stage finds it: a sum of the forward stage is held in fp32 there, and kept in the dtype of its numbers.
+ * - working: what the fullest stage needs besides, its own sums and the gradient that it makes of a layer's input among it.
+ *
+ * Token ids and labels are counted only in stages that read them.
  */
 export const memoryOf = (problem: ModelProblem, schedules: StepSchedules): RankMemory[] =>
   new MemoryCount(problem, () => schedules).ofRanks(problem);
 
 /** Bytes of one rank from which its memory follows, whether layers are computed again as a whole or not. */
-interface MemoryParts extends Readonly<Record<Exclude<MemoryKind, "activations">, number>> {
+interface MemoryParts extends Readonly<Record<Exclude<MemoryKind, "activations" | "working">, number>> {
   /** The input of one layer. */
   readonly state: number;
   /** What one layer keeps for its backward pass. */
   readonly kept: number;
+  /** One layer's weights as they lie gathered between stages, where they are fetched ahead. */
+  readonly gathered: number;
+  /** The arenas of the stages seen, without weights, gradients and optimiser's rows that are counted above. */
+  readonly arenas: ReadonlyMap<AnyStage, number>;
 }
 
 const stages = [...stageNames, ...updateStageNames];
@@ -98,21 +104,22 @@ export class MemoryCount {
       schedules.layerGather !== undefined && (weightNames.has(name) || nextWeights.has(name));
     const isWeight = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "input" && !isGathered(spec);
     const isGradient = (spec: TensorSpec) => spec.rows !== undefined && spec.role === "output" && !isGathered(spec);
-    const isSaved = ({ name, rows }: TensorSpec) => rows === undefined && !["x", "y", "dx", "dy"].includes(name);
-    // Both stages of a layer have its weights, and what lies between them.
+    const isState = ({ name }: TensorSpec) => name === "x";
+    const isSaved = ({ name, rows }: TensorSpec) => rows === undefined && !["x", "dy", "dx"].includes(name);
+    // Both stages of a layer have its weights.
     const ofLayer = (kind: (spec: TensorSpec) => boolean) =>
       Math.max(homes("layerForward", kind), homes("layerBackward", kind));
     const { layers } = problem.model;
     const weights = layers * ofLayer(isWeight) + homes("embedding", isWeight) + homes("loss", isWeight);
     const gradients =
       layers * homes("layerBackward", isGradient) + homes("loss", isGradient) + homes("embeddingBackward", isGradient);
-    const besides = seen.map(
-      (stage) => this.#peak(stage, rank) - homes(stage, (spec) => !isGathered(spec) || isUpdate(stage)),
-    );
+    const isCounted = (stage: AnyStage) => (spec: TensorSpec) =>
+      spec.rows !== undefined && (!isGathered(spec) || isUpdate(stage));
     return {
       ...{ weights, gradients, optimiser: (problem.dtype === "bf16" ? 3 : 2) * gradients },
-      ...{ state: ofLayer(({ name }) => name === "x"), kept: ofLayer(isSaved) },
-      working: Math.max(0, ...besides),
+      ...{ state: homes("layerBackward", isState), kept: homes("layerBackward", isSaved) },
+      gathered: ofLayer((spec) => weightNames.has(spec.name) && isGathered(spec)),
+      arenas: new Map(seen.map((stage) => [stage, this.#peak(stage, rank) - homes(stage, isCounted(stage))])),
     };
   }
 
@@ -123,12 +130,35 @@ export class MemoryCount {
   }
 }
 
-function totalled(problem: ModelProblem, { state, kept, ...parts }: MemoryParts): RankMemory {
+function totalled(problem: ModelProblem, { arenas, ...parts }: MemoryParts): RankMemory {
+  const { weights, gradients, optimiser, state, kept } = parts;
   const { layers } = problem.model;
-  const { weights, gradients, optimiser, working } = parts;
   const activations = (layers + 1) * state + (recomputationOf(problem) === "full" ? 1 : layers) * kept;
-  const total = weights + gradients + optimiser + activations + working;
-  return { weights, gradients, optimiser, activations, working, total };
+  const beside = heldBeside(problem, parts);
+  const most = Math.max(activations, ...[...arenas].map(([stage, bytes]) => bytes + beside[stage]));
+  const total = weights + gradients + optimiser + most;
+  return { weights, gradients, optimiser, activations, working: most - activations, total };
+}
+
+/**
+ * Activations, and weights gathered ahead, that lie with a rank while a stage runs and not in its arena. A layer's stages have most beside
+ * them at the last layer.
+ */
+function heldBeside(
+  problem: ModelProblem,
+  { state, kept, gathered }: Pick<MemoryParts, "state" | "kept" | "gathered">,
+): Readonly<Record<AnyStage, number>> {
+  const { layers } = problem.model;
+  const isAgain = recomputationOf(problem) === "full";
+  const before = (layers - 1) * (state + (isAgain ? 0 : kept));
+  return {
+    embedding: gathered,
+    // A forward stage that runs again does so while the gradient of the layer's output waits.
+    layerForward: before + (isAgain ? state : 0),
+    loss: layers * (state + (isAgain ? 0 : kept)) + gathered,
+    layerBackward: before,
+    ...{ embeddingBackward: 0, layerUpdate: 0, endUpdate: 0 },
+  };
 }
 
 function remembering(numberOf: (rank: number) => number): (rank: number) => number {

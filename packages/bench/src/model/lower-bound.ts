@@ -10,15 +10,7 @@ import {
   recomputationOf,
   stageTensors,
 } from "@hsap/model";
-import {
-  attentionTensors,
-  bytesPerElement,
-  type Degrees,
-  flopsOf,
-  heldBytesOf,
-  type TensorSpec,
-  wireBytesOf,
-} from "@hsap/schedule";
+import { bytesPerElement, type Degrees, flopsOf, type TensorSpec, wireBytesOf } from "@hsap/schedule";
 import { type Hardware, namedEntry } from "@hsap/simulator";
 import { tokensOf } from "@hsap/workload";
 
@@ -91,9 +83,8 @@ export function stepLowerBoundBytes(problem: ModelProblem, { data = 1 }: Degrees
   const leastShare = Math.max(0, 1 - cluster.ranks / Math.min(hidden, heads * headDim, ffn, vocabulary));
   const fixed = dtype === "bf16" ? 2 + 4 + 12 : 4 + 4 + 8;
   const tokens = Math.max(...dataGroups(problem, data).groups.map((group) => tokensOf(group.batch)));
-  // Attention's own tensors are sums only where a strategy adds to them more than once.
-  const own = new Set(attentionTensors(attentionProblemOf(problem, "forward")).map(({ name }) => name));
-  const held = (spec: TensorSpec) => spec.heads * (own.has(spec.name) ? wireBytesOf(spec) : heldBytesOf(spec));
+  // Sums of the forward stage are kept in the dtype of their numbers.
+  const held = (spec: TensorSpec) => spec.heads * wireBytesOf(spec);
   const tensors = stageTensors(problem, "layerForward", cheapTensors);
   const kept = tensors.filter(({ name, role, rows }) => role === "output" && rows === undefined && name !== "y");
   const keptBytes = kept.reduce((sum, spec) => sum + held(spec), 0);
