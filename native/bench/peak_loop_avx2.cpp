@@ -1,5 +1,5 @@
 #include "peak_loop.h"
-#include "simd_avx2.h"
+#include "vectors/simd_avx2.h"
 
 namespace hsap::bench {
 

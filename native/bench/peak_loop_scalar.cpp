@@ -1,5 +1,5 @@
 #include "peak_loop.h"
-#include "simd_portable.h"
+#include "vectors/simd_portable.h"
 
 namespace hsap::bench {
 

@@ -5,6 +5,7 @@ import { glob } from "zx";
 /** Folders in which each part includes files of itself and of the parts before it, in that order. */
 export const nativeOrders = {
   "native/src": ["kernels", "layer", "reference", "inputs", "transport", "executor", "addon"],
+  "native/src/kernels": ["vectors", "products", "tiles"],
   "native/src/executor": ["program", "threads", "memory", "tiles", "ops", "lanes"],
 };
 

@@ -123,8 +123,9 @@ describe("the native library", () => {
   };
   beforeEach(() => {
     root = mkdtempSync(path.join(tmpdir(), "hsap-native-"));
-    add("native/src/kernels/panels.h", "");
-    add("native/src/layer/factors.h", '#include "kernels/panels.h"\n#include "hsap/layer.h"\n');
+    add("native/src/kernels/products/panels.h", "");
+    add("native/src/kernels/tiles/forward.h", '#include "products/panels.h"\n');
+    add("native/src/layer/factors.h", '#include "kernels/products/panels.h"\n#include "hsap/layer.h"\n');
     add("native/src/executor/threads/team.h", "");
     add("native/src/executor/lanes/lane.h", '#include "threads/team.h"\n#include "lanes/plan.h"\n');
   });
@@ -134,12 +135,14 @@ describe("the native library", () => {
     expect(await nativeViolations(root)).toEqual([]);
   });
 
-  it("may not include a part that stands after, or a room of the executor", async () => {
+  it("may not include a part that stands after, or a room of the kernels or the executor", async () => {
     add("native/src/kernels/bad.h", '#include "layer/factors.h"\n');
+    add("native/src/kernels/products/bad.h", '#include "tiles/forward.h"\n');
     add("native/src/executor/threads/bad.cpp", '#include "lanes/lane.h"\n');
     expect(await nativeViolations(root)).toEqual([
       "native/src/executor/threads/bad.cpp includes lanes/lane.h: parts of native/src/executor include only those before them",
       "native/src/kernels/bad.h includes layer/factors.h: parts of native/src include only those before them",
+      "native/src/kernels/products/bad.h includes tiles/forward.h: parts of native/src/kernels include only those before them",
     ]);
   });
 

@@ -1,6 +1,6 @@
-#include "forward.h"
 #include "kernel_sets.h"
-#include "simd_avx512bf16.h"
+#include "tiles/forward.h"
+#include "vectors/simd_avx512bf16.h"
 
 namespace hsap {
 

@@ -1,9 +1,9 @@
-#include "backward.h"
-#include "exp2.h"
-#include "forward.h"
 #include "kernel_sets.h"
-#include "merge.h"
-#include "simd_portable.h"
+#include "tiles/backward.h"
+#include "tiles/forward.h"
+#include "tiles/merge.h"
+#include "vectors/exp2.h"
+#include "vectors/simd_portable.h"
 
 namespace hsap {
 

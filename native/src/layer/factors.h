@@ -10,9 +10,9 @@
 
 #include "bf16_rows.h"
 #include "hsap/layer.h"
-#include "kernels/least.h"
-#include "kernels/pair_panels.h"
-#include "kernels/panels.h"
+#include "kernels/products/pair_panels.h"
+#include "kernels/products/panels.h"
+#include "kernels/vectors/least.h"
 
 namespace hsap {
 

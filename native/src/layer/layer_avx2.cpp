@@ -1,4 +1,4 @@
-#include "kernels/simd_avx2.h"
+#include "kernels/vectors/simd_avx2.h"
 #include "layer_sets.h"
 #include "product.h"
 #include "rows.h"

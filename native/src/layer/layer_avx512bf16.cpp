@@ -1,4 +1,4 @@
-#include "kernels/simd_avx512bf16.h"
+#include "kernels/vectors/simd_avx512bf16.h"
 #include "layer_sets.h"
 #include "product.h"
 

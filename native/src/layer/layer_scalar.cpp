@@ -1,4 +1,4 @@
-#include "kernels/simd_portable.h"
+#include "kernels/vectors/simd_portable.h"
 #include "layer_sets.h"
 #include "product.h"
 #include "rows.h"

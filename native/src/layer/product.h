@@ -10,7 +10,7 @@
 #include "factors.h"
 #include "hsap/layer.h"
 #include "hsap/scratch.h"
-#include "kernels/register_tile.h"
+#include "kernels/products/register_tile.h"
 
 namespace hsap {
 

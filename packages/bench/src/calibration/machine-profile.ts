@@ -38,7 +38,7 @@ export interface MeasureMachineOptions {
   readonly onProgress?: ((done: number, label: string) => void) | undefined;
 }
 
-/** Rows and keys of a register tile of each instruction set: tileRows and width of native/src/kernels/simd_*.h. */
+/** Rows and keys of a register tile of each instruction set: tileRows and width of native/src/kernels/vectors/simd_*.h. */
 const registersOf: Readonly<Record<Isa, RegisterTile>> = {
   scalar: { tileRows: 4, vectorKeys: 4 },
   avx2: { tileRows: 6, vectorKeys: 8 },

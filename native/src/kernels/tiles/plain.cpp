@@ -1,4 +1,4 @@
-#include "plain.h"
+#include "tiles/plain.h"
 
 #include <algorithm>
 #include <cmath>

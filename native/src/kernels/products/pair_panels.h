@@ -5,7 +5,7 @@
 #include <cstddef>
 
 #include "hsap/bf16.h"
-#include "panels.h"
+#include "products/panels.h"
 
 namespace hsap {
 

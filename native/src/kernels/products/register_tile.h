@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "panels.h"
+#include "products/panels.h"
 
 namespace hsap {
 

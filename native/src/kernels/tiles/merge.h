@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "least.h"
+#include "vectors/least.h"
 
 namespace hsap {
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "hsap/kernels.h"
-#include "least.h"
+#include "vectors/least.h"
 
 namespace hsap {
 

@@ -2,7 +2,7 @@
 // one instruction multiplies and adds both of them in fp32.
 #pragma once
 
-#include "simd_avx512.h"
+#include "vectors/simd_avx512.h"
 
 namespace hsap {
 

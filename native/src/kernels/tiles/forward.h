@@ -12,12 +12,12 @@
 #include <cmath>
 #include <cstdint>
 
-#include "group_rows.h"
 #include "hsap/scratch.h"
-#include "pair_panels.h"
-#include "panels.h"
-#include "plain.h"
-#include "register_tile.h"
+#include "products/pair_panels.h"
+#include "products/panels.h"
+#include "products/register_tile.h"
+#include "tiles/group_rows.h"
+#include "tiles/plain.h"
 
 namespace hsap {
 

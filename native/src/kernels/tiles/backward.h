@@ -9,11 +9,11 @@
 #include <cmath>
 #include <cstdint>
 
-#include "group_rows.h"
 #include "hsap/scratch.h"
-#include "panels.h"
-#include "plain.h"
-#include "register_tile.h"
+#include "products/panels.h"
+#include "products/register_tile.h"
+#include "tiles/group_rows.h"
+#include "tiles/plain.h"
 
 namespace hsap {
 

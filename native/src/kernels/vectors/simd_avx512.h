@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "hsap/bf16.h"
-#include "log.h"
+#include "vectors/log.h"
 
 namespace hsap {
 
