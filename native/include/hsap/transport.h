@@ -82,6 +82,9 @@ class Endpoint {
  public:
   virtual ~Endpoint() = default;
 
+  // Makes room for a group that will be posted, so that posting needs no more memory. Blocks may lie elsewhere by then.
+  virtual void prepare(const Group&) {}
+
   // Starts a group. The group, and the memory of its blocks, stay untouched by the caller until wait returns; after an
   // abort, until no rank uses the transport any more.
   virtual void post(Group& group) = 0;
@@ -95,6 +98,8 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual Endpoint& endpoint(std::int32_t rank) = 0;
+  // Whether receives that may alias need no memory of their own, as all of them will.
+  virtual bool aliases() const { return false; }
   // Returns once every process of the run has called it, which each does once, when its ranks are ready to start. Throws
   // TransportAborted after an abort.
   virtual void synchronise() {}

@@ -174,7 +174,8 @@ class Run {
     own.team = std::make_unique<ThreadTeam>(threadsPerRank_, [this, rank](std::int32_t thread) { enter(rank, thread); });
     own.computation = std::make_unique<ComputationLane>(context, kernels_, *own.team);
     if (!own.plan.groups.empty()) own.communication = std::make_unique<CommunicationLane>(context, transport_.endpoint(rank));
-    own.computation->prepare();
+    own.computation->prepare(transport_.aliases());
+    if (own.communication) own.communication->prepare();
   }
 
   // Runs a lane; whatever it throws ends the run for everybody. `row` says at which op it was.

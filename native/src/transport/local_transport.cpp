@@ -65,6 +65,7 @@ class LocalTransport final : public Transport {
   }
 
   Endpoint& endpoint(std::int32_t rank) override { return endpoints_.at(rank); }
+  bool aliases() const override { return options_.alias; }
   LocalEndpoint& local(std::int32_t rank) { return endpoints_.at(rank); }
 
   void abort() noexcept override {

@@ -4,6 +4,14 @@
 
 namespace hsap {
 
+void CommunicationLane::prepare() {
+  for (const GroupPlan& plan : context_.plan.groups) {
+    collect(plan);
+    endpoint_.prepare(group_);
+  }
+  group_.clear();
+}
+
 void CommunicationLane::run() {
   std::int32_t finished = 0;
   for (const GroupPlan& plan : context_.plan.groups) {

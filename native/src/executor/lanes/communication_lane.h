@@ -10,6 +10,8 @@ class CommunicationLane {
  public:
   CommunicationLane(const LaneContext& context, Endpoint& endpoint) : context_(context), endpoint_(endpoint) {}
 
+  // Has the endpoint make room for every group.
+  void prepare();
   void run();
   // The op the lane is at, or -1 before the first.
   std::int32_t row() const { return row_; }

@@ -50,11 +50,11 @@ ComputationLane::ComputationLane(const LaneContext& context, const Kernels& kern
       tiles_(context_, kernels, team),
       checkpoint_([this] { context_.state.checkpoint(); }) {}
 
-void ComputationLane::prepare() {
+void ComputationLane::prepare(bool aliases) {
   tiles_.prepare();
   // Each thread touches its own working memory, so that it lies near.
   team_.run([&](std::int32_t thread) { std::memset(team_.scratch(thread).reserve(Scratch::maxBytes), 0, Scratch::maxBytes); });
-  context_.memory.touch(context_.options.alias);
+  context_.memory.touch(aliases);
   context_.setEmptyBefore({-1});
   context_.memory.fillInputs(context_.options, team_, checkpoint_);
 }

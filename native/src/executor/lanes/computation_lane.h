@@ -16,8 +16,8 @@ class ComputationLane {
   // `team`: the rank's threads, of which the caller of `run` is the first.
   ComputationLane(const LaneContext& context, const Kernels& kernels, ThreadTeam& team);
 
-  // Before the start: touches memory, empties accumulators, then fills inputs.
-  void prepare();
+  // Before the start: touches memory, empties accumulators, then fills inputs. `aliases`: what is handed over needs no memory.
+  void prepare(bool aliases);
   void run();
   std::int32_t row() const { return row_; }
 

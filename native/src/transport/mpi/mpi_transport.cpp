@@ -1,6 +1,7 @@
 #include "mpi_transport.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -25,6 +26,13 @@ class Staging {
     return memory_.get();
   }
 
+  // Reserves, and writes to every page, so that the system need not find pages while a group is moved.
+  void touch(std::size_t bytes) {
+    const std::size_t before = size_;
+    std::byte* memory = reserve(bytes);
+    if (size_ > before) std::memset(memory, 0, size_);
+  }
+
  private:
   std::unique_ptr<std::byte[]> memory_;
   std::size_t size_ = 0;
@@ -35,6 +43,7 @@ class MpiEndpoint final : public Endpoint {
   MpiEndpoint(const MpiLinks& links, const std::atomic<bool>& left, const std::atomic<bool>& aborted)
       : links_(links), left_(left), aborted_(aborted) {}
 
+  void prepare(const Group& group) override;
   void post(Group& group) override;
   void wait() override;
 
@@ -46,6 +55,7 @@ class MpiEndpoint final : public Endpoint {
     std::size_t bytes = 0;        // of this message
   };
 
+  const MPI_Comm* communicatorOf(const Group& group) const;
   void postTransfers(Group& group);
   void postReceive(Receive& receive, std::byte* staging, std::size_t bytes);
   void postSend(const Send& send, std::byte* staging, std::size_t bytes);
@@ -67,25 +77,46 @@ class MpiEndpoint final : public Endpoint {
   bool collective_ = false;
 };
 
+// Bytes of the messages that do not lie in memory as they travel; of all of them if the group is moved `whole`.
+template <typename Transfers>
+std::size_t stagedBytes(const Transfers& transfers, bool whole = false) {
+  std::size_t total = 0;
+  for (const auto& transfer : transfers) {
+    const std::span blocks(transfer.blocks);
+    if (whole || inPlace(blocks) == nullptr) total += wireBytes(blocks);
+  }
+  return total;
+}
+
+void MpiEndpoint::prepare(const Group& group) {
+  const bool whole = communicatorOf(group) != nullptr;
+  std::size_t incoming = stagedBytes(group.receives, whole);
+  const std::size_t outgoing = stagedBytes(group.sends, whole);
+  // What is gathered has a place among the rest.
+  if (whole && group.collective->kind == GroupKind::allGather)
+    incoming += outgoing / std::max<std::size_t>(1, group.sends.size());
+  incoming_.touch(incoming);
+  outgoing_.touch(outgoing);
+}
+
 void MpiEndpoint::post(Group& group) {
   throwIfAborted();
   group_ = &group;
   requests_.clear(), pending_.clear(), unfinished_.clear();
   collective_ = false;
-  if (group.collective != nullptr) {
-    const auto communicator = links_.collectives.find(group.collective->members);
-    if (communicator != links_.collectives.end()) return postCollective(group, communicator->second);
-  }
+  if (const MPI_Comm* communicator = communicatorOf(group)) return postCollective(group, *communicator);
   postTransfers(group);
 }
 
+// Null unless MPI moves the group by a collective of its own.
+const MPI_Comm* MpiEndpoint::communicatorOf(const Group& group) const {
+  if (group.collective == nullptr) return nullptr;
+  const auto found = links_.collectives.find(group.collective->members);
+  return found == links_.collectives.end() ? nullptr : &found->second;
+}
+
 void MpiEndpoint::postTransfers(Group& group) {
-  std::size_t total = 0;
-  for (const Receive& receive : group.receives) {
-    if (inPlace(std::span<const IncomingBlock>(receive.blocks)) == nullptr)
-      total += wireBytes(std::span<const IncomingBlock>(receive.blocks));
-  }
-  std::byte* staging = incoming_.reserve(total);
+  std::byte* staging = incoming_.reserve(stagedBytes(group.receives));
   // Receives first, so that what arrives has its place at once.
   for (Receive& receive : group.receives) {
     const std::span<const IncomingBlock> blocks(receive.blocks);
@@ -94,12 +125,7 @@ void MpiEndpoint::postTransfers(Group& group) {
     postReceive(receive, staged ? staging : nullptr, bytes);
     if (staged) staging += bytes;
   }
-  total = 0;
-  for (const Send& send : group.sends) {
-    if (inPlace(std::span<const OutgoingBlock>(send.blocks)) == nullptr)
-      total += wireBytes(std::span<const OutgoingBlock>(send.blocks));
-  }
-  staging = outgoing_.reserve(total);
+  staging = outgoing_.reserve(stagedBytes(group.sends));
   for (const Send& send : group.sends) {
     const std::span<const OutgoingBlock> blocks(send.blocks);
     const std::size_t bytes = wireBytes(blocks);
