@@ -69,7 +69,7 @@ export function batchOf(options: ProblemOptions): NamedBatch {
  *
  * @throws InputError if a value is not valid.
  */
-export function shapeOf(options: ProblemOptions): AttentionShape {
+function shapeOf(options: ProblemOptions): AttentionShape {
   const heads = wholeNumber("heads", options.heads ?? "8");
   const fewest = heads % 2 === 0 ? 2 : heads;
   return {

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
+import { addLayerOptions, type GivenLayers } from "./layer-options.ts";
 
 /** The options of `hsap model`, as typed. */
-export interface ModelOptions {
+export interface ModelOptions extends GivenLayers {
   readonly model?: string;
   readonly strategy?: string;
   readonly weights?: string;
@@ -13,10 +14,6 @@ export interface ModelOptions {
   readonly tokens?: string;
   readonly seed?: string;
   readonly dtype?: string;
-  readonly recompute?: string;
-  readonly receivedKv?: string;
-  readonly prefetch?: boolean;
-  readonly overlap?: boolean;
   readonly lossChunk?: string;
   readonly maxTokens?: boolean;
   readonly figure?: string;
@@ -25,7 +22,7 @@ export interface ModelOptions {
 
 /** Adds them to a command, in the order that its help shows them. */
 export function addModelOptions(command: Command): Command {
-  return command
+  const named = command
     .option("--model <name>", "tiny, 160m, 1.3b, 7b, 13b, 30b or 70b (default: 7b)")
     .option("--strategy <list>", "which strategies (default: megatron,colai-sp,ulysses,hsap)")
     .option(
@@ -42,14 +39,8 @@ export function addModelOptions(command: Command): Command {
     .option("--document <list>", "instead of a mix, documents all of this length; one or several lengths")
     .option("--tokens <list>", "tokens of a step, one or several (default: 65536)")
     .option("--seed <n>", "seed of the draw (default: 1)")
-    .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)")
-    .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
-    .option("--prefetch", "gather sharded weights of the next layer while one is computed")
-    .option("--overlap", "let tensor ranks gather and scatter rows in pieces, beside products")
-    .option(
-      "--received-kv <what>",
-      "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",
-    )
+    .option("--dtype <type>", "what activations and weights are: bf16 or fp32 (default: bf16)");
+  return addLayerOptions(named)
     .option("--loss-chunk <n>", "tokens whose logits are held at once (default: 4096)")
     .option(
       "--max-tokens",

@@ -43,7 +43,7 @@ function plainLines(output: Output, began: number): Progress {
 }
 
 /** `1:05 left`, from the share of the work done so far. */
-export function timeLeft(beganMs: number, done: number, nowMs = performance.now()): string {
+function timeLeft(beganMs: number, done: number, nowMs = performance.now()): string {
   if (done >= 1) return `${clock((nowMs - beganMs) / 1000)} in all`;
   if (done < 0.02) return "estimating";
   return `${clock(((nowMs - beganMs) / 1000) * (1 / done - 1))} left`;

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
+import { addLayerOptions, type GivenLayers } from "./layer-options.ts";
 import { collect } from "./problem-options.ts";
 import { addThreadOptions, type GivenThreads } from "./thread-options.ts";
 
 /** The options of `hsap train`, as typed. */
-export interface TrainOptions extends GivenThreads {
+export interface TrainOptions extends GivenThreads, GivenLayers {
   readonly model?: string;
   readonly strategy?: string;
   readonly weights?: string;
@@ -18,10 +19,6 @@ export interface TrainOptions extends GivenThreads {
   readonly steps?: string;
   readonly dtype?: string;
   readonly learningRate?: string;
-  readonly recompute?: string;
-  readonly receivedKv?: string;
-  readonly prefetch?: boolean;
-  readonly overlap?: boolean;
   readonly checkpoint?: string;
   readonly every?: string;
   readonly resume?: boolean;
@@ -52,15 +49,8 @@ export function addTrainOptions(command: Command): Command {
     .option("--seed <n>", "seed of weights, documents and their text (default: 1)")
     .option("--steps <n>", "train up to this step (default: 200)")
     .option("--dtype <type>", "what activations, weights and messages are: fp32 or bf16 (default: fp32)")
-    .option("--learning-rate <x>", "AdamW's, after a rise over 20 steps (default: 0.003)")
-    .option("--recompute <what>", "what the backward pass computes again: none, selective or full (default: selective)")
-    .option("--prefetch", "gather sharded weights of the next layer while one is computed")
-    .option("--overlap", "let tensor ranks gather and scatter rows in pieces, beside products")
-    .option(
-      "--received-kv <what>",
-      "other ranks' keys and values, for the backward pass: fetch or keep (default: fetch)",
-    );
-  return addThreadOptions(named)
+    .option("--learning-rate <x>", "AdamW's, after a rise over 20 steps (default: 0.003)");
+  return addThreadOptions(addLayerOptions(named))
     .option("--checkpoint <file>", "where the state is kept, after every --every steps and at the end")
     .option("--every <n>", "steps between two rows of the table, and two checkpoints (default: 20)")
     .option("--resume", "go on from --checkpoint, if it is there")

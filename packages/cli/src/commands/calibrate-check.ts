@@ -32,7 +32,7 @@ export async function checkProfile(
   else output.out(formatCheck(check, version));
 }
 
-export function formatCheck(check: RealityCheck, version: string): string {
+function formatCheck(check: RealityCheck, version: string): string {
   const { ranks, cores, repeats, rows, errors, order } = check;
   const header = tableHeader(
     version,

@@ -8,8 +8,6 @@ import {
   type ModelShape,
   modelNamed,
   type Recomputation,
-  receivedKvs,
-  recomputations,
   type WeightPlacement,
   weightPlacements,
 } from "@hsap/model";
@@ -18,6 +16,7 @@ import { fillPack, InputError, mixPack } from "@hsap/workload";
 import { figureFormat } from "../figure-format.ts";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
+import { layersOf, recomputationOf } from "../layer-options.ts";
 import { formatLongest, type LongestRow } from "../longest-table.ts";
 import type { ModelOptions } from "../model-options.ts";
 import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
@@ -77,7 +76,7 @@ function casesOf(options: ModelOptions): Case[] {
   const counts = listOf(options.ranks ?? "8").map((text) => wholeNumber("ranks", text));
   const names = listOf(options.strategy ?? "megatron,colai-sp,ulysses,ring,hsap");
   const placements = listOf(options.weights ?? "sharded").map((text) => oneOf("weights", text, weightPlacements));
-  const kinds = listOf(options.recompute ?? "selective").map((text) => oneOf("recompute", text, recomputations));
+  const kinds = listOf(options.recompute ?? "selective").map((text) => recomputationOf(text));
   return clusters.flatMap((from) =>
     models.flatMap((model) =>
       counts.flatMap((ranks) => {
@@ -135,9 +134,7 @@ function problemOf(model: ModelShape, cluster: Cluster, tokens: number, options:
         : mixPack(mix, { tokens, seed: wholeNumber("seed", seed, 0) }),
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
-    prefetch: options.prefetch ?? false,
-    overlap: options.overlap ?? false,
-    receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
+    ...layersOf(options),
   };
 }
 

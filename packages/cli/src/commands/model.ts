@@ -3,19 +3,13 @@ import { dirname } from "node:path";
 import { type ChosenDegrees, chosenDegrees, formatDegrees, type SimulatedStep, simulatedStep } from "@hsap/bench";
 import { clusterOf, namedCluster } from "@hsap/cluster";
 import { drawModelSteps, type ModelStepsInput } from "@hsap/figures";
-import {
-  type ModelProblem,
-  modelNamed,
-  parametersOf,
-  receivedKvs,
-  recomputations,
-  weightPlacements,
-} from "@hsap/model";
+import { type ModelProblem, modelNamed, parametersOf, weightPlacements } from "@hsap/model";
 import { hardwareOf, isOwnHardware } from "@hsap/simulator";
 import { layerStrategyNamed } from "@hsap/training";
 import { fillPack, InputError, lengthsOf, mixPack } from "@hsap/workload";
 import { figureFormat } from "../figure-format.ts";
 import { tableHeader } from "../header.ts";
+import { layersOf, recomputationOf } from "../layer-options.ts";
 import type { ModelOptions } from "../model-options.ts";
 import { oneOf, parseDegrees, wholeNumber } from "../option-values.ts";
 import type { CommandContext } from "../program.ts";
@@ -90,10 +84,7 @@ function problemOf(options: ModelOptions, tokens: number, length: number | undef
     cluster: clusterOf({ ranks: wholeNumber("ranks", options.ranks ?? "8"), ranksPerNode: undefined, from }),
     dtype: oneOf("dtype", options.dtype ?? "bf16", ["bf16", "fp32"]),
     lossChunk: wholeNumber("loss-chunk", options.lossChunk ?? "4096"),
-    recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
-    prefetch: options.prefetch ?? false,
-    overlap: options.overlap ?? false,
-    receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
+    ...{ recompute: recomputationOf(options.recompute), ...layersOf(options) },
   };
 }
 

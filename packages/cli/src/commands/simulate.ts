@@ -181,7 +181,7 @@ async function measuredOps(schedule: Schedule, options: SimulateOptions): Promis
   return (await run(schedule, { seed, ...saved })).trace.busyUs;
 }
 
-export function simulatedReport(schedule: Schedule, simulation: Simulation): SimulatedReport {
+function simulatedReport(schedule: Schedule, simulation: Simulation): SimulatedReport {
   const { problem, strategy, degrees } = schedule;
   const { trace, perRank, floors, kernel } = simulation;
   const computing = perRank.map(({ computingUs }) => computingUs);

@@ -8,8 +8,6 @@ import {
   modelNamed,
   parametersOf,
   type RankMemory,
-  receivedKvs,
-  recomputations,
   type WeightPlacement,
   weightPlacements,
 } from "@hsap/model";
@@ -31,6 +29,7 @@ import {
 import { InputError } from "@hsap/workload";
 import { tableHeader } from "../header.ts";
 import { interruptible } from "../interruption.ts";
+import { layersOf, recomputationOf } from "../layer-options.ts";
 import { oneOf, parseDegrees, parseStrategyOptions, wholeNumber } from "../option-values.ts";
 import type { CommandContext } from "../program.ts";
 import { formatTable, megabytes, shortNumber } from "../table.ts";
@@ -94,10 +93,7 @@ export function trainingOf(options: TrainOptions, name = options.strategy ?? "hs
     strategyOptions: { ...published, ...parseStrategyOptions(options.option ?? []) },
     contaminated: options.faithful ?? false,
     cluster: clusterOf({ ranks, ranksPerNode, from: presetCluster("local") }),
-    recompute: oneOf("recompute", options.recompute ?? "selective", recomputations),
-    prefetch: options.prefetch ?? false,
-    overlap: options.overlap ?? false,
-    receivedKv: oneOf("received-kv", options.receivedKv ?? "fetch", receivedKvs),
+    ...{ recompute: recomputationOf(options.recompute), ...layersOf(options) },
     dtype: oneOf("dtype", options.dtype ?? "fp32", ["fp32", "bf16"]),
     optimiser: { learningRate: rate },
     ...threadsOf(options),
