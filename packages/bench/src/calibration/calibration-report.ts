@@ -74,7 +74,7 @@ export function calibrationReport(options: CalibrationOptions): CalibrationRepor
   };
 }
 
-export function errorSummary(rows: readonly PredictedRow[]): ErrorSummary {
+function errorSummary(rows: readonly PredictedRow[]): ErrorSummary {
   const sorted = rows.map(({ error }) => Math.abs(error)).sort((a, b) => a - b);
   const middle = sorted.length / 2;
   const median = (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;

@@ -11,7 +11,7 @@ import { strategies as allStrategies } from "../strategies.ts";
 import { spreadOf } from "./measured-terms.ts";
 
 /** Six packs of as many kinds of documents, small enough for a run of most strategies to take 50 to 500 ms here. */
-export const checkedPacks = {
+const checkedPacks = {
   hybrid: 8192,
   instruct: 8192,
   magilaw: 8192,

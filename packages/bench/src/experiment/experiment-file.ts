@@ -85,7 +85,7 @@ export function experimentNames(): string[] {
 
 /** What an experiment does: it runs schedules and measures them, predicts training steps of whole models, looks for
  * the longest that fit, or compares losses of training. */
-export const experimentKinds = [
+const experimentKinds = [
   "measured trials",
   "simulated model steps",
   "longest model steps",

@@ -15,7 +15,7 @@ export interface TargetVerdict {
 }
 
 /** What is asked of measured steps on a cluster whose slow link is slow. */
-export const stepTargets = {
+const stepTargets = {
   /** `hsap` over the compute floor, on these mixes. */
   floor: { mixes: ["hybrid", "code"], most: 1.15 },
   /** `hsap` over the best baseline, wherever that one is above so many times the floor. */

@@ -65,13 +65,8 @@ export interface EnvironmentOptions {
 
 /** Describes this machine and checkout. Trials of environments with equal ids may be compared. */
 export function currentEnvironment(options: EnvironmentOptions): Environment {
-  const processors = cpus();
   const deciding = {
-    cpu: processors[0]?.model.trim() ?? "unknown",
-    cores: processors.length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: `${process.platform} ${release()} ${process.arch}`,
-    node: process.version,
+    ...thisMachine(),
     compiler: options.compiler,
     isa: options.isa,
     code: digestOf(measuredFiles(options.trains ? [...measuredPackages, ...trainingPackages] : measuredPackages)),
@@ -94,15 +89,10 @@ export function currentEnvironment(options: EnvironmentOptions): Environment {
  * the machine is written down all the same.
  */
 export function simulationEnvironment(args: readonly string[]): Environment {
-  const processors = cpus();
   const code = digestOf(simulatedFiles());
   return {
     id: createHash("sha256").update(`simulated ${code}`).digest("hex").slice(0, 12),
-    cpu: processors[0]?.model.trim() ?? "unknown",
-    cores: processors.length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: `${process.platform} ${release()} ${process.arch}`,
-    node: process.version,
+    ...thisMachine(),
     code,
     ...checkout(),
     date: new Date().toISOString(),
@@ -138,6 +128,18 @@ export function recordEnvironment(file: string, environment: Environment): void 
   const content = { schema: "hsap-environments/1", environments: [...known, environment] };
   writeFileSync(`${file}.new`, `${JSON.stringify(content, null, 2)}\n`);
   renameSync(`${file}.new`, file);
+}
+
+/** In the order in which an environment's id is computed from it. */
+function thisMachine(): Pick<Environment, "cpu" | "cores" | "memoryGiB" | "system" | "node"> {
+  const processors = cpus();
+  return {
+    cpu: processors[0]?.model.trim() ?? "unknown",
+    cores: processors.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${process.platform} ${release()} ${process.arch}`,
+    node: process.version,
+  };
 }
 
 /** The packages whose code runs inside a trial. Tables and figures may change without making trials incomparable. */

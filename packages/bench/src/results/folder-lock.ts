@@ -33,7 +33,7 @@ interface Holder extends ProcessIdentity {
 const beatMs = 5000;
 
 /** A lock that was not written for so long, by the file system's clock, is left over. */
-export const staleAfterS = 60;
+const staleAfterS = 60;
 
 /**
  * Locks a results folder for this process; the folder is made if missing. The lock of a process that has died is taken over: at once where it can be seen that it has

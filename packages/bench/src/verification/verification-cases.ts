@@ -5,8 +5,6 @@ import { mixPack, packedBatch, randomInteger, seededRandom } from "@hsap/workloa
 /** How much is verified: `quick` for every change, `default` for every day, `full` for a release. */
 export type VerificationSize = "quick" | "default" | "full";
 
-export const verificationSizes: readonly VerificationSize[] = ["quick", "default", "full"];
-
 /** A forward problem and the name of what it guards; its backward twin is verified with it. */
 export interface VerificationCase {
   readonly name: string;

@@ -2,7 +2,7 @@ import { Resvg } from "@resvg/resvg-js";
 import { rasterFonts } from "./text.ts";
 
 /** Dots per inch of PNG files at print size. */
-export const pngDpi = 300;
+const pngDpi = 300;
 
 // The size of a page is in millimetres, which the renderer takes at 96 dots per inch.
 const zoom = pngDpi / 96;
