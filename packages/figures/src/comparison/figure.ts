@@ -6,7 +6,7 @@ import { text } from "@observablehq/plot";
 import { fullCount } from "../drawing/amount.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
-import { heading, type Panel, plotPanel, subheading } from "../drawing/panel.ts";
+import { headings, type Panel, plotPanel } from "../drawing/panel.ts";
 import { fontSize, textWidth } from "../drawing/text.ts";
 import { axisHeight, type Column, colour, columnPanel, columnsOf, rowHeight } from "./columns.ts";
 
@@ -28,8 +28,7 @@ export function drawComparison(comparison: Comparison): string {
   const panels = columns.flatMap((column, i) => {
     const x = labels.width + i * columnRoom;
     return [
-      heading(x + 2, 9, "abcdef"[i], column.title),
-      subheading(x + 2, 19, column.subtitle),
+      ...headings(x, 0, "abcdef"[i], column.title, column.subtitle),
       columnPanel(column, rows, { x, y: top, width: columnRoom }),
     ];
   });

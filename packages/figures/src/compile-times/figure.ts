@@ -4,7 +4,7 @@ import { fullCount, rangeOf } from "../drawing/amount.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { ink } from "../drawing/palette.ts";
-import { heading, subheading } from "../drawing/panel.ts";
+import { headings } from "../drawing/panel.ts";
 import { axisHeight, growthPanel } from "./growth-panel.ts";
 import {
   type Aim,
@@ -52,8 +52,7 @@ export function drawCompileTimes({ strategy, processor, rows }: CompileTimesInpu
     caption: captionOf(rows, processor),
     legend: legend(legendOf(rows, panels), { width }),
     panels: panels.flatMap(({ title, x, series, aims: limits }, i) => [
-      heading(i * room + 2, 9, "abc"[i], title),
-      subheading(i * room + 2, 19, "ms, slower pass"),
+      ...headings(i * room, 0, "abc"[i], title, "ms, slower pass"),
       growthPanel({ x: i * room, y: top, width: room, height: plotHeight + axisHeight }, x, series, limits),
     ]),
   });

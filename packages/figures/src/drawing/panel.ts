@@ -35,15 +35,20 @@ export function plotPanel(box: PanelBox, options: PlotOptions): Panel {
   return { x, y, node };
 }
 
-/** A panel's heading: its letter and what it shows. */
+/** The lines above a panel whose room begins at (x, y): its letter and what it shows, and below that how, where it is said. */
+export const headings = (x: number, y: number, letter: string, text: string, how?: string): Panel[] => [
+  heading(x + 2, y + 9, letter, text),
+  ...(how === undefined ? [] : [subheading(x + 2, y + 19, how)]),
+];
+
+/** A panel's heading alone: its letter and what it shows. */
 export function heading(x: number, y: number, letter: string, text: string): Panel {
   const style = { "font-family": fontFamily, "font-size": fontSize.panel, fill: ink.text };
   const bold = element("tspan", { "font-weight": "bold" }, letter);
   return { x, y, node: element("text", style, bold, element("tspan", { dx: 4 }, text)) };
 }
 
-/** A second line below a heading's text. */
-export function subheading(x: number, y: number, text: string): Panel {
+function subheading(x: number, y: number, text: string): Panel {
   const style = { "font-family": fontFamily, "font-size": fontSize.label, fill: ink.quiet };
   return { x, y, node: element("text", style, text) };
 }

@@ -5,7 +5,7 @@ import { byteUnit, fullCount, type Unit } from "../drawing/amount.ts";
 import { legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { okabeIto } from "../drawing/palette.ts";
-import { heading, subheading } from "../drawing/panel.ts";
+import { headings } from "../drawing/panel.ts";
 import type { Figure } from "../figure.ts";
 import { type Column, columnPanel, labelPanel, layRows, type Point } from "./columns.ts";
 import { type Summary, summarize, type Throughput } from "./summary.ts";
@@ -40,8 +40,7 @@ export function drawEvaluation({ trials, machine }: EvaluationInput): Figure {
   const placed = columns.flatMap((column, i) => {
     const x = labels.width + i * columnRoom;
     return [
-      heading(x + 2, 9, "abcdef"[i], column.title),
-      subheading(x + 2, 19, column.subtitle),
+      ...headings(x, 0, "abcdef"[i], column.title, column.subtitle),
       columnPanel(column, rows, { x, y: top, width: columnRoom }),
     ];
   });

@@ -4,7 +4,7 @@ import { bottomAxis, leftAxis } from "../drawing/axes.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { ink } from "../drawing/palette.ts";
-import { heading, type Panel, plotPanel, subheading } from "../drawing/panel.ts";
+import { headings, type Panel, plotPanel } from "../drawing/panel.ts";
 import { inOrder, layerStrategyColour } from "../model-steps/strategy-colour.ts";
 
 export interface LongestStepsInput {
@@ -54,8 +54,7 @@ export function drawLongestSteps({ documents, rows }: LongestStepsInput): string
       const own = rows.filter((each) => each.model === model && conditionOf(each) === condition);
       const box = { x, y: y + top, width: room, height: plotHeight + axisHeight };
       return [
-        heading(x + 2, y + 9, letterOf(row * models.length + column), model),
-        subheading(x + 2, y + 19, condition),
+        ...headings(x, y, letterOf(row * models.length + column), model, condition),
         plotPanel(
           { ...box, marginLeft, marginRight: 8, marginTop: 4, marginBottom: axisHeight },
           {

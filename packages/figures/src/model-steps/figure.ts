@@ -5,7 +5,7 @@ import { bottomAxis, leftAxis, tokenLabel } from "../drawing/axes.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { ink } from "../drawing/palette.ts";
-import { heading, type Panel, plotPanel, subheading } from "../drawing/panel.ts";
+import { headings, type Panel, plotPanel } from "../drawing/panel.ts";
 import { layerStrategyColour } from "./strategy-colour.ts";
 
 export interface ModelStepsInput {
@@ -59,8 +59,7 @@ export function drawModelSteps({ title, documents, axis, deviceGiB, rows, publis
   const room = width / 2;
   const strategies = [...new Set(rows.map(({ strategy }) => strategy))];
   const panel = (i: number, values: PanelValues): Panel[] => [
-    heading(i * room + 2, 9, "ab"[i], values.heading),
-    subheading(i * room + 2, 19, values.unit),
+    ...headings(i * room, 0, "ab"[i], values.heading, values.unit),
     stepsPanel({ x: i * room, y: top, width: room, height: plotHeight + axisHeight }, axis, rows, strategies, values),
   ];
   return drawPage({

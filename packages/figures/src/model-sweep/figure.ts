@@ -4,7 +4,7 @@ import { fullCount } from "../drawing/amount.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { ink } from "../drawing/palette.ts";
-import { heading, type Panel, subheading } from "../drawing/panel.ts";
+import { headings, type Panel } from "../drawing/panel.ts";
 import type { Figure } from "../figure.ts";
 import { inOrder, layerStrategyColour } from "../model-steps/strategy-colour.ts";
 import { type Bar, type BarsAxis, barsPanel } from "./bars.ts";
@@ -56,9 +56,9 @@ function drawCluster(cluster: string, steps: readonly BestStep[]): string {
   const panelOf = (row: number, column: number, text: string, of: readonly Bar[], axis: BarsAxis): Panel[] => {
     const [x, y] = [column * room, row * pitch];
     const box = { x, y: y + top, width: room, height: plotHeight + axisHeight };
+    const letter = String.fromCharCode("a".charCodeAt(0) + row * models.length + column);
     return [
-      heading(x + 2, y + 9, String.fromCharCode("a".charCodeAt(0) + row * models.length + column), text),
-      ...(column > 0 ? [] : [subheading(x + 2, y + 19, axis.unit)]),
+      ...headings(x, y, letter, text, column > 0 ? undefined : axis.unit),
       barsPanel({
         box,
         axisHeight,

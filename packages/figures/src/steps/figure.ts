@@ -5,7 +5,7 @@ import { fullCount } from "../drawing/amount.ts";
 import { legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { okabeIto } from "../drawing/palette.ts";
-import { heading, subheading } from "../drawing/panel.ts";
+import { headings } from "../drawing/panel.ts";
 import { type Column, columnPanel, labelPanel, layRows, type Point, type RowName } from "../evaluation/columns.ts";
 import type { Figure } from "../figure.ts";
 
@@ -49,8 +49,7 @@ export function drawSteps({ trials, predictions, machine }: StepsInput): Figure 
       },
     };
     return [
-      heading(x + 2, 9, "ab"[i], pass),
-      subheading(x + 2, 19, "step / compute floor, logarithmic"),
+      ...headings(x, 0, "ab"[i], pass, "step / compute floor, logarithmic"),
       columnPanel(column, rows, { x, y: top, width: room }),
     ];
   });

@@ -6,7 +6,7 @@ import { bottomAxis, leftAxis } from "../drawing/axes.ts";
 import { type LegendEntry, legend } from "../drawing/legend.ts";
 import { columnWidth, drawPage } from "../drawing/page.ts";
 import { okabeIto } from "../drawing/palette.ts";
-import { heading, type Panel, plotPanel, subheading } from "../drawing/panel.ts";
+import { headings, type Panel, plotPanel } from "../drawing/panel.ts";
 import type { Figure } from "../figure.ts";
 
 export interface TrainingLossesInput {
@@ -35,8 +35,7 @@ export function drawTrainingLosses({ runs, baseline }: TrainingLossesInput): Fig
   const shown = [reference, ...others];
   const colours = shown.map((_, i) => palette[i % palette.length]);
   const panel = (i: number, title: string, unit: string, marks: readonly Markish[], y: object): Panel[] => [
-    heading(i * room + 2, 9, "ab"[i], title),
-    subheading(i * room + 2, 19, unit),
+    ...headings(i * room, 0, "ab"[i], title, unit),
     plotPanel(
       {
         ...{ x: i * room, y: top, width: room, height: plotHeight + axisHeight },
