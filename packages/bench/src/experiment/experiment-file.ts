@@ -85,12 +85,7 @@ export function experimentNames(): string[] {
 
 /** What an experiment does: it runs schedules and measures them, predicts training steps of whole models, looks for
  * the longest that fit, or compares losses of training. */
-const experimentKinds = [
-  "measured trials",
-  "simulated model steps",
-  "longest model steps",
-  "training losses",
-] as const;
+const experimentKinds = ["measured trials", "simulated model steps", "longest model steps", "training losses"] as const;
 export type ExperimentKind = (typeof experimentKinds)[number];
 
 /**
