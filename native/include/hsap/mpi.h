@@ -17,7 +17,7 @@ struct MpiOptions {
   // A rank that hears nothing from a neighbour for so long ends the job.
   double timeoutS = 12;
   // The longest sleep between two looks at what is pending. Sleeps grow with the time waited, to at most a sixteenth of it.
-  double pollUs = 500;
+  double pollUs = 2000;
   // Whether collective groups move by MPI's own collectives, or as single transfers like all others.
   bool collectives = true;
 };

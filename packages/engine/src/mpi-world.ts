@@ -58,7 +58,7 @@ export function mpiLibrary(): MpiLibrary {
  *
  * @throws EngineError with code `mpi-missing` as above, or `mpi-failed` where MPI does not start.
  */
-export function joinMpi({ timeoutS = 12, pollUs = 500, collectives = true }: MpiOptions = {}): MpiWorld {
+export function joinMpi({ timeoutS = 12, pollUs = 2000, collectives = true }: MpiOptions = {}): MpiWorld {
   checkBuilt();
   const native = addon();
   return {

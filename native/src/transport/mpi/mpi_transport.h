@@ -19,7 +19,7 @@ struct MpiLinks {
   std::int32_t rank = 0, ranks = 1;
   MPI_Comm transfers = MPI_COMM_NULL;  // of all ranks
   std::map<Members, MPI_Comm> collectives;
-  double pollUs = 500;
+  double pollUs = 2000;
 };
 
 // `left` ends every wait with TransportAborted, as abort does. Both outlive the transport. After an abort its requests are left
