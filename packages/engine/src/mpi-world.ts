@@ -15,7 +15,7 @@ export interface MpiLibrary {
 export interface MpiOptions {
   /** A rank that hears nothing from a neighbour for so long ends the job; 12 if left out. */
   readonly timeoutS?: number;
-  /** The longest sleep between two looks at pending transfers; 500 if left out. */
+  /** The longest sleep between two looks at pending transfers; 2000 if left out. */
   readonly pollUs?: number;
   /** Whether groups that are collectives move by MPI's own; true if left out. */
   readonly collectives?: boolean;
