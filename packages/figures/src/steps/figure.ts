@@ -103,7 +103,9 @@ function pointsOf({ floorRatio, predictedMs, floorMs }: MeasuredStep & { readonl
 function captionOf(steps: readonly MeasuredStep[], trials: readonly Trial[], machine: string): string {
   const [{ problem, ranks, ranksPerNode }] = trials;
   const { tokens, heads, kvHeads, headDim, dtype } = problem;
-  const repeats = Math.min(...steps.map((step) => step.trials.length));
+  const counts = steps.map((step) => step.trials.length);
+  const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
+  const repeats = fewest === most ? `${most}` : `${fewest} to ${most}`;
   const error = medianPredictionError(steps);
   const predicted =
     error === undefined
