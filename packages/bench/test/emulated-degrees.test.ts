@@ -1,6 +1,6 @@
 import { clusterOf, parseCluster } from "@hsap/cluster";
 import { choosePlan, hsap, predictPlan } from "@hsap/compiler";
-import { type AttentionShape, lower, type Pass, type Problem, type Schedule } from "@hsap/schedule";
+import { type AttentionShape, lower, type Pass, type Problem, ranksOf, type Schedule } from "@hsap/schedule";
 import { parseHardware, simulate } from "@hsap/simulator";
 import { mixPack } from "@hsap/workload";
 import { describe, expect, it } from "vitest";
@@ -69,6 +69,25 @@ describe("on calibrated nodes of slow devices behind a slow link", () => {
     // The cost model knows no single ops, and the simulator none of their calls.
     expect(Math.abs(predictPlan(problem, plan).us / chosenUs - 1)).toBeLessThan(0.08);
   });
+
+  it.each(cases.filter(({ mix, pass }) => pass === "backward" && mix !== "single"))(
+    "ranks have own tiles to compute while they wait for gradients: $mix $pass, $nodes nodes",
+    (given) => {
+      const problem = problemOf(given);
+      const hardware = parseHardware(clusterHardwareOf(given.profile), "cluster-hardware.yaml");
+      const schedule = hsap.compile(problem, choosePlan(problem).best.degrees);
+      const { durationUs, beginUs, endUs } = simulate(schedule, { hardware }).trace;
+      let busiestUs = 0;
+      for (let rank = 0; rank < ranksOf(problem); rank++) {
+        let busyUs = 0;
+        for (let op = schedule.opBegin[rank]; op < schedule.opBegin[rank + 1]; op++) {
+          if (schedule.ops.group[op] < 0) busyUs += endUs[op] - beginUs[op];
+        }
+        busiestUs = Math.max(busiestUs, busyUs);
+      }
+      expect(durationUs / busiestUs).toBeLessThan(1.04);
+    },
+  );
 
   it.each(cases)("nothing waits only for memory that it takes over: $mix $pass, $nodes nodes", (given) => {
     const { profile } = given;

@@ -1,7 +1,7 @@
 import { nodeOf, ranksPerNode } from "@hsap/cluster";
 import { type Degrees, type Problem, ranksOf } from "@hsap/schedule";
-import type { Prediction } from "./cost/predict.ts";
 import { allToAllTimes, laneTokenBytes } from "./cost/transfer-time.ts";
+import type { Prediction } from "./cost/walk.ts";
 import { ulyssesDegrees } from "./hierarchy.ts";
 import type { Place } from "./place/arrangements.ts";
 import { predicted, weighPlaces } from "./places.ts";

@@ -1,7 +1,7 @@
 import { nodeOf, nodesOf } from "@hsap/cluster";
 import { type Degrees, type Problem, ranksOf, type Schedule, worldSizeOf } from "@hsap/schedule";
 import { documentAt, documentsOf } from "@hsap/workload";
-import type { Prediction } from "./cost/predict.ts";
+import type { Prediction } from "./cost/walk.ts";
 import { choosePlan } from "./degrees.ts";
 import { tokenBytesOf } from "./place/arrangements.ts";
 import type { Plan } from "./plan.ts";

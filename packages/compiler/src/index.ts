@@ -1,5 +1,6 @@
 export { compileRank, planOf } from "./compile.ts";
-export { type Prediction, predictPlan } from "./cost/predict.ts";
+export { predictPlan } from "./cost/predict.ts";
+export type { Prediction } from "./cost/walk.ts";
 export { type Choice, type Considered, choosePlan } from "./degrees.ts";
 export {
   type Amount,

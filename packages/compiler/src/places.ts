@@ -1,5 +1,6 @@
 import type { Problem } from "@hsap/schedule";
-import { type Prediction, predictPlan } from "./cost/predict.ts";
+import { predictPlan } from "./cost/predict.ts";
+import type { Prediction } from "./cost/walk.ts";
 import { gridsOfPlace, gridsToWeigh, tokenBytesOf } from "./place/arrangements.ts";
 import { gridsToBalance } from "./place/balance.ts";
 import type { Grid } from "./place/grid.ts";

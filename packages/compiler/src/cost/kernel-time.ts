@@ -8,6 +8,8 @@ import { bytesPerElement, groupSizeOf, type Problem } from "@hsap/schedule";
 export class KernelClock {
   /** One call. */
   readonly launchUs: number;
+  /** Tiles are cut at whole blocks of so many queries: nothing is gained by less. */
+  readonly blockRows: number;
   /** One (query, key) pair of one head that is paid for. */
   readonly #pairUs: number;
   /** One output row of one head that was added to before. */
@@ -28,6 +30,7 @@ export class KernelClock {
     this.#isForward = pass === "forward";
     this.#groupSize = groupSizeOf(shape);
     this.launchUs = kernel.launchUs;
+    this.blockRows = Math.max(kernel.tileRows, kernel.tileColumns);
     this.#pairUs = (4 * shape.headDim * (this.#isForward ? 1 : 2.5)) / (1e6 * device.peakTflops * kernel.shareOfPeak);
     this.#accumulateUs =
       (kernel.accumulatePasses * shape.headDim * bytesPerElement[shape.dtype]) / this.#copyBytesPerUs;

@@ -1,7 +1,8 @@
 import { attentionTensors, type Degrees, type Problem, ranksOf, type Schedule } from "@hsap/schedule";
+import { timedWork } from "../cost/predict.ts";
 import type { Plan } from "../plan.ts";
 import { orderOf, type Step } from "../stage/order.ts";
-import { unitOf, workOf } from "../stage/portions.ts";
+import { unitOf } from "../stage/portions.ts";
 import { LaneWriter } from "./lane-writer.ts";
 import { layoutOfRanges, ownedRanges } from "./owned-ranges.ts";
 import { type OwnedPart, residentBlocks } from "./resident.ts";
@@ -19,7 +20,7 @@ export interface Programs extends Pick<Schedule, "blocks" | "ops" | "opBegin"> {
  */
 export function lowerToPrograms(problem: Problem, plan: Plan, onlyRank: number | undefined): Programs {
   const table = new ScheduleTable(problem);
-  const work = workOf(problem, plan);
+  const { work } = timedWork(problem, plan);
   const parts = plan.map(({ hierarchy, sharding }) => ({
     ulysses: hierarchy.ulysses,
     owned: ownedRanges(hierarchy, sharding),

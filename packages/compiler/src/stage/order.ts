@@ -21,8 +21,8 @@ export type Step =
  * - own keys come before those that have to arrive;
  * - all rounds of keys stand before the tiles beside them, so that receives need not wait for memory that these use;
  *   where memory is scarce and keys cross in several rounds, each round stands behind tiles on the last but one;
- * - in a backward pass a last portion of own keys is computed beside the gradients on their way back. All ranks begin with that
- *   at about the same time, as they have computed about the same amount by then; sums come last, so that nobody waits;
+ * - in a backward pass tiles on keys that arrived come as early as these, and own keys wherever something else is waited for:
+ *   until keys are there, beside each round of gradients on their way back, and all that are left at the end (`Walk` says how many);
  * - in a forward pass results of queries that others have computed return in the same way.
  *
  * A split part comes first, if there is one.
@@ -61,21 +61,26 @@ function partialResults({ keyRounds, rounds }: Messages, part: number): Step[] {
 }
 
 function backwardEnd(parts: readonly Exchanges[], split: number, whole: number): Step[] {
-  const steps: Step[] = [];
   const isMixed = split >= 0 && whole >= 0;
-  if (whole >= 0 && split >= 0) steps.push(...laterRounds(parts[whole], whole));
-  if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
   const first = split >= 0 ? split : whole;
   const { keyRounds, rounds } = parts[first];
+  const steps: Step[] = [];
+  if (isMixed) steps.push(...laterRounds(parts[whole], whole));
+  // Gradients of split documents leave while whole ones are computed, which therefore must not lend them memory.
+  const leavesFirst = isMixed && !parts[whole].isFrugal && rounds > keyRounds;
+  if (leavesFirst) steps.push({ kind: "exchange", part: first, round: keyRounds });
+  if (whole >= 0) steps.push(...arrivals(parts[whole], whole));
   for (let round = keyRounds; round < rounds; round++) {
-    steps.push({ kind: "exchange", part: first, round });
+    if (!leavesFirst || round > keyRounds) steps.push({ kind: "exchange", part: first, round });
     if (isMixed && round === keyRounds) steps.push(...gradients(parts[whole], whole));
-    steps.push({ kind: "own", part: first, portion: 1 + round - keyRounds }, { kind: "reduce", part: first, round });
+    steps.push({ kind: "own", part: first, portion: 1 + round - keyRounds });
+    if (isMixed) steps.push({ kind: "own", part: whole, portion: 1 + round - keyRounds });
+    steps.push({ kind: "reduce", part: first, round });
   }
   if (isMixed && rounds === keyRounds) steps.push(...gradients(parts[whole], whole));
   if (split >= 0) steps.push({ kind: "scatter", part: split });
   if (isMixed) {
-    steps.push({ kind: "own", part: whole, portion: 1 });
+    steps.push({ kind: "own", part: whole, portion: 1 + rounds - keyRounds });
     for (let round = parts[whole].keyRounds; round < parts[whole].rounds; round++) {
       steps.push({ kind: "reduce", part: whole, round });
     }

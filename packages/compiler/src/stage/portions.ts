@@ -3,6 +3,7 @@ import { KernelClock } from "../cost/kernel-time.ts";
 import { allToAllTimes, type RoundTimes, roundTimes } from "../cost/transfer-time.ts";
 import type { Part, Plan } from "../plan.ts";
 import { type Traffic, trafficOf } from "../route/traffic.ts";
+import type { OwnPortions } from "./own-portions.ts";
 import { UnitTiles } from "./unit-tiles.ts";
 
 /** Microseconds of what a part transfers, as far as they are known before programs are written. */
@@ -44,29 +45,30 @@ export class PartWork {
   }
 }
 
-/** The work of a plan: made when its time is predicted, and used again when its programs are written. */
-export function workOf(problem: Problem, plan: Plan): PlanWork {
-  let work = works.get(plan);
-  if (work === undefined) {
-    work = new PlanWork(problem, plan);
-    works.set(plan, work);
-  }
-  return work;
-}
-
-const works = new WeakMap<Plan, PlanWork>();
-
 /** The parts of a plan as ranks work on them. */
 export class PlanWork {
   readonly parts: readonly PartWork[];
   readonly #isForward: boolean;
+  /** What was decided for each part; nothing in a forward pass. */
+  #portions: readonly OwnPortions[] = [];
 
   constructor(problem: Problem, plan: Plan) {
     this.parts = plan.map((part) => new PartWork(problem, part));
     this.#isForward = problem.pass === "forward";
   }
 
-  /** Makes the tiles of the rank's units and divides them in portions. */
+  /** Whether tiles on own keys are divided as a walk through all steps says, which knows when gradients are back. */
+  get isDividedByWalk(): boolean {
+    return !this.#isForward;
+  }
+
+  /** From now on tiles on own keys are divided like this. */
+  decide(portions: readonly OwnPortions[]): void {
+    this.#portions = portions;
+    for (const part of this.parts) part.unit = -1;
+  }
+
+  /** Makes the tiles of the rank's units and divides them in portions, in a backward pass as was decided. */
   prepare(rank: number): void {
     const [first, second] = this.parts;
     const unit = unitOf(first, rank);
@@ -74,12 +76,14 @@ export class PlanWork {
       first.unit = unit;
       const { keyRounds, rounds } = first.part.messages;
       makeTiles(first, this.#isForward && second === undefined && rounds === keyRounds);
-      divideBesideReturns(first);
+      if (this.#isForward) divideBesideReturns(first);
+      else this.#portions[0]?.divide(first.tiles, unit);
     }
     if (second === undefined) return;
     second.unit = unitOf(second, rank);
     second.tiles.make(second.unit);
-    divideBesideHeads(second, first, this.#isForward);
+    if (this.#isForward) divideBesideHeads(second, first);
+    else this.#portions[1]?.divide(second.tiles, second.unit);
   }
 }
 
@@ -87,31 +91,27 @@ export const unitOf = ({ part }: Pick<PartWork, "part">, rank: number): number =
   Math.floor(rank / part.hierarchy.ulysses);
 
 /**
- * Divides the tiles on own keys of a part that stands alone, or whose heads are split: as much of them comes after all others as
- * lasts while gradients and partial results return, less what is computed then anyway.
+ * Divides the tiles on own keys of a forward pass's part that stands alone, or whose heads are split: as much of them comes after all
+ * others as lasts while partial results return, less what is computed then anyway.
  */
 function divideBesideReturns({ part: { messages }, times, tiles }: PartWork): void {
   const { keyRounds, rounds } = messages;
   if (rounds === keyRounds) return;
   const lateUs = tiles.timeUs(tiles.lateBegin, tiles.length);
-  const tails = Array.from(times.rounds.subarray(keyRounds), (us) => Math.max(0, tailOfGradients * us - lateUs));
+  const tails = Array.from(times.rounds.subarray(keyRounds), (us) => Math.max(0, tailOfResults * us - lateUs));
   tiles.divideOwn(tails);
 }
 
-/** Of how long the slowest unit's gradients take: most units have theirs earlier, and wait less if all leave a little later. */
-const tailOfGradients = 0.9;
+/** Of how long the slowest unit's partial results take: most units have theirs earlier, and wait less if all leave a little later. */
+const tailOfResults = 0.9;
 
 /**
- * Divides the tiles of whole documents: some are computed while heads of the others are gathered and their keys arrive, and
+ * Divides the tiles of whole documents in a forward pass: some are computed while heads of the others are gathered and their keys arrive, and
  * some while results are scattered. If there are too few for both, each gets its share.
  */
-function divideBesideHeads(whole: PartWork, split: PartWork, isForward: boolean): void {
+function divideBesideHeads(whole: PartWork, split: PartWork): void {
   const { tiles } = whole;
   const scatterUs = split.times.scatterUs[split.unit];
-  if (!isForward) {
-    tiles.divideOwn([lastPortion * scatterUs]);
-    return;
-  }
   const arrivedUs = tiles.timeUs(tiles.arrivedBegin[0], tiles.length);
   const tailUs = Math.max(0, scatterUs - arrivedUs);
   const splitOwnUs = split.tiles.timeUs(0, split.tiles.ownBegin[1]);
@@ -122,7 +122,7 @@ function divideBesideHeads(whole: PartWork, split: PartWork, isForward: boolean)
 }
 
 /** Computation beside an all-to-all is slowed down, so a little more of it is needed. */
-const lastPortion = 1.1;
+export const lastPortion = 1.1;
 
 /**
  * Whether a forward pass should wait for all keys and compute everything at once: it should if waiting costs less than a second
@@ -145,4 +145,4 @@ function makeTiles({ part: { messages }, times, unit, tiles }: PartWork, isForwa
 }
 
 /** Keys may come later than planned, as transfers of one round wait for those of the one before at both their ends. */
-const latestKeys = 1.15;
+export const latestKeys = 1.15;

@@ -8,8 +8,8 @@ import type { Traffic } from "../route/traffic.ts";
 
 const fullCode = tileMasks.indexOf("full");
 const causalCode = tileMasks.indexOf("causal");
-/** Tiles are cut at whole blocks of queries. */
-const rowsOfCut = 128;
+/** Portions may be off by so much of all of them together, rather than have a tile cut. */
+const leastPart = 0.01;
 
 /** Whose queries: the unit's own, those that it computes for others, or both. */
 type Whose = "own" | "borrowed" | "all";
@@ -135,20 +135,22 @@ export class UnitTiles {
 
   /**
    * Divides the tiles on own keys in portions: the last one takes as long as the last of `tailUs` says, the one before it as the
-   * one before that, and the first has the rest. A tile too long for its portion is cut between two query rows.
+   * one before that, and the first has the rest. A tile too long for its portion is cut between two blocks of queries.
    */
-  divideOwn(tailUs: readonly number[]): void {
+  divideOwn(tailUs: ArrayLike<number>): void {
     const own = this.ownBegin[this.ownBegin.length - 1];
     const portions = new Int32Array(tailUs.length + 2);
     portions[portions.length - 1] = own;
+    const leastUs = leastPart * this.timeUs(0, own);
     let row = own;
     let added = 0;
     for (let portion = tailUs.length; portion > 0; portion--) {
       for (let left = tailUs[portion - 1]; left > 0 && row > 0; ) {
         const us = this.#tileUs(row - 1);
         const queries = this.qEnd[row - 1] - this.qBegin[row - 1];
-        const rows = Math.ceil((queries * left) / us / rowsOfCut) * rowsOfCut;
-        if (us > 1.5 * left && rows < 0.9 * queries) {
+        const { blockRows } = this.clock;
+        const rows = Math.max(1, Math.round(this.#lastRows(row - 1, left / us) / blockRows)) * blockRows;
+        if (rows < queries && us - left > Math.max(leastUs, this.#cutUs(row - 1, rows))) {
           added += this.#cutTile(row - 1, this.qEnd[row - 1] - rows);
           left = 0;
         } else {
@@ -164,6 +166,26 @@ export class UnitTiles {
       added = 0;
     }
     this.ownBegin = portions;
+  }
+
+  /** What a tile takes longer in two, the second of them of so many queries. */
+  #cutUs(row: number, rows: number): number {
+    const { clock, heads } = this;
+    const isCausal = this.mask[row] === causalCode;
+    const [qEnd, kBegin, kEnd] = [this.qEnd[row], this.kBegin[row], this.kEnd[row]];
+    const at = qEnd - rows;
+    const before = clock.tileUs(this.qBegin[row], at, kBegin, isCausal ? Math.min(kEnd, at) : kEnd, isCausal, heads);
+    return before + clock.tileUs(at, qEnd, kBegin, kEnd, isCausal, heads) - this.#tileUs(row);
+  }
+
+  /** How many of a tile's last query rows have that share of its pairs. */
+  #lastRows(row: number, share: number): number {
+    const queries = this.qEnd[row] - this.qBegin[row];
+    if (this.mask[row] !== causalCode) return share * queries;
+    // The last row has all keys, each before it has one less.
+    const keys = this.kEnd[row] - this.kBegin[row];
+    const pairs = share * queries * (keys - queries / 2);
+    return keys - Math.sqrt(Math.max(0, keys * keys - 2 * pairs));
   }
 
   /** Cuts tile `row` before query `at`; what comes after it stands in rows of its own behind it. Returns how many rows were added. */
