@@ -94,6 +94,9 @@ describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 300_000 }, () => {
     return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").filter(Boolean).length : 0;
   };
 
+  const jobState = (job) =>
+    /JobState=\S*/.exec(cluster.enter("head", "scontrol", "show", "job", job).stdout)?.[0] ?? "no such job";
+
   it("runs an experiment to its figures by one sbatch of the script that the command writes, also after a time limit", async () => {
     const [script, results] = ["job.sh", "results"].map((name) => path.join(folder, name));
     const written = await cluster.hsap([
@@ -103,11 +106,12 @@ describe("Slurm on 2 emulated nodes of 4 ranks", { timeout: 300_000 }, () => {
     // What Slurm sends 60 s before the limit, by --signal=B:TERM@60, only now.
     const submitted = cluster.enter("head", "sbatch", "--parsable", `--output=${folder}/first`, script);
     const job = submitted.stdout.trim();
-    await until(() => trialsIn(results) > 2);
+    const said = () =>
+      `${jobState(job)}: ${existsSync(`${folder}/first`) ? readFileSync(`${folder}/first`, "utf8") : ""}`;
+    await until(() => trialsIn(results) > 2 || !/PENDING|RUNNING/.test(jobState(job)), said);
+    expect(trialsIn(results), said()).toBeGreaterThan(2);
     expect(cluster.enter("head", "scancel", "--signal=TERM", "--batch", job).status).toBe(0);
-    await until(() =>
-      /JobState=(?!RUNNING|COMPLETING)/.test(cluster.enter("head", "scontrol", "show", "job", job).stdout),
-    );
+    await until(() => !/RUNNING|COMPLETING/.test(jobState(job)), said);
     expect(cluster.enter("head", "scontrol", "show", "job", job).stdout).toContain("ExitCode=130:0");
     const [, kept, all] = /^hsap: interrupted: (\d+) of (\d+) trials are kept in /m.exec(
       readFileSync(`${folder}/first`, "utf8"),
@@ -173,9 +177,9 @@ async function expectConformance(variables = {}) {
 }
 
 /** Devices with a share of a core get little of it while other tests run: this waits as long as the suites may last. */
-async function until(condition) {
+async function until(condition, said = () => "nothing was said") {
   for (const end = Date.now() + 240_000; !condition(); await sleep(100)) {
-    if (Date.now() > end) throw new Error("it did not come so far within 240 s");
+    if (Date.now() > end) throw new Error(`it did not come so far within 240 s: ${said()}`);
   }
 }
 

@@ -92,6 +92,10 @@ class Endpoint {
   // Ends the group posted last: its receives are filled and its sends were taken. The calling thread sleeps meanwhile.
   // Throws TransportAborted after an abort, and std::runtime_error when partners disagree about a block's size or type.
   virtual void wait() = 0;
+
+  // Whether others may still read or write the memory of a group that was posted, as after an abort: it must stay as long as
+  // the process then.
+  virtual bool underWay() const { return false; }
 };
 
 class Transport {

@@ -73,6 +73,7 @@ class Run {
     cancellation.attach([this] { state_.stop(); });
     runThreads();
     cancellation.detach();
+    keepWhatIsUnderWay();
     if (const std::string failure = state_.failure(); !failure.empty()) throw RunError("rank-failed", failure);
     if (state_.stopped()) throw RunError("aborted", "run aborted");
     trace_.durationUs = 0;
@@ -124,6 +125,17 @@ class Run {
       state_.stop(std::string("cannot start a thread for every rank: ") + error.what());
     }
     for (std::thread& thread : threads) thread.join();
+  }
+
+  // What an aborted rank had wanted to receive may still be written by whoever moves it.
+  void keepWhatIsUnderWay() {
+    static auto* keptForEver = new std::vector<std::unique_ptr<RankMemory>>;
+    static std::mutex mutex;
+    for (std::int32_t rank = firstRank_; rank < endRank_; ++rank) {
+      if (!ranks_[rank].communication || !transport_.endpoint(rank).underWay()) continue;
+      const std::lock_guard lock(mutex);
+      keptForEver->push_back(std::move(ranks_[rank].memory));
+    }
   }
 
   // The rank's own thread computes, with those of its team; another one communicates, if there is anything to say.

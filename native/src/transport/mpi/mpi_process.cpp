@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <list>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <regex>
 #include <stdexcept>
@@ -53,6 +55,15 @@ class Process final : public MpiProcess {
   [[noreturn]] void fail(const std::string& line) noexcept override;
 
  private:
+  // What a broadcast or a gather moves. A process that leaves its job waits no longer, but MPI goes on with what is under way
+  // whenever it is called: until all has come this stays, as long as the process if need be.
+  struct Carried {
+    std::uint64_t size = 0;
+    std::vector<std::byte> bytes;
+  };
+
+  Carried& carry();
+  void drop(const Carried& done);
   MPI_Comm duplicateOfWorld() const;
   void findHosts();
   void makeCollective(const Members& members);
@@ -64,6 +75,8 @@ class Process final : public MpiProcess {
   MpiLinks links_;
   MPI_Comm control_ = MPI_COMM_NULL;
   std::atomic<bool> left_ = false;
+  std::list<Carried> carried_;
+  std::mutex carriedMutex_;
   std::optional<Heartbeat> heartbeat_;
 };
 
@@ -154,19 +167,24 @@ void Process::makeCollective(const Members& members) {
 }
 
 void Process::broadcast(std::vector<std::byte>& bytes, std::int32_t root) {
-  std::uint64_t size = bytes.size();
+  Carried& carried = carry();
+  carried.size = bytes.size();
+  carried.bytes = std::move(bytes);
   const auto give = [&](void* data, std::size_t count) {
     MPI_Request request;
     guarded("MPI_Ibcast", [&] { return MPI_Ibcast(data, static_cast<int>(count), MPI_BYTE, root, control_, &request); });
     await(request, options_.pollUs, left_);
   };
-  give(&size, sizeof size);
-  bytes.resize(size);
-  for (std::size_t begin = 0; begin < size; begin += largestPiece)
-    give(bytes.data() + begin, std::min<std::size_t>(size - begin, largestPiece));
+  give(&carried.size, sizeof carried.size);
+  carried.bytes.resize(carried.size);
+  for (std::size_t begin = 0; begin < carried.size; begin += largestPiece)
+    give(carried.bytes.data() + begin, std::min<std::size_t>(carried.size - begin, largestPiece));
+  bytes = std::move(carried.bytes);
+  drop(carried);
 }
 
 std::vector<std::vector<std::byte>> Process::gather(std::span<const std::byte> bytes, std::int32_t root) {
+  Carried& carried = carry();
   const auto send = [&](const void* data, std::size_t count) {
     MPI_Request request;
     guarded("MPI_Isend", [&] { return MPI_Isend(data, static_cast<int>(count), MPI_BYTE, root, 0, control_, &request); });
@@ -177,25 +195,36 @@ std::vector<std::vector<std::byte>> Process::gather(std::span<const std::byte> b
     guarded("MPI_Irecv", [&] { return MPI_Irecv(data, static_cast<int>(count), MPI_BYTE, from, 0, control_, &request); });
     await(request, options_.pollUs, left_);
   };
-  std::uint64_t size = bytes.size();
+  std::vector<std::vector<std::byte>> all(info_.rank == root ? info_.ranks : 0);
+  carried.size = bytes.size();
+  carried.bytes.assign(bytes.begin(), bytes.end());
   if (info_.rank != root) {
-    send(&size, sizeof size);
-    for (std::size_t begin = 0; begin < size; begin += largestPiece)
-      send(bytes.data() + begin, std::min<std::size_t>(size - begin, largestPiece));
-    return {};
-  }
-  std::vector<std::vector<std::byte>> all(info_.ranks);
-  for (int rank = 0; rank < info_.ranks; ++rank) {
-    if (rank == root) {
-      all[rank].assign(bytes.begin(), bytes.end());
-      continue;
+    send(&carried.size, sizeof carried.size);
+    for (std::size_t begin = 0; begin < carried.size; begin += largestPiece)
+      send(carried.bytes.data() + begin, std::min<std::size_t>(carried.size - begin, largestPiece));
+  } else {
+    all[root] = std::move(carried.bytes);
+    for (int rank = 0; rank < info_.ranks; ++rank) {
+      if (rank == root) continue;
+      receive(&carried.size, sizeof carried.size, rank);
+      carried.bytes = std::vector<std::byte>(carried.size);
+      for (std::size_t begin = 0; begin < carried.size; begin += largestPiece)
+        receive(carried.bytes.data() + begin, std::min<std::size_t>(carried.size - begin, largestPiece), rank);
+      all[rank] = std::move(carried.bytes);
     }
-    receive(&size, sizeof size, rank);
-    all[rank].resize(size);
-    for (std::size_t begin = 0; begin < size; begin += largestPiece)
-      receive(all[rank].data() + begin, std::min<std::size_t>(size - begin, largestPiece), rank);
   }
+  drop(carried);
   return all;
+}
+
+Process::Carried& Process::carry() {
+  const std::lock_guard lock(carriedMutex_);
+  return carried_.emplace_back();
+}
+
+void Process::drop(const Carried& done) {
+  const std::lock_guard lock(carriedMutex_);
+  carried_.remove_if([&](const Carried& carried) { return &carried == &done; });
 }
 
 void Process::leave() noexcept { left_.store(true); }

@@ -46,6 +46,7 @@ class MpiEndpoint final : public Endpoint {
   void prepare(const Group& group) override;
   void post(Group& group) override;
   void wait() override;
+  bool underWay() const override { return underWay_; }
 
  private:
   // A message, or one gibibyte of it, that is on its way.
@@ -74,7 +75,7 @@ class MpiEndpoint final : public Endpoint {
   std::map<const Receive*, int> unfinished_;
   // Of the collective in flight: bytes and places by member.
   std::vector<int> sendBytes_, sendAt_, receiveBytes_, receiveAt_;
-  bool collective_ = false;
+  bool collective_ = false, underWay_ = false;
 };
 
 // Bytes of the messages that do not lie in memory as they travel; of all of them if the group is moved `whole`.
@@ -103,7 +104,7 @@ void MpiEndpoint::post(Group& group) {
   throwIfAborted();
   group_ = &group;
   requests_.clear(), pending_.clear(), unfinished_.clear();
-  collective_ = false;
+  collective_ = false, underWay_ = true;
   if (const MPI_Comm* communicator = communicatorOf(group)) return postCollective(group, *communicator);
   postTransfers(group);
 }
@@ -244,6 +245,7 @@ void MpiEndpoint::wait() {
       pace.pause();
     }
   }
+  underWay_ = false;
   if (!collective_) return;
   std::vector<int> at = receiveAt_;
   for (Receive& receive : group_->receives) {
@@ -265,16 +267,27 @@ void MpiEndpoint::arrived(std::size_t index, const MPI_Status& status) {
   if (--unfinished_[pending.receive] == 0 && pending.staged != nullptr) unpack(pending.staged, pending.receive->blocks);
 }
 
+// Endpoints with transfers under way when their run ended.
+std::vector<std::unique_ptr<MpiEndpoint>>& keptForEver() {
+  static auto* endpoints = new std::vector<std::unique_ptr<MpiEndpoint>>;
+  return *endpoints;
+}
+
 class MpiTransport final : public Transport {
  public:
   MpiTransport(const MpiLinks& links, const std::atomic<bool>& left)
-      : links_(links), left_(left), endpoint_(links_, left, aborted_) {}
+      : links_(links), left_(left), endpoint_(std::make_unique<MpiEndpoint>(links_, left, aborted_)) {}
+
+  // MPI goes on with what was posted before an abort, whenever it is called: as the heartbeat does until the process ends.
+  ~MpiTransport() override {
+    if (endpoint_->underWay()) keptForEver().push_back(std::move(endpoint_));
+  }
 
   Endpoint& endpoint(std::int32_t rank) override {
     if (rank != links_.rank)
       throw std::logic_error("rank " + std::to_string(rank) + " is not in this process, which is rank " +
                              std::to_string(links_.rank));
-    return endpoint_;
+    return *endpoint_;
   }
 
   void synchronise() override {
@@ -296,7 +309,7 @@ class MpiTransport final : public Transport {
   const MpiLinks links_;
   const std::atomic<bool>& left_;
   std::atomic<bool> aborted_ = false;
-  MpiEndpoint endpoint_;
+  std::unique_ptr<MpiEndpoint> endpoint_;
 };
 
 }  // namespace
