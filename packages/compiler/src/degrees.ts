@@ -36,7 +36,7 @@ export interface Choice {
 /**
  * Weighs ways to divide heads and sequence by what their plans are predicted to take, and keeps the plan that takes least.
  * Ulysses alone, sequence parallelism alone and both together are points of the space. Ways are planned in the order of what they
- * may take, and those not at all whose bounds say that they cannot win.
+ * may take, and those not at all whose bounds say that they cannot win. Of ways that take about as long, that with the fewest bytes is taken.
  *
  * @param degrees the degrees to keep to; all that are worth it are tried if left out.
  * @param place `auto` to weigh as well where tiles are computed; otherwise that is by the owners of their queries.
@@ -45,21 +45,35 @@ export function choosePlan(problem: Problem, degrees?: Degrees, place: Place = "
   if (lastChoice?.place === place && isSame(lastChoice, problem, degrees)) return lastChoice.choice;
   const planner = new Planner(problem);
   let chosen: Weighed | undefined;
-  const considered: Considered[] = [];
+  const all: Weighed[] = [];
   const planned: Way[] = [];
   for (const way of waysOf(planner, degrees)) {
     if (chosen !== undefined && !isWorthALook(problem, way, chosen, planned)) continue;
     planned.push(way);
     for (const weighed of weigh(planner, way, place)) {
-      considered.push(weighed.of);
+      all.push(weighed);
       if (chosen === undefined || weighed.of.prediction.us < chosen.of.prediction.us) chosen = weighed;
     }
   }
   if (chosen === undefined) throw new Error("no degrees: 1 is always possible");
-  const choice = { best: chosen.of, plan: chosen.plan, considered };
+  const { of: best, plan } = lightest(all, chosen);
+  const choice = { best, plan, considered: all.map(({ of }) => of) };
   lastChoice = { problem, cuSeqlens: problem.batch.cuSeqlens.slice(), degrees, place, choice };
   return choice;
 }
+
+/** Of the ways that are predicted to take about as long as the fastest one, that which moves the fewest bytes: it leaves less to chance. */
+function lightest(all: readonly Weighed[], fastest: Weighed): Weighed {
+  const withinUs = alike * fastest.of.prediction.us;
+  return all.reduce(
+    (best, way) =>
+      way.of.prediction.us <= withinUs && way.of.prediction.bytes < best.of.prediction.bytes ? way : best,
+    fastest,
+  );
+}
+
+/** Predictions are no better than this. */
+const alike = 1.01;
 
 /** All ways, also those that cannot be the fastest, the fastest first: what to take where something else than time decides. */
 export function everyWay(problem: Problem, degrees: Degrees | undefined): Considered[] {

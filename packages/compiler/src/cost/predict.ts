@@ -5,7 +5,7 @@ import type { Plan } from "../plan.ts";
 import { orderOf, type Step } from "../stage/order.ts";
 import { type PartWork, PlanWork } from "../stage/portions.ts";
 import { KernelClock } from "./kernel-time.ts";
-import { tokensOfUnit } from "./transfer-time.ts";
+import { receivedBytesOf, tokensOfUnit } from "./transfer-time.ts";
 import { type Prediction, Walk } from "./walk.ts";
 
 /**
@@ -47,7 +47,8 @@ function timeWork(problem: Problem, plan: Plan): TimedWork {
     if (second.prediction().us < best.prediction().us) best = second;
   }
   work.decide(best.portions);
-  return { work, prediction: best.prediction() };
+  const bytes = work.parts.reduce((sum, { part, times }) => sum + receivedBytesOf(problem, part, times.messages), 0);
+  return { work, prediction: { ...best.prediction(), bytes } };
 }
 
 /** Microseconds of each step of computation, by rank; of tiles on own keys all together where the walk divides them. */

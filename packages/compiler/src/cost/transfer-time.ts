@@ -90,6 +90,11 @@ export class HeadClock {
     this.#scatteredBytes = scattered * perHead;
   }
 
+  /** Bytes that all lanes of a unit of so many tokens receive, in both directions together. */
+  tradedBytes(tokens: number): number {
+    return this.#ulysses * (this.#gatheredBytes + this.#scatteredBytes) * tokens;
+  }
+
   /** Microseconds of a unit of so many tokens. */
   gatherUs(tokens: number): number {
     return allToAllUs(this.#cluster, this.#ulysses, this.#gatheredBytes * tokens);
@@ -112,6 +117,19 @@ export function allToAllTimes(problem: Problem, { hierarchy, sharding }: Pick<Pa
     scatterUs[unit] = clock.scatterUs(tokens);
   }
   return { gatherUs, scatterUs };
+}
+
+/** Bytes that all ranks receive of a part, in messages and as they trade heads. */
+export function receivedBytesOf(
+  problem: Problem,
+  { hierarchy, sharding }: Part,
+  { receivedBytes }: RoundTimes,
+): number {
+  const { ulysses, units } = hierarchy;
+  const clock = new HeadClock(problem, ulysses);
+  let bytes = ulysses * receivedBytes.reduce((sum, of) => sum + of, 0);
+  for (let unit = 0; unit < units && ulysses > 1; unit++) bytes += clock.tradedBytes(tokensOfUnit(sharding, unit));
+  return bytes;
 }
 
 export function tokensOfUnit({ pieceBegin, pieces }: Sharding, unit: number): number {

@@ -12,6 +12,8 @@ export interface Prediction {
   readonly slowest: number;
   /** What the ranks compute, mean and highest, in microseconds. */
   readonly computing: { readonly mean: number; readonly max: number };
+  /** Bytes that all ranks receive. */
+  readonly bytes: number;
 }
 
 /** Begins and ends of a rank's communication, in turn. */
@@ -113,7 +115,7 @@ export class Walk {
     return new OwnPortions(ofUnits, this.steps.filter(({ kind, part }) => kind === "own" && part === of).length);
   }
 
-  prediction(): Prediction {
+  prediction(): Omit<Prediction, "bytes"> {
     let us = 0;
     let slowest = 0;
     let [sum, max] = [0, 0];
